@@ -1,0 +1,104 @@
+# What people type. `make help` lists it; every target brings what it needs into .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+# Packages are compiled on first use, which is quicker than all at once but must then be kept:
+# without bytecode each new process spends seconds on it.
+unexport PYTHONDONTWRITEBYTECODE
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Test processes at a time, and further arguments for the command that a target runs.
+WORKERS ?= 2
+ARGS ?=
+# Kills that `make faults` spreads over runs; the tests do 10.
+KILLS ?= 50
+
+# A name may be on the path and still not start (a version switcher's), so each one is tried.
+FIT := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+find_python = for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$name" -c '$(FIT)' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done
+
+# $(call ensure,SET): .venv holds requirements/SET.txt and the project. A stamp keyed on what
+# was asked for makes the second time free; it is written last, so a broken install is redone.
+define ensure
+	@wanted="$$(cat requirements/$(1).txt pyproject.toml | cksum) $(CURDIR)"; \
+	if [ "$$(cat $(VENV)/.installed-$(1) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	if [ "$$(cat $(VENV)/.place 2>/dev/null)" != "$(CURDIR)" ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  python=; $(find_python); \
+	  if [ -z "$$python" ]; then \
+	    echo "agentlab needs Python 3.11, 3.12 or 3.13 with its venv module and found none; on Debian: sudo apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	  "$$python" -m venv --clear $(VENV) || exit 1; \
+	  printf '%s' "$(CURDIR)" > $(VENV)/.place; \
+	fi; \
+	echo "Installing into $(VENV): $$(grep -c == requirements/$(1).txt) pinned packages, about half a minute, once."; \
+	$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: --no-compile \
+	  --progress-bar off -r requirements/$(1).txt || exit 1; \
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --no-index --editable . || exit 1; \
+	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
+endef
+
+.PHONY: help practice test lint format typecheck bench faults curves install lock clean
+
+help:  ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+practice:  ## Install, then practise on BabyAI and show what was learnt
+	$(call ensure,practice)
+	@$(BIN)/agentlab practice babyai $(ARGS)
+
+test:  ## Install, then run the tests
+	$(call ensure,dev)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark $(ARGS)
+
+lint:  ## Style, formatting and the layers
+	$(call ensure,dev)
+	@$(BIN)/ruff check $(ARGS)
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+format:  ## Put style and formatting right
+	$(call ensure,dev)
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+typecheck:  ## pyright, strict, on package, tests and examples
+	$(call ensure,dev)
+	@$(BIN)/pyright --pythonpath $(BIN)/python $(ARGS)
+
+bench:  ## Benchmarks: what agentlab costs over bare parts
+	$(call ensure,dev)
+	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --timeout 0 $(ARGS)
+
+faults:  ## kill -9 at 50 moments, then resume and compare
+	$(call ensure,dev)
+	@$(BIN)/python -m pytest tests/faults --kills $(KILLS) --timeout 0 $(ARGS)
+
+curves:  ## Held-out success over budgets, with and without the library
+	$(call ensure,practice)
+	@$(BIN)/python examples/curves.py $(ARGS)
+
+install:  ## Everything for development, into .venv
+	$(call ensure,dev)
+
+# Universal: one file for Python 3.11 to 3.13 on every platform. No machine's own package
+# settings are read, so the hashes are those of the public registry.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header
+lock: install  ## Pin the newest requirements that fit, with hashes
+	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
+	@$(COMPILE) --upgrade --extra babyai --extra dev --output-file requirements/dev.txt
+	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
+	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
+	  --extra babyai --output-file requirements/practice.txt
+	@grep -c == requirements/*.txt
+
+clean:  ## Remove what make made; workspaces stay
+	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
+	@find agentlab tests examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,210 @@
+"""The library at work inside an application: attempts outside practice.
+
+An `Agent` attempts a task in an environment with what a library offers, and records the
+attempt, so that items go on being measured in use. It learns nothing by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agentlab.config import AttributionConfig, RetrievalConfig
+from agentlab.environments.registration import make_environment
+from agentlab.errors import UsageError
+from agentlab.graph.attempts import run_attempt
+from agentlab.graph.practice import toolset_name
+from agentlab.graph.workers import WorkerPool
+from agentlab.library.attribution import Retrieved, draw_offers, withholding_probability
+from agentlab.library.skills import SkillLibrary
+from agentlab.protocols import HasTasks
+from agentlab.records import Records, Workspace
+from agentlab.registry import resolve
+from agentlab.statistics import Draw
+from agentlab.types import (
+    AttemptOutcome,
+    AttemptSpec,
+    EnvironmentRef,
+    Frozen,
+    JsonObject,
+    Limits,
+    Task,
+    Trajectory,
+    attempt_id,
+    derive_id,
+    derive_seed,
+)
+
+
+class RunResult(Frozen):
+    """What came of one task."""
+
+    attempt_id: str
+    success: bool | None
+    """None where it is unknown, or where the environment failed."""
+    explanation: str
+    trajectory: Trajectory | None
+    skills_used: tuple[str, ...]
+    """Names."""
+    skills_offered: tuple[str, ...]
+    """Names."""
+    tool_calls: int
+
+
+class Agent:
+    """Attempts tasks in one environment with one library.
+
+    Args:
+        environment: a registered name.
+        model: the executor.
+        library: the workspace whose library it uses; `AGENTLAB_WORKSPACE` or `.agentlab`.
+        environment_options: options of the environment.
+        tool_calls: what each attempt may spend.
+        seed: of the draws that withhold items, with the attempt's number.
+        withhold: whether items are withheld now and then, so that their effect is measured.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        *,
+        model: str = "search",
+        library: Path | str | None = None,
+        environment_options: JsonObject | None = None,
+        tool_calls: int = 1000,
+        seed: int = 0,
+        withhold: bool = True,
+    ) -> None:
+        resolve("executor", model)
+        self._ref = EnvironmentRef(name=environment, options=environment_options or {})
+        self._environment = make_environment(self._ref)
+        self._model = model
+        self._tool_calls = tool_calls
+        self._seed = seed
+        self._attribution = AttributionConfig() if withhold else None
+        place = library or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab"
+        self._records = Records.open(Workspace.open(place))
+        self._library = SkillLibrary(
+            self._records, environment, toolset=toolset_name(self._environment.tools)
+        )
+        self._pool = WorkerPool(os.cpu_count() or 1)
+        config: JsonObject = {"command": "agent", "environment": environment, "model": model}
+        self._run_id = derive_id("agent", environment, model, seed)
+        self._records.runs.create(self._run_id, config=config, versions={}, seed=seed)
+        self._next = self._records.attempts.count(self._run_id)
+
+    def run(self, task: Task) -> RunResult:
+        """Attempt a task and record the attempt; blocks until it is done.
+
+        Raises:
+            UsageError: the task is of another environment.
+        """
+        return asyncio.run(self.arun(task))
+
+    async def arun(self, task: Task) -> RunResult:
+        """As `run`, from a running event loop; several may run at a time."""
+        if task.environment != self._ref.name:
+            raise UsageError(
+                f"The task is of the environment {task.environment!r}, the agent of "
+                f"{self._ref.name!r}; make an agent for it."
+            )
+        slot, self._next = self._next, self._next + 1
+        spec = self._spec(task, slot)
+        outcome = await run_attempt(spec, evaluator="verifier", pool=self._pool)
+        self._records.attempts.record(spec, outcome)
+        return _result(spec, outcome)
+
+    def tasks(self, count: int, *, seed: int = 0) -> Sequence[Task]:
+        """Tasks of the environment's own, of its practice split, to try the agent on.
+
+        Raises:
+            UsageError: the environment brings none.
+        """
+        if not isinstance(self._environment, HasTasks):
+            raise UsageError("This environment brings no tasks of its own; compose one.")
+        return self._environment.tasks("practice", count, seed)
+
+    def close(self) -> None:
+        """End the workers and close the library. Safe to call twice."""
+        self._pool.close()
+        self._library.close()
+        self._records.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _spec(self, task: Task, slot: int) -> AttemptSpec:
+        self._library.refresh()
+        found = self._library.retrieve(task.instruction, RetrievalConfig(), task_id=task.id)
+        offers = draw_offers(
+            [
+                Retrieved(f.skill.id, f.skill.name, self._withholding(f.skill.id), f.score)
+                for f in found
+            ],
+            calls=self._library.calls(),
+            seed=self._seed,
+            round_=0,
+            slot=slot,
+        )
+        offered = {offer.item_id for offer in offers if not offer.withheld}
+        skills = [f.skill for f in found if f.skill.id in offered]
+        return AttemptSpec(
+            id=attempt_id(self._run_id, 0, slot, "production"),
+            run_id=self._run_id,
+            round=0,
+            slot=slot,
+            kind="production",
+            task=task,
+            group_id=derive_id("group", self._run_id, task.id),
+            seed=derive_seed(self._seed, slot),
+            environment=self._ref,
+            executor=self._model,
+            limits=Limits(tool_calls=self._tool_calls),
+            skills=self._library.with_callees(skills),
+            offers=offers,
+        )
+
+    def _withholding(self, item_id: str) -> float:
+        if self._attribution is None:
+            return 0.0
+        draws = [
+            Draw(
+                withheld=row.withheld,
+                probability=row.probability,
+                success=row.success,
+                tool_calls=row.tool_calls,
+                steps=row.steps,
+                tokens=row.tokens,
+            )
+            for row in self._records.trajectories.draws(item_id=item_id)
+            if row.kind in ("practice", "production")
+        ]
+        return withholding_probability(draws, self._attribution)
+
+
+def _result(spec: AttemptSpec, outcome: AttemptOutcome) -> RunResult:
+    names = {skill.id: skill.name for skill in spec.skills}
+    return RunResult(
+        attempt_id=spec.id,
+        success=outcome.success,
+        explanation=outcome.error or outcome.score.explanation,
+        trajectory=outcome.trajectory,
+        skills_used=tuple(names[i] for i in outcome.skills_used if i in names),
+        skills_offered=tuple(offer.name for offer in spec.offers if not offer.withheld),
+        tool_calls=outcome.usage.tool_calls,
+    )

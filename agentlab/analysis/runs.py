@@ -1,0 +1,209 @@
+"""Runs as people look at them: a list, one in full, two side by side. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from agentlab.errors import UnknownNameError
+from agentlab.events import RoundFinished
+from agentlab.graph.evaluation import ARM_SLOTS
+from agentlab.graph.reports import paired_difference, run_skills, task_counts
+from agentlab.library.catalogue import skill_counts, skill_lines
+from agentlab.records import AttemptRow, Records, RunRow, Workspace
+from agentlab.statistics import Result, proportion
+from agentlab.types import JsonObject
+from agentlab.types.report import (
+    ArmReport,
+    ConfigDifference,
+    EvaluationReport,
+    Interval,
+    RoundLine,
+    RunComparison,
+    RunDetail,
+    RunSummary,
+)
+
+
+def list_runs(workspace: Path | str) -> list[RunSummary]:
+    """The practice runs of a workspace, oldest first; none where there is no workspace yet."""
+    if not Path(workspace).exists():
+        return []
+    with Records.open(Workspace.open(workspace)) as records:
+        rows = [row for row in records.runs.all() if row.config.get("command") != "evaluate"]
+        return [_summary(records, row) for row in rows]
+
+
+def show_run(workspace: Path | str, run: str) -> RunDetail:
+    """One run in full, by its id or its directory.
+
+    Raises:
+        UnknownNameError: there is no such run; suggests near ones.
+    """
+    path = Path(run)
+    if path.parent.name == "runs" and path.parent.parent.is_dir():
+        workspace, run = path.parent.parent, path.name
+    if not Path(workspace).exists():
+        raise UnknownNameError("run", run, ())
+    with Records.open(Workspace.open(workspace)) as records:
+        row = records.runs.get(run)
+        summary = _summary(records, row)
+        skills = run_skills(records, run, summary.environment)
+        active = [item for item in skills if item.status == "active"]
+        kinds = ("practice", "shadow")
+        return RunDetail(
+            **summary.model_dump(),
+            reason=row.reason,
+            config=row.config,
+            versions={key: str(value) for key, value in row.versions.items()},
+            curve=tuple(_curve(records, run)),
+            tasks=task_counts(records, run),
+            skill_counts=skill_counts(skills),
+            learnt=tuple(skill_lines(records, active)),
+            heldout=_heldout(_evaluation(records, row)),
+            usage=records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run),
+        )
+
+
+def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
+    """Two runs side by side; differences are B less A, on the held-out tasks that both tried.
+
+    Raises:
+        UnknownNameError: one of them does not exist.
+    """
+    with Records.open(Workspace.open(workspace)) as records:
+        rows = (records.runs.get(a), records.runs.get(b))
+        tries = [records.attempts.all(row.run_id, kind="practice") for row in rows]
+        arms = [_evaluation(records, row)[0] for row in rows]
+        signatures = [
+            {
+                item.item.signature
+                for item in run_skills(records, row.run_id, str(row.config["environment"]))
+                if item.status == "active"
+            }
+            for row in rows
+        ]
+        return RunComparison(
+            a=_summary(records, rows[0]),
+            b=_summary(records, rows[1]),
+            config=tuple(_differences(rows[0].config, rows[1].config)),
+            practice_a=_arm("practice", tries[0]),
+            practice_b=_arm("practice", tries[1]),
+            heldout_a=_arm("library", arms[0]),
+            heldout_b=_arm("library", arms[1]),
+            difference=paired_difference(_results(arms[1]), _results(arms[0])),
+            skills_a=tuple(sorted(signatures[0] - signatures[1])),
+            skills_b=tuple(sorted(signatures[1] - signatures[0])),
+            skills_both=tuple(sorted(signatures[0] & signatures[1])),
+        )
+
+
+def _summary(records: Records, row: RunRow) -> RunSummary:
+    tries = records.attempts.all(row.run_id, kind="practice")
+    environment = str(row.config.get("environment", ""))
+    counts = skill_counts(run_skills(records, row.run_id, environment))
+    return RunSummary(
+        run_id=row.run_id,
+        run_dir=str(records.workspace.run_directory(row.run_id)),
+        status=row.status,
+        environment=environment,
+        model=str(row.config.get("model", "search")),
+        seed=row.seed,
+        rounds=len(_round_events(records, row.run_id)),
+        attempts=sum(attempt.success is not None for attempt in tries),
+        successes=sum(attempt.success is True for attempt in tries),
+        skills=counts.admitted,
+        created=datetime.fromisoformat(row.created_at),
+    )
+
+
+def _round_events(records: Records, run: str) -> list[RoundFinished]:
+    return [event for event in records.events.all(run) if isinstance(event, RoundFinished)]
+
+
+def _curve(records: Records, run: str) -> list[RoundLine]:
+    admitted: dict[int, int] = {}
+    for task in records.tasks.rows(run):
+        admitted[task.round] = admitted.get(task.round, 0) + 1
+    before = 0
+    lines: list[RoundLine] = []
+    for event in _round_events(records, run):
+        estimate = proportion(
+            [True] * event.successes + [False] * (event.attempts - event.successes)
+        )
+        lines.append(
+            RoundLine(
+                round=event.round + 1,
+                attempts=event.attempts,
+                successes=event.successes,
+                success_rate=estimate.value if estimate else None,
+                interval=Interval(estimate.low, estimate.high) if estimate else None,
+                tasks_admitted=admitted.get(event.round, 0),
+                skills_admitted=max(0, event.active_skills - before),
+                active_skills=event.active_skills,
+            )
+        )
+        before = event.active_skills
+    return lines
+
+
+def _evaluation(records: Records, row: RunRow) -> tuple[Sequence[AttemptRow], Sequence[AttemptRow]]:
+    """The closing comparison's attempts: with the library, and without."""
+    rows = records.attempts.all(row.run_id, kind="evaluation")
+    return (
+        [attempt for attempt in rows if attempt.slot < ARM_SLOTS],
+        [attempt for attempt in rows if attempt.slot >= ARM_SLOTS],
+    )
+
+
+def _heldout(arms: tuple[Sequence[AttemptRow], Sequence[AttemptRow]]) -> EvaluationReport | None:
+    library, empty = _arm("library", arms[0]), _arm("empty library", arms[1])
+    if library is None:
+        return None
+    solved = [row for row in arms[0] if row.success]
+    return EvaluationReport(
+        success_rate=library.success_rate,
+        n=library.n,
+        interval=library.interval,
+        baseline=empty,
+        difference=paired_difference(_results(arms[0]), _results(arms[1])),
+        tool_calls=sum(row.tool_calls for row in solved) / len(solved) if solved else None,
+    )
+
+
+def _arm(name: str, rows: Sequence[AttemptRow]) -> ArmReport | None:
+    estimate = proportion([row.success for row in rows if row.success is not None])
+    if estimate is None:
+        return None
+    return ArmReport(
+        name=name,
+        success_rate=estimate.value,
+        n=estimate.n,
+        interval=Interval(estimate.low, estimate.high),
+    )
+
+
+def _results(rows: Sequence[AttemptRow]) -> list[Result]:
+    return [Result(row.task_id, row.success) for row in rows]
+
+
+def _differences(a: JsonObject, b: JsonObject) -> list[ConfigDifference]:
+    left, right = _flat(a), _flat(b)
+    return [
+        ConfigDifference(option=key, a=left.get(key), b=right.get(key))
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    flat: dict[str, JsonValue] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,166 @@
+"""`agentlab doctor`: whether this machine, this installation and this workspace are fit.
+
+It changes nothing: a workspace that does not exist yet is judged by where it would be made.
+A missing extra is no fault; a workspace that cannot be written, a box that does not start and
+two distributions in one place are, and make the command exit with 1.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from agentlab import __version__
+from agentlab.cli.failures import FAILED
+from agentlab.cli.options import DisplayName, output_options, workspace_option
+from agentlab.cli.output import Output, Table, opened
+
+if TYPE_CHECKING:
+    from agentlab.types import JsonObject
+
+OURS = "agentlab-practice"
+THEIRS = "agentlab"
+"""The distribution of another project, which brings a package of our import name."""
+
+
+@click.command()
+@workspace_option
+@output_options
+def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+    """Check Python, the extras, the box for learnt code, and the workspace."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.registry import EXTRAS
+        from agentlab.sandbox.probe import describe_box
+
+        box = describe_box()
+        extras = installed_extras(EXTRAS)
+        writable = is_writable(workspace)
+        found = {name: installed(name) for name in (OURS, THEIRS)}
+        problems = [
+            *_box_problems(box),
+            *([] if writable else [f"The workspace {str(workspace)!r} cannot be written; "
+                                   "choose another with --workspace."]),
+            *mixed_install(found),
+        ]  # fmt: skip
+        output.document(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "executable": sys.executable,
+                "platform": platform.platform(),
+                "distributions": dict(found),
+                "extras": dict(extras),
+                "box": box,
+                "workspace": {"path": str(workspace.absolute()), "writable": writable},
+                "problems": list(problems),
+            }
+        )
+        _tell(output, found, extras, box, workspace, writable)
+        for problem in problems:
+            output.line(f"Problem: {problem}", strong=True)
+        if problems:
+            output.next("doctor")
+            raise click.exceptions.Exit(FAILED)
+        output.line("Nothing is wrong.")
+        output.next("practice", "babyai")
+
+
+def installed(distribution: str) -> str | None:
+    """The version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def importable(module: str) -> bool:
+    """Whether Python finds a top-level module; it is not imported."""
+    return find_spec(module) is not None
+
+
+def installed_extras(
+    modules: dict[str, str], *, present: Callable[[str], bool] = importable
+) -> dict[str, bool]:
+    """Each extra, and whether all the modules it brings are there. Nothing is imported.
+
+    Args:
+        modules: top-level module to the extra that brings it.
+        present: says whether a module can be found.
+    """
+    extras: dict[str, bool] = {}
+    for module, extra in sorted(modules.items()):
+        extras[extra] = extras.get(extra, True) and present(module)
+    return dict(sorted(extras.items()))
+
+
+def is_writable(workspace: Path) -> bool:
+    """Whether a file can be made in the workspace, or where it would be made."""
+    place = workspace.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place, prefix=".agentlab-doctor-") as file:
+            file.write(b"doctor")
+            file.flush()
+    except OSError:
+        return False
+    return True
+
+
+def mixed_install(found: dict[str, str | None]) -> list[str]:
+    """What is wrong when another project's `agentlab` is installed beside this one."""
+    if found[THEIRS] is None:
+        return []
+    ours = found[OURS] or "of a checkout"
+    return [
+        f"The distributions {THEIRS!r} {found[THEIRS]} (another project) and {OURS!r} {ours} "
+        f"both bring a package named 'agentlab', and one overwrites the other; run "
+        f"`pip uninstall {THEIRS} {OURS}` and then `pip install {OURS}`, or keep them in two "
+        "virtual environments."
+    ]
+
+
+def _box_problems(box: JsonObject) -> list[str]:
+    probes = box["probes"]
+    if isinstance(probes, dict) and probes.get("starts"):
+        return []
+    return [
+        f"The box {box['name']!r} does not start, so no learnt code can run; "
+        "check that this Python can start itself as a child process."
+    ]
+
+
+def _tell(
+    output: Output,
+    found: dict[str, str | None],
+    extras: dict[str, bool],
+    box: JsonObject,
+    workspace: Path,
+    writable: bool,
+) -> None:
+    output.line(f"Python {platform.python_version()} at {sys.executable}, {platform.platform()}.")
+    origin = "" if found[OURS] else ", from a checkout"
+    output.line(f"{OURS} {__version__}{origin}.")
+    for extra, there in extras.items():
+        hint = "installed" if there else f"missing: pip install '{OURS}[{extra}]'"
+        output.line(f"Extra {extra}: {hint}.")
+    output.line(f"Workspace {workspace}: {'can' if writable else 'can NOT'} be written.")
+    probes = cast("JsonObject", box["probes"])
+    rows = [[name.replace("_", " "), _answer(value)] for name, value in probes.items()]
+    title = f"Box for learnt code: {box['name']} {box['version']}"
+    output.table(Table(title, ("probe", "holds"), rows))
+    output.line()
+
+
+def _answer(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

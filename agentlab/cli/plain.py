@@ -1,0 +1,81 @@
+"""Progress as lines: one for each round and phase. For logs, pipes and plain terminals."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from agentlab.cli.failures import one_line
+from agentlab.cli.figures import count, duration
+from agentlab.cli.tally import Plan, Tally
+from agentlab.events import (
+    AttemptsPlanned,
+    Event,
+    Progress,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+)
+
+
+class PlainDisplay:
+    """Writes a line when a run, a round or a phase begins or ends."""
+
+    def __init__(self, plan: Plan, stream: TextIO) -> None:
+        self._tally = Tally(plan)
+        self._stream = stream
+        self._phase = ""
+
+    def notify(self, event: Event) -> None:
+        """Take in an event, and write where it ends something."""
+        self._tally.add(event)
+        match event:
+            case RunStarted():
+                verb = "Going on with" if event.resumed else "Practising in"
+                self._say(f"{verb} {event.environment}, model {event.model}: {event.run_id}.")
+            case AttemptsPlanned():
+                self._say(self._planned(event))
+            case RoundFinished():
+                self._say(self._finished())
+            case Progress():
+                self._progress(event)
+            case RunFinished():
+                why = f" ({event.reason})" if event.reason else ""
+                took = duration(self._tally.elapsed)
+                self._say(f"Run {event.run_id} {event.status}{why} after {took}.")
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._stream.flush()
+
+    def _planned(self, event: AttemptsPlanned) -> str:
+        tally = self._tally
+        shadow = f" and {count(event.shadow, 'shadow attempt')}" if event.shadow else ""
+        return (
+            f"{tally.round_name().capitalize()}: tasks so far {tally.proposed:,} proposed, "
+            f"{tally.admitted:,} admitted, {tally.rejections()}; "
+            f"{count(event.attempts, 'attempt')}{shadow} to come."
+        )
+
+    def _finished(self) -> str:
+        tally = self._tally
+        first = f", at first {tally.first}" if tally.first is not None and tally.round else ""
+        return (
+            f"{tally.round_name().capitalize()} done: success {tally.this_round}{first}; "
+            f"skills {tally.skills_admitted} admitted, {tally.skills_retired} retired, "
+            f"{tally.active} active; left {tally.budget_left()}; {duration(tally.elapsed)}."
+        )
+
+    def _progress(self, event: Progress) -> None:
+        name = event.phase[:1].upper() + event.phase[1:]
+        if event.phase != self._phase:
+            self._phase = event.phase
+            self._say(f"{name}: {event.total:,} to do.")
+        if event.total and event.done == event.total:
+            self._phase = ""
+            self._say(f"{name}: done, {duration(self._tally.elapsed)}.")
+
+    def _say(self, text: str) -> None:
+        self._stream.write(one_line(text) + "\n")
+        self._stream.flush()

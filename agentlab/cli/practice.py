@@ -1,0 +1,158 @@
+"""`agentlab practice` and `agentlab resume`: a run from start, or from where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentlab.cli.failures import FAILED, Interruption
+from agentlab.cli.options import (
+    DisplayName,
+    Whole,
+    environment_options,
+    gather_options,
+    option,
+    output_options,
+    workspace_option,
+)
+
+if TYPE_CHECKING:
+    from agentlab.cli.display import RunName
+    from agentlab.cli.output import Output
+    from agentlab.cli.tally import Plan
+    from agentlab.types.report import PracticeReport
+
+NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", "budget_usd")
+
+
+@click.command()
+@click.argument("environment", metavar="[ENV]", required=False)
+@workspace_option
+@option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TOML file with options; variables and flags outrank it.",
+)
+@option("--seed", type=Whole(), help="Everything random follows from it. [default: 0]")
+@option("--rounds", type=Whole(1), help="Rounds. [default: 5]")
+@option("--proposals", type=Whole(1), help="Tasks proposed a round. [default: 100]")
+@option("--attempts", type=Whole(1), help="Attempts a round. [default: 100]")
+@option("--tool-calls", type=Whole(1), help="Tool calls an attempt may try. [default: 600]")
+@option("--model", metavar="NAME", help="What attempts the tasks. [default: search]")
+@option("--curriculum", metavar="NAME", help="How tasks are chosen. [default: learning_progress]")
+@option("--concurrency", type=Whole(), help="Attempts at a time; 0 for one a core. [default: 0]")
+@environment_options
+@option("--index", type=click.Choice(["chroma", "exact"]), help="Vector index. [default: chroma]")
+@option("--embedder", metavar="NAME", help="What makes the vectors. [default: lexical]")
+@option(
+    "--heldout",
+    type=Whole(),
+    help="Held-out tasks for the closing comparison; 0 for none. [default: 120]",
+)
+@option("--heldout-tool-calls", type=Whole(1), help="Tool calls each may try. [default: 1000]")
+@option("--budget-attempts", type=Whole(), help="Attempts in all.")
+@option("--budget-steps", type=Whole(), help="Environment steps in all.")
+@option("--budget-seconds", type=float, help="Wall clock in all.")
+@option("--budget-tokens", type=Whole(), help="Model tokens in all.")
+@option("--budget-usd", type=float, help="US dollars in all.")
+@option("--no-admission", is_flag=True, help="Serve every candidate unchecked: an ablation.")
+@option("--no-compose", is_flag=True, help="Skills do not call skills: an ablation.")
+@output_options
+def practice(
+    environment: str | None,
+    workspace: Path,
+    config_file: Path | None,
+    as_json: bool,
+    display: DisplayName | None,
+    pairs: tuple[str, ...],
+    view: str | None,
+    toolset: str | None,
+    no_admission: bool,
+    no_compose: bool,
+    **options: Any,
+) -> None:
+    """Practise in ENV: propose tasks, attempt them, keep the skills that work.
+
+    Ends with a comparison on held-out tasks: with the library against an empty one.
+    """
+    from agentlab.cli.output import opened
+    from agentlab.cli.tally import Plan
+    from agentlab.config import load_config
+
+    with opened(as_json=as_json, display=display) as output:
+        if environment is None and config_file is None:
+            raise click.UsageError("Name an environment, as in `agentlab practice babyai`.")
+        overrides: dict[str, Any] = {"environment": environment}
+        for name, value in options.items():
+            overrides[name.replace("_", ".", 1) if name in NESTED else name] = value
+        for name, value in gather_options(pairs, view=view, toolset=toolset).items():
+            overrides[f"environment_options.{name}"] = value
+        overrides["admission.enabled"] = False if no_admission else None
+        overrides["compose"] = False if no_compose else None
+        config = load_config(config_file, **overrides)
+
+        from agentlab.runner import practice as run
+
+        with _watched(display, Plan.of(config.model_dump(mode="json"))) as observers:
+            report = run(config, workspace=workspace, observers=observers)
+        _tell(report, output)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@workspace_option
+@output_options
+def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+    """Go on with RUN, an id or a run directory, where it stopped.
+
+    Its options are those it was started with.
+    """
+    from agentlab.cli.output import opened
+
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.analysis.runs import show_run
+        from agentlab.cli.tally import Plan
+        from agentlab.runner import resume as go_on
+
+        plan = Plan.of(show_run(workspace, run).config)
+        with _watched(display, plan) as observers:
+            report = go_on(run, workspace=workspace, observers=observers)
+        _tell(report, output)
+
+
+@contextmanager
+def _watched(display: DisplayName | None, plan: Plan) -> Generator[tuple[Any, RunName]]:
+    from agentlab.cli.display import RunName, shown
+
+    name = RunName()
+    try:
+        with shown(display, plan) as chosen:
+            yield (chosen, name)
+    except KeyboardInterrupt:
+        if name.run_id is None:
+            raise
+        raise Interruption(f"Interrupted; `agentlab resume {name.run_id}` goes on.") from None
+
+
+def _tell(report: PracticeReport, output: Output) -> None:
+    from agentlab.cli.ending import tell_practice
+    from agentlab.types.report import INTERRUPTED
+
+    output.document(report)
+    tell_practice(report, output)
+    if report.status != "finished":
+        output.next("resume", report.run_id)
+    elif report.learnt:
+        output.next("skills", "show", report.learnt[0].name)
+    else:
+        output.next("runs", "show", report.run_id)
+    if report.status == "stopped" and report.reason == INTERRUPTED:
+        raise click.exceptions.Exit(Interruption.exit_code)
+    if report.status == "failed":
+        raise click.exceptions.Exit(FAILED)

@@ -1,0 +1,163 @@
+"""`agentlab skills`: what the library holds, why, and taking something out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentlab.cli.figures import count, difference
+from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.output import Output, Table, opened
+
+if TYPE_CHECKING:
+    from agentlab.types import Status
+    from agentlab.types.report import SkillDetail, SkillLine
+
+STATUSES = ("candidate", "quarantined", "verified", "active", "retired")
+
+
+@click.group()
+def skills() -> None:
+    """List skills, look at one, search, or take one out."""
+
+
+@skills.command("list")
+@option("--environment", metavar="ENV", help="Only the skills for this environment.")
+@option("--status", type=click.Choice(STATUSES), help="Only the skills of this status.")
+@workspace_option
+@output_options
+def list_(
+    environment: str | None,
+    status: Status | None,
+    workspace: Path,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
+    """The skills of the library, with their measured effect."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.library.catalogue import list_skills
+
+        found = list_skills(workspace, environment=environment, status=status)
+        output.document(found)
+        if not found:
+            output.line("There is no such skill in the library yet.")
+            output.next("practice", environment or "babyai")
+            return
+        output.table(_table(found))
+        output.next("skills", "show", found[0].name)
+
+
+@skills.command()
+@click.argument("name", metavar="NAME")
+@workspace_option
+@output_options
+def show(name: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+    """One skill: its code, what it needs, and what vouches for it."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.library.catalogue import show_skill
+
+        detail = show_skill(workspace, name)
+        output.document(detail)
+        _tell(detail, output)
+        output.next("evaluate", detail.environment, "--baseline")
+
+
+@skills.command()
+@click.argument("query", metavar="QUERY")
+@option("--environment", metavar="ENV", default="babyai", show_default=True, help="Where.")
+@workspace_option
+@output_options
+def search(
+    query: str,
+    environment: str,
+    workspace: Path,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
+    """The skills that fit QUERY, as an attempt would be offered them. May be none."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.library.catalogue import search_skills
+
+        found = search_skills(workspace, query, environment)
+        output.document(found)
+        if not found:
+            output.line("No skill fits that.")
+            output.next("skills", "list")
+            return
+        rows = [[f"{m.score:.3f}", m.signature, _summary(m)] for m in found]
+        output.table(Table("", ("score", "skill", "what it does"), rows, frozenset({0})))
+        output.next("skills", "show", found[0].name)
+
+
+@skills.command()
+@click.argument("name", metavar="NAME")
+@workspace_option
+@output_options
+def remove(name: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+    """Retire a skill, and those that call it. It is served no more and stays on record."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.library.catalogue import remove_skill
+
+        removed = remove_skill(workspace, name)
+        output.document(removed)
+        output.line(f"{removed.signature} is {removed.status} and is served no more.")
+        output.next("skills", "list")
+
+
+def _table(found: Sequence[SkillLine]) -> Table:
+    rows = [
+        [
+            skill.signature,
+            skill.status,
+            str(skill.uses),
+            difference(skill.effect) if skill.effect is not None else "not measured",
+            _summary(skill),
+        ]
+        for skill in found
+    ]
+    heads = ("skill", "status", "uses", "effect on success", "what it does")
+    return Table("", heads, rows, frozenset({2}))
+
+
+def _summary(skill: SkillLine) -> str:
+    from agentlab.cli.ending import first_line
+
+    return first_line(skill.summary)
+
+
+def _tell(detail: SkillDetail, output: Output) -> None:
+    output.line(detail.signature, strong=True)
+    output.line(
+        f"Version {detail.version} for {detail.environment}, {detail.status}, "
+        f"made by {detail.origin}."
+    )
+    if detail.summary:
+        output.line(detail.summary)
+    output.line(f"Used in {count(detail.uses, 'attempt')}.")
+    if detail.effect is not None:
+        output.line(f"Offering it changes success by {difference(detail.effect)}.")
+    else:
+        output.line("What offering it does to success is not measured yet.")
+    for label, values in (
+        ("Brings about", detail.effects),
+        ("Uses tools", detail.tools),
+        ("Calls skills", detail.skills),
+        ("Called by", detail.callers),
+    ):
+        if values:
+            output.line(f"{label}: {', '.join(values)}.")
+    for name, requires in detail.parameters.items():
+        if requires:
+            output.line(f"Argument {name}: {json.dumps(requires, ensure_ascii=False)}.")
+    if detail.precondition:
+        wanted = json.dumps(detail.precondition, ensure_ascii=False)
+        output.line(f"Needs at the start: {wanted}.")
+    output.line()
+    output.code(detail.source.strip("\n"))
+    if detail.history:
+        rows = [[str(c.version), c.before, c.after, c.reason] for c in detail.history]
+        output.table(Table("History", ("version", "from", "to", "why"), rows, frozenset({0})))

@@ -1,0 +1,236 @@
+"""What a display shows, kept up from the events of a run. No drawing here.
+
+Success is counted as everywhere: practice attempts with a verdict; shadow attempts, unknown
+scores and failures of infrastructure count in neither successes nor attempts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from agentlab.cli.figures import count, duration, percent, span
+from agentlab.events import (
+    AttemptFinished,
+    AttemptsPlanned,
+    Event,
+    Progress,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    SkillMoved,
+    SkillProposed,
+    TaskAdmitted,
+    TaskRejected,
+)
+
+if TYPE_CHECKING:
+    from agentlab.types import JsonObject
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do at most; what is None is not limited or not known."""
+
+    rounds: int | None = None
+    attempts: int | None = None
+    """A round."""
+    budget_attempts: int | None = None
+    budget_steps: int | None = None
+    budget_seconds: float | None = None
+
+    @classmethod
+    def of(cls, config: JsonObject) -> Plan:
+        """The plan in a practice config, as JSON."""
+        budget = config.get("budget")
+        limits = cast("Mapping[str, object]", budget if isinstance(budget, dict) else {})
+        seconds = limits.get("seconds")
+        return cls(
+            rounds=_whole(config.get("rounds")),
+            attempts=_whole(config.get("attempts")),
+            budget_attempts=_whole(limits.get("attempts")),
+            budget_steps=_whole(limits.get("steps")),
+            budget_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        )
+
+
+class Rate(NamedTuple):
+    """So many successes of so many verdicts."""
+
+    successes: int = 0
+    n: int = 0
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return "no verdict yet"
+        from agentlab.statistics import wilson
+
+        low, high = wilson(self.successes, self.n)
+        return f"{percent(self.successes / self.n)} ({span(low, high)}, n={self.n})"
+
+
+class Tally:
+    """The run so far. `add` each event; read the attributes."""
+
+    def __init__(self, plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.plan = plan
+        self._clock = clock
+        self._began = clock()
+        self.run_id = ""
+        self.environment = ""
+        self.model = ""
+        self.resumed = False
+        self.round: int | None = None
+        """The round under way, from 0 as events count; None before the first."""
+        self.planned = 0
+        self.done = 0
+        """Attempts of this round, of every kind."""
+        self.attempts = 0
+        """Attempts seen, of every kind."""
+        self.steps = 0
+        self.admitted = 0
+        self.rejected: Counter[str] = Counter()
+        self.candidates = 0
+        self.skills_admitted = 0
+        self.skills_retired = 0
+        self.active = 0
+        self.latest = ""
+        """What last became of a skill, in words."""
+        self.phase: Progress | None = None
+        self.ended: RunFinished | None = None
+        self._verdicts: dict[int, list[bool]] = {}
+        self._recent: deque[bool] = deque(maxlen=plan.attempts or 60)
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        if not event.lifecycle:
+            self._enter(event.round)
+        match event:
+            case RunStarted():
+                self.run_id, self.environment = event.run_id, event.environment
+                self.model, self.resumed = event.model, event.resumed
+            case RunFinished():
+                self.ended = event
+            case TaskAdmitted():
+                self.admitted += 1
+            case TaskRejected():
+                self.rejected[_rule(event.reason)] += 1
+            case AttemptsPlanned():
+                self.planned = event.attempts
+            case AttemptFinished():
+                self._attempt(event)
+            case SkillProposed():
+                self.candidates += 1
+            case SkillMoved():
+                self._moved(event)
+            case RoundFinished():
+                self.active = event.active_skills
+            case Progress():
+                self.phase = event if event.done < event.total else None
+            case _:
+                pass
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the tally was made."""
+        return self._clock() - self._began
+
+    @property
+    def proposed(self) -> int:
+        """Tasks proposed so far."""
+        return self.admitted + self.rejected.total()
+
+    @property
+    def this_round(self) -> Rate:
+        """Success in the round under way."""
+        return _rate(self._verdicts.get(self.round if self.round is not None else -1, []))
+
+    @property
+    def now(self) -> Rate:
+        """Success in the latest verdicts, as many as a round has attempts."""
+        return _rate(self._recent)
+
+    @property
+    def first(self) -> Rate | None:
+        """Success in the first round; None where this process did not see that round."""
+        return _rate(self._verdicts[0]) if 0 in self._verdicts else None
+
+    def first_in_words(self) -> str:
+        """Success in the first round, or why it is not known."""
+        if self.first is not None:
+            return str(self.first)
+        return "before this process began" if self.round else "no verdict yet"
+
+    def round_name(self) -> str:
+        """`round 2 of 6`."""
+        of = f" of {self.plan.rounds}" if self.plan.rounds else ""
+        return f"round {(self.round or 0) + 1}{of}"
+
+    def rejections(self, most: int = 3) -> str:
+        """`8 rejected (5 duplicate, 3 unsolved)`."""
+        text = f"{self.rejected.total():,} rejected"
+        if not self.rejected:
+            return text
+        named = [f"{number} {reason}" for reason, number in self.rejected.most_common(most)]
+        if len(self.rejected) > most:
+            named.append("others")
+        return f"{text} ({', '.join(named)})"
+
+    def budget_left(self) -> str:
+        """What may still be spent; without a budget, the attempts that the rounds foresee."""
+        plan, parts = self.plan, list[str]()
+        total = plan.budget_attempts
+        if total is None and plan.rounds and plan.attempts and not self.resumed:
+            total = plan.rounds * plan.attempts
+        if total is not None:
+            parts.append(count(max(0, total - self.attempts), "attempt"))
+        if plan.budget_steps is not None:
+            parts.append(count(max(0, plan.budget_steps - self.steps), "step"))
+        if plan.budget_seconds is not None:
+            parts.append(duration(max(0.0, plan.budget_seconds - self.elapsed)))
+        return ", ".join(parts) or "no limit"
+
+    def _enter(self, round_: int) -> None:
+        if self.round is None or round_ > self.round:
+            self.round, self.planned, self.done = round_, 0, 0
+
+    def _attempt(self, event: AttemptFinished) -> None:
+        if event.attempt_kind not in {"practice", "shadow"}:
+            return
+        self.done += 1
+        self.attempts += 1
+        self.steps += event.steps
+        counts = event.attempt_kind == "practice" and event.status == "completed"
+        if counts and event.success is not None:
+            self._verdicts.setdefault(event.round, []).append(event.success)
+            self._recent.append(event.success)
+
+    def _moved(self, event: SkillMoved) -> None:
+        if event.after == "active" and event.before != "retired":
+            self.skills_admitted += 1
+            self.active += 1
+            self.latest = f"admitted {event.name}"
+        elif event.after == "active":
+            self.active += 1
+            self.latest = f"took back {event.name}"
+        elif event.after == "retired" and event.before == "active":
+            self.skills_retired += 1
+            self.active -= 1
+            why = f": {event.reason}" if event.reason else ""
+            self.latest = f"retired {event.name}{why}"
+
+
+def _rule(reason: str) -> str:
+    """The rule alone, of a reason such as `reserved seed: 19 belongs to heldout`."""
+    return reason.partition(":")[0].strip() or "unnamed"
+
+
+def _rate(verdicts: list[bool] | deque[bool]) -> Rate:
+    return Rate(sum(verdicts), len(verdicts))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,1 @@
+"""Curators: what is distilled from attempts. One strategy a file."""

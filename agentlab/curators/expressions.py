@@ -1,0 +1,174 @@
+"""Anti-unification: the least general expression that covers the same argument in every example.
+
+Plotkin 1970, "A Note on Inductive Generalization", over JSON values: a value that is a
+parameter in every example becomes that parameter, a field that equals a parameter's field
+becomes a reference to it ("of the same colour as x"), what never varies stays a constant.
+What varies and is explained by nothing becomes a free parameter, as few as possible.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from agentlab.types import canonical_json
+
+MAX_FREE = 1
+"""Free parameters that a skill may have beside those its clause names."""
+
+Column = Sequence[JsonValue]
+"""One value for each example."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value always."""
+
+    value: JsonValue
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parameter."""
+
+    parameter: str
+
+
+@dataclass(frozen=True)
+class FieldOf:
+    """One field of a parameter that is an object."""
+
+    parameter: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """An object built from expressions."""
+
+    fields: tuple[tuple[str, Expression], ...]
+
+
+Expression = Constant | Reference | FieldOf | Record
+
+
+def render(expression: Expression) -> str:
+    """The expression as Python source."""
+    match expression:
+        case Constant(value):
+            return python_literal(value)
+        case Reference(parameter):
+            return parameter
+        case FieldOf(parameter, field):
+            return f"{parameter}[{json.dumps(field)}]"
+        case Record(fields):
+            inner = ", ".join(f"{json.dumps(name)}: {render(value)}" for name, value in fields)
+            return "{" + inner + "}"
+
+
+def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> JsonValue:
+    """The expression's value for these arguments; None where a field is missing."""
+    match expression:
+        case Constant(value):
+            return value
+        case Reference(parameter):
+            return parameters[parameter]
+        case FieldOf(parameter, field):
+            owner = parameters[parameter]
+            return owner.get(field) if isinstance(owner, dict) else None
+        case Record(fields):
+            return {name: evaluate(value, parameters) for name, value in fields}
+
+
+def python_literal(value: JsonValue) -> str:
+    """A JSON value as a Python literal with double quotes."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{json.dumps(k)}: {python_literal(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(python_literal(item) for item in value) + "]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def explain(column: Column, parameters: Mapping[str, Column]) -> Expression | None:
+    """An expression over the parameters that gives the column's value in every example.
+
+    Args:
+        column: the values, one an example.
+        parameters: parameter name to its values in the same examples.
+
+    Returns:
+        None when nothing explains it.
+    """
+    for name, values in parameters.items():
+        if _equal(column, values):
+            return Reference(name)
+    if _constant(column):
+        return Constant(column[0])
+    if all(isinstance(value, dict) for value in column):
+        return _record(column, parameters)
+    return _field(column, parameters)
+
+
+def _record(column: Column, parameters: Mapping[str, Column]) -> Expression | None:
+    rows = [value for value in column if isinstance(value, dict)]
+    keys = list(rows[0])
+    if any(set(row) != set(keys) for row in rows):
+        return None
+    fields: list[tuple[str, Expression]] = []
+    for key in keys:
+        values = [row[key] for row in rows]
+        inner = Constant(values[0]) if _constant(values) else _field(values, parameters, first=key)
+        if inner is None:
+            return None
+        fields.append((key, inner))
+    return Record(tuple(fields))
+
+
+def _field(
+    column: Column, parameters: Mapping[str, Column], *, first: str | None = None
+) -> Expression | None:
+    for name, values in parameters.items():
+        rows = [value for value in values if isinstance(value, dict)]
+        if len(rows) != len(column):
+            continue
+        shared = [field for field in rows[0] if all(field in row for row in rows)]
+        for field in sorted(shared, key=lambda key: (key != first, key)):
+            if _equal(column, [row[field] for row in rows]):
+                return FieldOf(name, field)
+    return None
+
+
+def _equal(left: Column, right: Column) -> bool:
+    return all(canonical_json(a) == canonical_json(b) for a, b in zip(left, right, strict=True))
+
+
+def _constant(column: Column) -> bool:
+    return _equal(column, [column[0]] * len(column))
+
+
+def free_choices(
+    columns: Sequence[Column], parameters: Mapping[str, Column]
+) -> list[tuple[Column, ...]]:
+    """The smallest sets of columns that, taken as free parameters, explain all the others.
+
+    Returns:
+        `[()]` when none is needed; empty when more than `MAX_FREE` would be.
+    """
+    open_columns = [column for column in columns if explain(column, parameters) is None]
+    if not open_columns:
+        return [()]
+    distinct: dict[str, Column] = {canonical_json(list(c)): c for c in open_columns}
+    for size in range(1, MAX_FREE + 1):
+        choices: list[tuple[Column, ...]] = []
+        for chosen in itertools.combinations(distinct.values(), size):
+            extended = {**parameters, **{f"\x00{i}": c for i, c in enumerate(chosen)}}
+            if all(explain(column, extended) is not None for column in open_columns):
+                choices.append(chosen)
+        if choices:
+            return choices
+    return []

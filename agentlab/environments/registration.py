@@ -1,0 +1,91 @@
+"""From a name and options to an environment, with a sentence where they do not fit.
+
+A name may carry an argument after a colon: `babyai:GoToLocal`. What it means is the
+environment's business: its class then defines `from_argument(argument, **options)`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import cast
+
+from agentlab import registry
+from agentlab.errors import ConfigError
+from agentlab.protocols import Environment
+from agentlab.types import EnvironmentRef
+
+REQUIRED = ("tools", "reset", "step", "close")
+
+
+def make_environment(ref: EnvironmentRef) -> Environment:
+    """A new instance of the registered environment.
+
+    Raises:
+        UnknownNameError: nothing of that name is registered.
+        MissingExtraError: it needs an optional dependency.
+        ConfigError: it does not take this argument or option, or not this value.
+    """
+    name, colon, argument = ref.name.partition(":")
+    target = registry.resolve("environment", name)
+    if not callable(target):
+        raise ConfigError(f"The environment {name!r} is registered as {target!r}; name a class.")
+    make = target
+    given: tuple[str, ...] = ()
+    if colon:
+        from_argument: object = getattr(target, "from_argument", None)
+        if not callable(from_argument):
+            raise ConfigError(
+                f"The environment {name!r} takes nothing after a colon: write {name!r}, "
+                f"not {ref.name!r}."
+            )
+        if not argument:
+            raise ConfigError(f"The environment name {ref.name!r} ends with a colon: drop it.")
+        make = from_argument
+        given = (argument,)
+    _check_options(name, ref.options, options_of(make, positional=len(given)))
+    try:
+        environment = make(*given, **ref.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The environment {ref.name!r} does not take these options: {error}"
+        ) from error
+    lacking = [part for part in REQUIRED if not hasattr(type(environment), part)]
+    if lacking:
+        raise ConfigError(
+            f"The environment {name!r} lacks {', '.join(lacking)}; see protocols.Environment."
+        )
+    return cast("Environment", environment)
+
+
+def options_of(make: Callable[..., object], *, positional: int = 0) -> tuple[str, ...] | None:
+    """Names of the options a factory takes, `positional` leading ones apart.
+
+    Returns:
+        None when it takes any.
+    """
+    try:
+        parameters = list(inspect.signature(make).parameters.values())
+    except (TypeError, ValueError):  # a factory written in C may have no signature
+        return None
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return None
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters[positional:] if p.kind in named)
+
+
+def _check_options(name: str, options: Iterable[str], known: tuple[str, ...] | None) -> None:
+    if known is None:
+        return
+    for option in options:
+        if option in known:
+            continue
+        near = get_close_matches(option, known, n=1, cutoff=0.5)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        elif known:
+            hint = "it takes " + ", ".join(repr(item) for item in known) + "."
+        else:
+            hint = "it takes none."
+        raise ConfigError(f"The environment {name!r} has no option {option!r}; {hint}")

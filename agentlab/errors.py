@@ -1,0 +1,117 @@
+"""Every error a caller can meet, named after the boundary that was crossed.
+
+A failed attempt is data (a score), never an exception from here. These are raised when a run
+is misconfigured, when something outside agentlab broke, or when a promise would be broken by
+going on. Each message is one sentence that names the thing and the fix.
+
+    AgentLabError
+    ├── UsageError                  the caller asked for something impossible (exit code 2)
+    │   ├── ConfigError             a config file, flag or variable is wrong
+    │   ├── UnknownNameError        no such environment, model, role…; says what is near
+    │   ├── MissingExtraError       an optional dependency is needed; says what to install
+    │   └── InvalidTaskError        a mission cannot be composed or set up as asked
+    ├── EnvironmentFaultError       reset or step of an environment raised or broke its contract
+    ├── VerifierFaultError          a verifier raised, disagreed with itself or never ended
+    ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
+    │   └── SkillRefusedError       code that may not run here
+    ├── ModelFaultError             a model endpoint failed
+    ├── RecordsError                the record store cannot be used
+    │   ├── NewerDatabaseError      written by a newer agentlab
+    │   └── WorkspaceError          the workspace is read-only, full or missing
+    │       └── RunInUseError       another process works in this run directory
+    ├── IndexFaultError             a derived index is missing, stale, locked or damaged
+    └── BudgetExhaustedError        a reservation does not fit in what is left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AgentLabError(Exception):
+    """Raised when agentlab cannot go on; the base of everything here."""
+
+
+class UsageError(AgentLabError):
+    """Raised when the caller asked for something impossible; the command exits with 2."""
+
+
+class ConfigError(UsageError):
+    """Raised when a configuration file, a flag or an environment variable is wrong."""
+
+
+class UnknownNameError(UsageError):
+    """Raised when a registry has no object of that name; suggests near ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(sorted(known))
+        near = get_close_matches(name, self.known, n=3, cutoff=0.5)
+        if near:
+            hint = "Did you mean " + " or ".join(repr(item) for item in near) + "?"
+        elif self.known:
+            hint = "Known: " + ", ".join(repr(item) for item in self.known) + "."
+        else:
+            hint = "None is registered."
+        super().__init__(f"There is no {kind} named {name!r}. {hint}")
+
+
+class MissingExtraError(UsageError):
+    """Raised at the point of use when an optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{what} needs the extra {extra!r}; install it with "
+            f"`pip install 'agentlab-practice[{extra}]'`."
+        )
+
+
+class InvalidTaskError(UsageError):
+    """Raised when a mission cannot be composed, parsed or set up; the text says why."""
+
+
+class EnvironmentFaultError(AgentLabError):
+    """Raised when an environment's reset or step raised, or broke its contract."""
+
+
+class VerifierFaultError(AgentLabError):
+    """Raised when a verifier raised, gave two answers to one question, or did not end."""
+
+
+class SkillFaultError(AgentLabError):
+    """Raised when skill code raised, broke the line protocol, or hit a limit."""
+
+
+class SkillRefusedError(SkillFaultError):
+    """Raised when code may not run here, because of where it came from or what it needs."""
+
+
+class ModelFaultError(AgentLabError):
+    """Raised when a model endpoint failed for good."""
+
+
+class RecordsError(AgentLabError):
+    """Raised when the record store cannot be opened, read or written."""
+
+
+class NewerDatabaseError(RecordsError):
+    """Raised when a database was written by a newer agentlab."""
+
+
+class WorkspaceError(RecordsError):
+    """Raised when the workspace directory is read-only, full, or not a workspace."""
+
+
+class RunInUseError(WorkspaceError):
+    """Raised when another process already works in a run directory."""
+
+
+class IndexFaultError(AgentLabError):
+    """Raised inside the library when a derived index is unusable; callers fall back."""
+
+
+class BudgetExhaustedError(AgentLabError):
+    """Raised when a reservation does not fit in what a budget has left."""

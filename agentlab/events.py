@@ -1,0 +1,180 @@
+"""What happened in a run, as frozen dataclasses. One stream feeds display, log and viewers.
+
+Each event has a place: the round, the slot within it, and a sequence number within the slot.
+Two runs compare by place and content; times, paths and lifecycle events are left out of that
+(`comparable`). Slot -1 is the round itself. Events are recorded in the same transaction as
+what they report, so a node that runs twice reports once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, cast
+
+from agentlab.types.base import JsonObject
+
+ROUND_SLOT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The base: where in the run it happened."""
+
+    run_id: str
+    round: int = 0
+    slot: int = ROUND_SLOT
+    sequence: int = 0
+
+    lifecycle: ClassVar[bool] = False
+    """Lifecycle events tell of this process, not of the run's content."""
+
+    @property
+    def kind(self) -> str:
+        """The class name: `AttemptFinished`."""
+        return type(self).__name__
+
+    def payload(self) -> JsonObject:
+        """Everything but the place, as JSON."""
+        places = {"run_id", "round", "slot", "sequence"}
+        return {k: v for k, v in asdict(self).items() if k not in places}
+
+    def comparable(self) -> tuple[int, int, int, str, JsonObject] | None:
+        """What must be equal between two runs of one seed; None for lifecycle events."""
+        if self.lifecycle:
+            return None
+        timed = {f.name for f in fields(self) if f.metadata.get("timed")}
+        payload = {k: v for k, v in self.payload().items() if k not in timed}
+        return (self.round, self.slot, self.sequence, self.kind, payload)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A process began to work on the run."""
+
+    lifecycle: ClassVar[bool] = True
+    environment: str = ""
+    model: str = ""
+    resumed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """A process stopped working on the run."""
+
+    lifecycle: ClassVar[bool] = True
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAdmitted(Event):
+    """A proposal became a task."""
+
+    task_id: str = ""
+    instruction: str = ""
+    template: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRejected(Event):
+    """A proposal was dropped."""
+
+    task_id: str = ""
+    instruction: str = ""
+    reason: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptsPlanned(Event):
+    """The round's attempts were chosen and paid for."""
+
+    attempts: int = 0
+    shadow: int = 0
+    templates: Mapping[str, int] = field(default_factory=lambda: {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFinished(Event):
+    """An attempt was recorded."""
+
+    attempt_id: str = ""
+    attempt_kind: str = "practice"
+    task_id: str = ""
+    instruction: str = ""
+    template: str = ""
+    success: bool | None = None
+    status: str = "completed"
+    tool_calls: int = 0
+    steps: int = 0
+    offered: int = 0
+    withheld: int = 0
+    skills_used: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, metadata={"timed": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillProposed(Event):
+    """A curator made a candidate."""
+
+    skill_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillMoved(Event):
+    """A skill went from one status to another, with the reason."""
+
+    skill_id: str = ""
+    name: str = ""
+    before: str = ""
+    after: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundFinished(Event):
+    """A round is complete."""
+
+    attempts: int = 0
+    successes: int = 0
+    active_skills: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """Where a long phase outside the rounds stands; shown, never recorded."""
+
+    lifecycle: ClassVar[bool] = True
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+
+
+EVENTS: dict[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        RunStarted,
+        RunFinished,
+        TaskAdmitted,
+        TaskRejected,
+        AttemptsPlanned,
+        AttemptFinished,
+        SkillProposed,
+        SkillMoved,
+        RoundFinished,
+        Progress,
+    )
+}
+
+
+def rebuild(
+    kind: str, run_id: str, round_: int, slot: int, sequence: int, payload: JsonObject
+) -> Event:
+    """The event that was recorded under `kind` with this payload."""
+    values = cast("dict[str, Any]", dict(payload))
+    if isinstance(values.get("skills_used"), list):
+        values["skills_used"] = tuple(values["skills_used"])
+    return EVENTS[kind](run_id=run_id, round=round_, slot=slot, sequence=sequence, **values)

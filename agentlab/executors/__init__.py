@@ -1,0 +1,1 @@
+"""Executors: how a task is attempted. One strategy a file."""

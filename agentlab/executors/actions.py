@@ -1,0 +1,305 @@
+"""What search may try in a state: tool calls and skill calls, with a prior over them.
+
+The prior says where to look first and rules nothing out. Calls fall into classes of unequal
+cost (`Costs`), from the best informed to the least:
+
+- a skill bound to the clause it achieves,
+- a skill bound to anything that meets its precondition,
+- a tool call that points only at things the mission names,
+- any other tool call.
+
+Nothing here knows what the tools do, or which environment they belong to.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from pydantic import JsonValue
+
+from agentlab.types import (
+    Clause,
+    Entity,
+    Frozen,
+    JsonObject,
+    Mission,
+    Parameter,
+    Skill,
+    ToolCall,
+    ToolSpec,
+    allows,
+    canonical_json,
+    satisfies,
+)
+
+
+class Costs(Frozen):
+    """What trying a call costs the path it is on, in nats: -log of how likely it is to help.
+
+    Tool calls share one distribution, so that skills are tried beside them and never instead
+    of them: an empty library and a full one try tool calls in the same order.
+    """
+
+    bound: float = 1.0
+    """A skill bound to a clause whose turn it is, divided among its bindings."""
+    later: float = 1.6
+    """More, while an earlier group of clauses is open."""
+    done: float = 3.0
+    """More, when a skill on this path has achieved the clause already."""
+    loose: float = 2.5
+    """A skill bound to anything that meets its precondition, divided among its bindings."""
+    unnamed: float = 3.5
+    """More for a tool call that points at something the mission does not name."""
+
+
+class Action(NamedTuple):
+    """Something to try: a tool call, or a skill call when `skill` is set."""
+
+    name: str
+    arguments: JsonObject
+    skill: Skill | None = None
+    clause: int | None = None
+    """Index of the mission clause that a bound skill would achieve."""
+
+
+class Weighted(NamedTuple):
+    """An action and its cost: minus the natural logarithm of its prior probability."""
+
+    cost: float
+    action: Action
+
+
+def tool_calls(tools: Sequence[ToolSpec], entities: Sequence[Entity]) -> list[ToolCall]:
+    """Every call that changes something and whose arguments the schemas allow.
+
+    Parameters marked `x-entity` range over the entities' references, `enum` and boolean
+    parameters over their values; a tool with any other required parameter is left out.
+    """
+    calls: list[ToolCall] = []
+    for tool in tools:
+        if tool.effect != "changes":
+            continue
+        domains = _domains(tool, entities)
+        if domains is None:
+            continue
+        names = list(domains)
+        calls.extend(
+            ToolCall(tool=tool.name, arguments=dict(zip(names, values, strict=True)))
+            for values in itertools.product(*domains.values())
+        )
+    return calls
+
+
+def _domains(tool: ToolSpec, entities: Sequence[Entity]) -> dict[str, list[JsonValue]] | None:
+    schemas = cast("dict[str, JsonObject]", tool.parameters.get("properties", {}))
+    required = cast("list[str]", tool.parameters.get("required", []))
+    domains: dict[str, list[JsonValue]] = {}
+    for name, schema in schemas.items():
+        values = _values(schema, entities)
+        if values is None:
+            if name in required:
+                return None
+            continue
+        domains[name] = values
+    return domains
+
+
+def _values(schema: JsonObject, entities: Sequence[Entity]) -> list[JsonValue] | None:
+    wanted = schema.get("x-entity")
+    if isinstance(wanted, str):
+        return [
+            entity.reference
+            for entity in entities
+            if wanted in ("*", entity.type) and allows(schema, entity.reference)
+        ]
+    enum = schema.get("enum")
+    if isinstance(enum, list):
+        return list(enum)
+    return [False, True] if schema.get("type") == "boolean" else None
+
+
+def holds(precondition: Mapping[str, JsonValue], state: JsonObject | None) -> bool:
+    """Whether the state has what a precondition asks: a value, or `{"present": bool}`."""
+    if state is None:
+        return not precondition
+    for name, wanted in precondition.items():
+        actual = state.get(name)
+        if isinstance(wanted, dict) and set(wanted) == {"present"}:
+            if (actual is not None) != wanted["present"]:
+                return False
+        elif actual != wanted:
+            return False
+    return True
+
+
+def bindings(
+    skill: Skill, clause: Clause | None, entities: Sequence[Entity]
+) -> Iterator[JsonObject]:
+    """Argument sets for a skill: bound to a clause's descriptions, or to any fitting entity.
+
+    With a clause, each parameter that the clause names takes the entities that fit the clause's
+    description. All parameters take only entities that have the properties they require, and no
+    entity twice.
+    """
+    described: dict[str, JsonValue] = {}
+    if clause is not None and skill.achieves is not None:
+        for argument, parameter in skill.achieves.arguments.items():
+            if argument in clause.arguments and isinstance(parameter, str):
+                described[parameter] = clause.arguments[argument]
+    domains = [_candidates(p, described, entities) for p in skill.parameters]
+    for choice in itertools.product(*domains):
+        keys = {canonical_json(value) for value in choice}
+        if len(keys) == len(choice):
+            yield {p.name: v for p, v in zip(skill.parameters, choice, strict=True)}
+
+
+def _candidates(
+    parameter: Parameter, described: Mapping[str, JsonValue], entities: Sequence[Entity]
+) -> list[JsonValue]:
+    found = [
+        entity.reference
+        for entity in entities
+        if parameter.type in ("*", entity.type)
+        and satisfies(entity, parameter.requires)
+        and all(allows(schema, entity.reference) for schema in parameter.accepts)
+    ]
+    if parameter.name not in described:
+        return found
+    description = described[parameter.name]
+    fitting = {canonical_json(e.reference) for e in entities if satisfies(e, description)}
+    return [reference for reference in found if canonical_json(reference) in fitting]
+
+
+class ActionSpace:
+    """The weighted actions of a state, for one attempt.
+
+    Args:
+        tools: the environment's tools.
+        mission: the parsed instruction, or None where there is no grammar.
+        skills: the offered skills (not those that are only called by them).
+        costs: how the classes of calls compare.
+        named_first: whether things the mission names come first; False is flat search.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[ToolSpec],
+        mission: Mission | None,
+        skills: Sequence[Skill],
+        *,
+        costs: Costs,
+        named_first: bool = True,
+    ) -> None:
+        self._tools = tools
+        self._mission = mission
+        self._clauses = mission.clauses if mission else ()
+        self._skills = skills
+        self._costs = costs
+        self._named_first = named_first and bool(self._clauses)
+        self._plain: dict[tuple[str, ...], tuple[list[Action], list[Action]]] = {}
+        self._needs_state = any(skill.precondition for skill in skills)
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether any precondition reads the environment's state."""
+        return self._needs_state
+
+    def all_described(self, entities: Sequence[Entity]) -> bool:
+        """Whether everything that the mission describes is among these entities."""
+        return all(
+            any(satisfies(entity, description) for entity in entities)
+            for clause in self._clauses
+            for description in clause.arguments.values()
+            if isinstance(description, dict)
+        )
+
+    def actions(
+        self, entities: Sequence[Entity], state: JsonObject | None, done: frozenset[int]
+    ) -> list[Weighted]:
+        """What to try here, cheapest first within a class.
+
+        Args:
+            entities: what the observation shows now.
+            state: JSON state for preconditions; None where not needed or not readable.
+            done: indices of the clauses that skills on this path have achieved.
+        """
+        named, other = self._tool_actions(entities)
+        bound, loose = self._skill_actions(entities, state, done)
+        costs = self._costs
+        weighted = [Weighted(cost, action) for action, cost in bound]
+        weighted.extend(Weighted(cost, action) for action, cost in loose)
+        total = math.log(len(named) + len(other) * math.exp(-costs.unnamed) or 1.0)
+        weighted.extend(Weighted(total, action) for action in named)
+        weighted.extend(Weighted(total + costs.unnamed, action) for action in other)
+        return weighted
+
+    def _tool_actions(self, entities: Sequence[Entity]) -> tuple[list[Action], list[Action]]:
+        key = tuple(canonical_json(entity.reference) for entity in entities)
+        known = self._plain.get(key)
+        if known is None:
+            known = self._split(entities)
+            self._plain[key] = known
+        return known
+
+    def _split(self, entities: Sequence[Entity]) -> tuple[list[Action], list[Action]]:
+        descriptions = [d for clause in self._clauses for d in clause.arguments.values()]
+        named_references = {
+            canonical_json(entity.reference)
+            for entity in entities
+            if any(satisfies(entity, description) for description in descriptions)
+        }
+        all_references = {canonical_json(entity.reference) for entity in entities}
+        named: list[Action] = []
+        other: list[Action] = []
+        for call in tool_calls(self._tools, entities):
+            pointed = {canonical_json(v) for v in call.arguments.values()} & all_references
+            first = self._named_first and pointed <= named_references
+            (named if first else other).append(Action(call.tool, call.arguments))
+        # Of equally likely calls the simpler one first: it does the least beside what is wanted.
+        named.sort(key=lambda action: len(action.arguments))
+        return named, other
+
+    def _skill_actions(
+        self, entities: Sequence[Entity], state: JsonObject | None, done: frozenset[int]
+    ) -> tuple[list[tuple[Action, float]], list[tuple[Action, float]]]:
+        bound: list[tuple[Action, float]] = []
+        loose: list[tuple[Action, float]] = []
+        extra = self._clause_costs(done)
+        seen: set[tuple[str, str]] = set()
+        per_clause: dict[int, list[Action]] = {}
+        for skill in self._skills:
+            if not holds(skill.precondition, state):
+                continue
+            for index, clause in enumerate(self._clauses):
+                if skill.achieves is None or skill.achieves.predicate != clause.predicate:
+                    continue
+                for arguments in bindings(skill, clause, entities):
+                    seen.add((skill.name, canonical_json(arguments)))
+                    action = Action(skill.name, arguments, skill, index)
+                    per_clause.setdefault(index, []).append(action)
+            others = [
+                Action(skill.name, arguments, skill)
+                for arguments in bindings(skill, None, entities)
+                if (skill.name, canonical_json(arguments)) not in seen
+            ]
+            cost = self._costs.loose + math.log(len(others) or 1)
+            loose.extend((action, cost) for action in others)
+        for index, actions in per_clause.items():
+            cost = self._costs.bound + extra[index] + math.log(len(actions))
+            bound.extend((action, cost) for action in actions)
+        return bound, loose
+
+    def _clause_costs(self, done: frozenset[int]) -> list[float]:
+        """What each clause adds: nothing while it is its turn."""
+        extra: list[float] = []
+        earlier_open = False
+        for group in self._mission.groups if self._mission else ():
+            indices = range(len(extra), len(extra) + len(group))
+            for index in indices:
+                added = self._costs.done if index in done else 0.0
+                extra.append(added + (self._costs.later if earlier_open else 0.0))
+            earlier_open = earlier_open or any(index not in done for index in indices)
+        return extra

@@ -1,0 +1,76 @@
+"""The edges: a practice run as a LangGraph graph.
+
+START → propose → select → attempt (n at a time) → curate → admit → end_round → propose …
+"""
+
+# LangGraph's own signatures are partly untyped, which strict checking reports at each call.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Send
+
+from agentlab.graph import admit, nodes
+from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
+
+STEPS_PER_ROUND = 6
+"""Supersteps of one round: propose, select, attempts, curate, admit, end of the round."""
+
+PracticeGraph = CompiledStateGraph[RunState, None, RunState, RunState]
+
+
+def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> PracticeGraph:
+    """The graph of a run, bound to what its nodes work with."""
+
+    async def propose(state: RunState) -> RunUpdate:
+        return await nodes.propose(state, practice)
+
+    async def select(state: RunState) -> RunUpdate:
+        return await nodes.select(state, practice)
+
+    async def attempt(state: AttemptState) -> RunUpdate:
+        return await nodes.attempt(state, practice)
+
+    async def curate(state: RunState) -> RunUpdate:
+        return await nodes.curate(state, practice)
+
+    async def admission(state: RunState) -> RunUpdate:
+        return await admit.admit(state, practice)
+
+    async def end_round(state: RunState) -> RunUpdate:
+        return await nodes.end_round(state, practice)
+
+    def fan_out(state: RunState) -> list[Send] | str:
+        """One task for each planned attempt that is not on record yet."""
+        round_ = state["round"]
+        recorded = practice.recorded(round_)
+        sends = [
+            Send("attempt", AttemptState(round=round_, attempt_id=attempt_id))
+            for attempt_id in practice.planned(round_)
+            if attempt_id not in recorded
+        ]
+        return sends or "curate"
+
+    def go_on(state: RunState) -> str:
+        return END if state["finished"] else "propose"
+
+    graph: StateGraph[RunState, None, RunState, RunState] = StateGraph(RunState)
+    graph.add_node("propose", propose)
+    graph.add_node("select", select)
+    graph.add_node("attempt", attempt)
+    graph.add_node("curate", curate)
+    graph.add_node("admit", admission)
+    graph.add_node("end_round", end_round)
+    graph.add_edge(START, "propose")
+    graph.add_edge("propose", "select")
+    graph.add_conditional_edges("select", fan_out, ["attempt", "curate"])
+    graph.add_edge("attempt", "curate")
+    graph.add_edge("curate", "admit")
+    graph.add_edge("admit", "end_round")
+    graph.add_conditional_edges("end_round", go_on, ["propose", END])
+    return graph.compile(checkpointer=checkpointer)

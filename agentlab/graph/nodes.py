@@ -1,0 +1,372 @@
+"""The nodes of a practice round: propose, select, attempt, curate, and the end of the round.
+
+Each is a plain async function over state and `Practice`, testable without LangGraph, and may
+run twice: what it decides depends on the records and the seed alone, and is written once.
+Admission is in `admit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from agentlab.curricula.draw import Pool, draw_tasks
+from agentlab.events import (
+    AttemptsPlanned,
+    Event,
+    RoundFinished,
+    SkillProposed,
+    TaskAdmitted,
+    TaskRejected,
+)
+from agentlab.graph import jobs
+from agentlab.graph.attempts import finished_event, run_attempt
+from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
+from agentlab.graph.workers import WorkerFault
+from agentlab.library.admission import REJECTED
+from agentlab.library.attribution import Retrieved, draw_offers, withholding_probability
+from agentlab.protocols import CurationContext, ProposalContext
+from agentlab.records import Transaction, Verdict
+from agentlab.statistics import Draw
+from agentlab.types import (
+    AttemptSpec,
+    JsonObject,
+    Limits,
+    Task,
+    Template,
+    attempt_id,
+    derive_id,
+    derive_seed,
+)
+
+CHECK_SECONDS = 20.0
+"""A proposal whose verifier has not answered by then is rejected."""
+LEAST_STEPS = 200
+"""Primitive steps without which an attempt is not begun."""
+SELECT_SEQUENCE = 10_000
+CURATE_SEQUENCE = 20_000
+ADMIT_SEQUENCE = 30_000
+END_SEQUENCE = 90_000
+
+
+async def propose(state: RunState, practice: Practice) -> RunUpdate:
+    """Make tasks and admit those that are fit; the record store enforces the splits."""
+    run_id, round_ = practice.run_id, state["round"]
+    records = practice.records
+    if records.nodes.done(run_id, round_, "propose") is None:
+        context = ProposalContext(
+            environment=practice.make_environment,
+            split_rule=practice.split_rule,
+            count=practice.config.proposals,
+            seed=practice.config.seed,
+            round=round_,
+            templates=records.attempts.template_outcomes(run_id),
+            recent=records.trajectories.learnable(run_id, round_ - 1) if round_ else [],
+        )
+        tasks = await practice.proposer.propose(context)
+        faults = await asyncio.gather(*(_check(task, practice) for task in tasks))
+        events: list[Event] = []
+
+        def work(part: Transaction) -> JsonObject:
+            verdicts = part.tasks.add_proposals(
+                run_id, round_, list(zip(tasks, faults, strict=True)), practice.split_rule
+            )
+            events.extend(_verdict_events(run_id, round_, tasks, verdicts))
+            part.events.append(events)
+            return {"proposed": len(tasks)}
+
+        records.once(run_id, round_, "propose", work)
+        practice.tell(events)
+    return {"round": round_, "finished": False}
+
+
+async def _check(task: Task, practice: Practice) -> str | None:
+    if practice.split_rule.refusal(task) is not None:
+        return None
+    found = await practice.pool.run(
+        jobs.check, task, practice.environment_ref, seconds=CHECK_SECONDS
+    )
+    if isinstance(found, WorkerFault):
+        return f"verifier fault: {found.error}"
+    return found
+
+
+def _verdict_events(
+    run_id: str, round_: int, tasks: Sequence[Task], verdicts: Sequence[Verdict]
+) -> list[Event]:
+    events: list[Event] = []
+    for number, (task, verdict) in enumerate(zip(tasks, verdicts, strict=True)):
+        if verdict.admitted:
+            events.append(
+                TaskAdmitted(
+                    run_id=run_id,
+                    round=round_,
+                    sequence=number,
+                    task_id=task.id,
+                    instruction=task.instruction,
+                    template=task.template,
+                    source=task.source,
+                )
+            )
+        else:
+            events.append(
+                TaskRejected(
+                    run_id=run_id,
+                    round=round_,
+                    sequence=number,
+                    task_id=task.id,
+                    instruction=task.instruction,
+                    reason=verdict.reason or "",
+                    source=task.source,
+                )
+            )
+    return events
+
+
+async def select(state: RunState, practice: Practice) -> RunUpdate:
+    """Choose the round's attempts, what each is offered, and reserve their cost.
+
+    Library, curriculum and budget are frozen here, in slot order.
+    """
+    run_id, round_ = practice.run_id, state["round"]
+    records = practice.records
+    known = records.nodes.done(run_id, round_, "select")
+    if known is None:
+        specs = _plan(practice, round_)
+        events: list[Event] = [
+            AttemptsPlanned(
+                run_id=run_id,
+                round=round_,
+                sequence=SELECT_SEQUENCE,
+                attempts=len(specs),
+                templates=dict(sorted(Counter(s.task.template for s in specs).items())),
+            )
+        ]
+
+        def work(part: Transaction) -> JsonObject:
+            part.attempts.plan(run_id, round_, specs)
+            part.events.append(events)
+            return {"planned": len(specs)}
+
+        known = records.once(run_id, round_, "select", work)
+        practice.tell(events)
+    planned = known.get("planned")
+    return {"planned": planned if isinstance(planned, int) else 0}
+
+
+class _Reserved(NamedTuple):
+    attempts: int
+    steps: int | None
+    """Primitive steps that each of them may take."""
+
+
+def _reserve(practice: Practice) -> _Reserved:
+    """What the budget can pay for: as many attempts, each with an equal part of the steps."""
+    left = practice.left()
+    count = practice.config.attempts
+    if left.attempts is not None:
+        count = min(count, left.attempts)
+    if left.seconds is not None and left.seconds <= 0:
+        count = 0
+    if left.steps is None:
+        return _Reserved(count, None)
+    count = min(count, left.steps // LEAST_STEPS)
+    return _Reserved(count, left.steps // count if count else 0)
+
+
+def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
+    reserved = _reserve(practice)
+    config, records, run_id = practice.config, practice.records, practice.run_id
+    tasks = records.tasks.all(run_id)
+    tried = Counter(row.task_id for row in records.attempts.all(run_id, kind="practice"))
+    fresh = [task for task in tasks if not tried[task.id]]
+    outcomes = {template.name: template for template in records.attempts.template_outcomes(run_id)}
+    names = sorted({task.template for task in fresh})
+    if not names or reserved.attempts <= 0:
+        return []
+    templates = [outcomes.get(name, Template(name=name)) for name in names]
+    pools = [Pool(name, tuple(t.id for t in fresh if t.template == name)) for name in names]
+    choices = draw_tasks(
+        pools,
+        practice.curriculum.probabilities(templates),
+        min(reserved.attempts, len(fresh)),
+        seed=config.seed,
+        round_=round_,
+    )
+    by_id = {task.id: task for task in fresh}
+    practice.library.refresh()
+    draws = past_draws(practice)
+    limits = Limits(tool_calls=config.tool_calls, steps=reserved.steps)
+    return [
+        _spec(practice, round_, choice.slot, by_id[choice.task_id], draws, limits)
+        for choice in choices
+    ]
+
+
+def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[Draw]]:
+    """Past draws by item, oldest first; attempts at an item's own source tasks left out.
+
+    Args:
+        practice: the run at work.
+        relevant: only those for tasks that state the clause that the item achieves.
+    """
+    skills = practice.library.skills
+    found: dict[str, list[Draw]] = {}
+    for row in practice.records.trajectories.draws(environment=practice.config.environment):
+        skill = skills.get(row.item_id)
+        if skill is None or row.task_id in skill.source_tasks:
+            continue
+        if row.kind not in ("practice", "production"):
+            continue
+        achieved = skill.achieves.predicate if skill.achieves else ""
+        if relevant and achieved not in row.template.partition(": ")[2].replace(">", "&").split(
+            " & "
+        ):
+            continue
+        found.setdefault(row.item_id, []).append(
+            Draw(
+                withheld=row.withheld,
+                probability=row.probability,
+                success=row.success,
+                # On a logarithmic scale: search costs are heavy-tailed, and a mean over them
+                # says more of the worst attempt than of the skill.
+                tool_calls=math.log1p(row.tool_calls),
+                steps=math.log1p(row.steps),
+                tokens=math.log1p(row.tokens),
+            )
+        )
+    return found
+
+
+def _spec(
+    practice: Practice,
+    round_: int,
+    slot: int,
+    task: Task,
+    draws: Mapping[str, Sequence[Draw]],
+    limits: Limits,
+) -> AttemptSpec:
+    config = practice.config
+    found = practice.library.retrieve(task.instruction, config.retrieval, task_id=task.id)
+    retrieved = [
+        Retrieved(
+            item.skill.id,
+            item.skill.name,
+            withholding_probability(draws.get(item.skill.id, []), config.attribution),
+            item.score,
+        )
+        for item in found
+    ]
+    offers = draw_offers(
+        retrieved,
+        calls=practice.library.calls(),
+        seed=config.seed,
+        round_=round_,
+        slot=slot,
+    )
+    offered = {offer.item_id for offer in offers if not offer.withheld}
+    skills = [item.skill for item in found if item.skill.id in offered]
+    return AttemptSpec(
+        id=attempt_id(practice.run_id, round_, slot),
+        run_id=practice.run_id,
+        round=round_,
+        slot=slot,
+        task=task,
+        group_id=derive_id("group", practice.run_id, round_, task.id),
+        seed=derive_seed(config.seed, round_, slot),
+        environment=practice.environment_ref,
+        executor=config.model,
+        limits=limits,
+        skills=practice.library.with_callees(skills),
+        offers=offers,
+    )
+
+
+async def attempt(state: AttemptState, practice: Practice) -> RunUpdate:
+    """Attempt one planned task and record it with its event, in one transaction."""
+    records, round_ = practice.records, state["round"]
+    practice.go_on()
+    spec = practice.planned(round_)[state["attempt_id"]]
+    if spec.id in practice.recorded(round_) or practice.out_of_time():
+        return {}
+    outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
+    event = finished_event(spec, outcome)
+    if records.attempts.record(spec, outcome, [event]):
+        practice.tell([event])
+    return {}
+
+
+async def curate(state: RunState, practice: Practice) -> RunUpdate:
+    """Distil the solved attempts so far into candidates."""
+    run_id, round_ = practice.run_id, state["round"]
+    records = practice.records
+    if records.nodes.done(run_id, round_, "curate") is None:
+        rows = records.items.skills(
+            environment=practice.config.environment, toolset=practice.toolset
+        )
+        candidates = await practice.curator.curate(
+            CurationContext(
+                environment=practice.config.environment,
+                toolset=practice.toolset,
+                attempts=records.trajectories.learnable(run_id, solved=True),
+                library=[row.item for row in rows],
+                refused=[
+                    row.item
+                    for row in rows
+                    if row.status == "retired" and row.reason.startswith(REJECTED)
+                ],
+                tools=practice.environment.tools,
+                grammar=practice.grammar,
+                compose=practice.config.compose,
+            )
+        )
+        events: list[Event] = [
+            SkillProposed(
+                run_id=run_id,
+                round=round_,
+                sequence=CURATE_SEQUENCE + number,
+                skill_id=skill.id,
+                name=skill.name,
+            )
+            for number, skill in enumerate(candidates)
+        ]
+
+        def work(part: Transaction) -> JsonObject:
+            for skill in candidates:
+                part.items.save_skill(skill, run_id=run_id, round_=round_)
+            part.events.append(events)
+            return {"candidates": [skill.id for skill in candidates]}
+
+        records.once(run_id, round_, "curate", work)
+        practice.tell(events)
+    return {}
+
+
+async def end_round(state: RunState, practice: Practice) -> RunUpdate:
+    """Close the round and say whether the run is complete."""
+    run_id, round_ = practice.run_id, state["round"]
+    records = practice.records
+    rows = records.attempts.all(run_id, round_, kind="practice")
+    practice.library.refresh()
+    event = RoundFinished(
+        run_id=run_id,
+        round=round_,
+        sequence=END_SEQUENCE,
+        attempts=sum(row.success is not None for row in rows),
+        successes=sum(row.success is True for row in rows),
+        active_skills=len(practice.library.skills),
+    )
+    if records.nodes.done(run_id, round_, "end") is None:
+
+        def work(part: Transaction) -> JsonObject:
+            part.events.append([event])
+            return {}
+
+        records.once(run_id, round_, "end", work)
+        practice.tell([event])
+    practice.go_on()
+    last = round_ + 1 >= practice.config.rounds
+    return {"round": round_ + 1, "finished": last or practice.exhausted() is not None}

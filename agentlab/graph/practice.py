@@ -1,0 +1,201 @@
+"""What the nodes of a practice run work with, and what a run is as data for the graph.
+
+The graph's state holds ids and counts only. Everything a node makes is written to the records
+in one transaction under the node's name, so that a node which runs twice has one effect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict, cast
+
+from agentlab.config import PracticeConfig
+from agentlab.environments.registration import make_environment
+from agentlab.errors import UsageError
+from agentlab.events import Event
+from agentlab.graph.workers import WorkerPool
+from agentlab.library.skills import SkillLibrary
+from agentlab.protocols import (
+    Curator,
+    Curriculum,
+    Environment,
+    Grammar,
+    HasGrammar,
+    HasTasks,
+    Observer,
+    Proposer,
+)
+from agentlab.records import Records
+from agentlab.registry import resolve
+from agentlab.types import AttemptSpec, EnvironmentRef, Frozen, Skill, SplitRule, ToolSpec, Usage
+
+
+class RunStopped(Exception):
+    """Raised by a node when the run was asked to stop."""
+
+
+class RunState(TypedDict):
+    """The graph's state."""
+
+    run_id: str
+    round: int
+    planned: int
+    """Attempts of this round."""
+    finished: bool
+    """Set by the last node; `next == ()` alone does not mean that a run is complete."""
+
+
+class RunUpdate(TypedDict, total=False):
+    """What a node changes of it."""
+
+    round: int
+    planned: int
+    finished: bool
+
+
+class AttemptState(TypedDict):
+    """What `Send` hands to one attempt."""
+
+    round: int
+    attempt_id: str
+
+
+class Left(Frozen):
+    """What a budget has left; None means unlimited."""
+
+    attempts: int | None = None
+    steps: int | None = None
+    seconds: float | None = None
+
+
+def toolset_name(tools: Sequence[ToolSpec]) -> str:
+    """A name for a set of tools; skills are offered only where it is the same."""
+    return "+".join(sorted(tool.name for tool in tools if tool.effect == "changes"))
+
+
+@dataclass
+class Practice:
+    """One run at work in this process: its records, workers and roles."""
+
+    run_id: str
+    config: PracticeConfig
+    records: Records
+    pool: WorkerPool
+    library: SkillLibrary
+    observers: Sequence[Observer] = ()
+    spent_before: float = 0.0
+    """Wall-clock seconds of earlier processes on this run."""
+    started: float = field(default_factory=time.monotonic)
+    stop: Callable[[], bool] = lambda: False
+
+    _round: int = -1
+    _planned: dict[str, AttemptSpec] = field(default_factory=lambda: {})
+    _recorded: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Make the roles and one environment to ask about tools, grammar and splits."""
+        config = self.config
+        self.environment_ref = EnvironmentRef(
+            name=config.environment, options=config.environment_options
+        )
+        self.environment = self.make_environment()
+        self.proposer = cast("type[Proposer]", resolve("proposer", config.proposer))()
+        self.curriculum = cast("type[Curriculum]", resolve("curriculum", config.curriculum))()
+        self.curator = cast("type[Curator]", resolve("curator", config.curator))()
+
+    def make_environment(self) -> Environment:
+        """A new instance of the run's environment."""
+        return make_environment(self.environment_ref)
+
+    @property
+    def toolset(self) -> str:
+        """The name of the environment's tools."""
+        return toolset_name(self.environment.tools)
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """Which seeds and templates are reserved."""
+        if isinstance(self.environment, HasTasks):
+            return self.environment.split_rule
+        return SplitRule()
+
+    @property
+    def grammar(self) -> Grammar:
+        """The environment's grammar.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if isinstance(self.environment, HasGrammar):
+            return self.environment.grammar()
+        raise UsageError(
+            f"Practice with the model {self.config.model!r} needs an environment with "
+            f"grammar(); {self.config.environment!r} has none."
+        )
+
+    def active(self) -> list[Skill]:
+        """The served skills, by name."""
+        return sorted(self.library.skills.values(), key=lambda skill: skill.name)
+
+    def left(self) -> Left:
+        """What the budget has left now."""
+        budget = self.config.budget
+        spent: Usage = self.records.attempts.spent(
+            self.run_id, kinds=("practice", "shadow")
+        ) + self.records.budgets.charged(self.run_id)
+        elapsed = self.spent_before + time.monotonic() - self.started
+        return Left(
+            attempts=None if budget.attempts is None else max(0, budget.attempts - spent.attempts),
+            steps=None if budget.steps is None else max(0, budget.steps - spent.steps),
+            seconds=None if budget.seconds is None else max(0.0, budget.seconds - elapsed),
+        )
+
+    def exhausted(self) -> str | None:
+        """Which budget is used up, or None."""
+        left = self.left()
+        for name, value in (
+            ("attempts", left.attempts),
+            ("steps", left.steps),
+            ("seconds", left.seconds),
+        ):
+            if value is not None and value <= 0:
+                return name
+        return None
+
+    def out_of_time(self) -> bool:
+        """Whether the wall-clock budget is used up."""
+        return self.left().seconds == 0.0
+
+    def go_on(self) -> None:
+        """Return while the run may go on.
+
+        Raises:
+            RunStopped: somebody asked it to stop; what is unfinished is for `resume`.
+        """
+        if self.stop():
+            raise RunStopped
+
+    def planned(self, round_: int) -> Mapping[str, AttemptSpec]:
+        """The round's practice attempts by id."""
+        if self._round != round_:
+            self._round = round_
+            self._planned = {
+                spec.id: spec
+                for spec in self.records.attempts.planned(self.run_id, round_)
+                if spec.kind == "practice"
+            }
+            self._recorded = frozenset(self.records.attempts.recorded_ids(self.run_id, round_))
+        return self._planned
+
+    def recorded(self, round_: int) -> frozenset[str]:
+        """Ids of the round's attempts that an earlier process recorded."""
+        self.planned(round_)
+        return self._recorded
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Tell the observers, after what the events report is on record."""
+        for observer in self.observers:
+            for event in events:
+                observer.notify(event)

@@ -1,0 +1,249 @@
+"""One run at work in this process: rounds, closing comparison, report.
+
+The run's directory is locked while this works on it. Its config and versions are written down
+before the first attempt; how it ended is written down whatever happens, a kill apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from agentlab.config import PracticeConfig
+from agentlab.environments.registration import make_environment
+from agentlab.errors import AgentLabError
+from agentlab.events import RunFinished, RunStarted
+from agentlab.graph.build import STEPS_PER_ROUND, build
+from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.practice import Practice, RunState, RunStopped, toolset_name
+from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, run_skills, task_counts
+from agentlab.graph.watching import Watchers
+from agentlab.graph.workers import WorkerPool
+from agentlab.library.catalogue import skill_counts, skill_lines
+from agentlab.library.skills import SkillLibrary
+from agentlab.protocols import Observer
+from agentlab.records import Records
+from agentlab.types import EnvironmentRef, JsonObject, Usage
+from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
+
+PACKAGES = ("agentlab-practice", "langgraph", "chromadb", "pydantic", "SQLAlchemy", "minigrid")
+"""Whose versions a run writes down."""
+
+
+async def work_on(
+    records: Records,
+    run_id: str,
+    config: PracticeConfig,
+    observers: Sequence[Observer],
+    stop: Callable[[], bool],
+    *,
+    resumed: bool,
+) -> PracticeReport:
+    """Work on a run until it is complete, stopped or failed.
+
+    Raises:
+        RunInUseError: another process works on it.
+    """
+    workspace = records.workspace
+    with workspace.lock_run(run_id):
+        directory = workspace.run_directory(run_id, create=True)
+        spelt = cast("JsonObject", config.model_dump(mode="json"))
+        versions = package_versions()
+        if not resumed:
+            records.runs.create(run_id, config=spelt, versions=versions, seed=config.seed)
+            _write_down(directory, spelt, versions)
+        watchers = Watchers(observers)
+        watchers.notify(
+            RunStarted(
+                run_id=run_id,
+                environment=config.environment,
+                model=config.model,
+                resumed=resumed,
+            )
+        )
+        records.runs.set_status(run_id, "running")
+        status: RunStatus = "failed"
+        reason = ""
+        started = time.monotonic()
+        before = _seconds_before(directory)
+        async with _practising(records, run_id, config, watchers, stop, before) as practice_:
+            try:
+                await _rounds(practice_, directory)
+                spent = practice_.exhausted()
+                status, reason = ("stopped", f"{spent} used up") if spent else ("finished", "")
+                report = await _closing(practice_, stop)
+            except RunStopped:
+                status, reason, report = "stopped", INTERRUPTED, None
+            except (AgentLabError, OSError) as error:
+                reason = str(error)
+                raise
+            finally:
+                seconds = before + time.monotonic() - started
+                _leave(records, directory, run_id, status, reason, seconds)
+                watchers.notify(RunFinished(run_id=run_id, status=status, reason=reason))
+            return _report(practice_, directory, status, reason, report, seconds)
+
+
+@asynccontextmanager
+async def _practising(
+    records: Records,
+    run_id: str,
+    config: PracticeConfig,
+    watchers: Watchers,
+    stop: Callable[[], bool],
+    before: float,
+) -> AsyncGenerator[Practice]:
+    pool = WorkerPool(cores(config.concurrency))
+    ref = EnvironmentRef(name=config.environment, options=config.environment_options)
+    library = SkillLibrary(
+        records,
+        config.environment,
+        toolset=toolset_name(make_environment(ref).tools),
+        embedder=config.embedder,
+        backend=config.index,
+    )
+    try:
+        yield Practice(
+            run_id=run_id,
+            config=config,
+            records=records,
+            pool=pool,
+            library=library,
+            observers=(watchers,),
+            spent_before=before,
+            stop=stop,
+        )
+    finally:
+        library.close()
+        pool.close()
+
+
+async def _rounds(practice_: Practice, directory: Path) -> None:
+    """Run the graph to its end, from its last checkpoint where there is one."""
+    config = practice_.config
+    where: RunnableConfig = {
+        "configurable": {"thread_id": practice_.run_id},
+        "recursion_limit": config.rounds * STEPS_PER_ROUND + 10,
+        "max_concurrency": _width(config),
+    }
+    async with AsyncSqliteSaver.from_conn_string(str(directory / "checkpoints.db")) as saver:
+        graph = build(practice_, saver)
+        known = await graph.aget_state(where)
+        if known.values.get("finished") and not known.next:
+            return
+        first = RunState(run_id=practice_.run_id, round=0, planned=0, finished=False)
+        start = None if known.values else first
+        # LangGraph's signature is partly untyped.
+        await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
+
+
+async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationReport | None:
+    """The closing comparison on held-out tasks, with and without the library."""
+    config = practice_.config
+    if config.heldout == 0:
+        return None
+    practice_.library.refresh()
+    bench = Bench(
+        practice_.run_id,
+        config.rounds,
+        practice_.records,
+        practice_.pool,
+        practice_.environment_ref,
+        config.evaluator,
+        config.retrieval,
+        practice_.observers,
+    )
+    arms = [Arm(LIBRARY, config.model, practice_.library), Arm(BASELINE, config.model)]
+    tasks = evaluation_tasks(practice_.environment, "heldout", config.heldout, config.seed)
+    work = asyncio.ensure_future(
+        evaluate_arms(bench, arms, tasks, tool_calls=config.heldout_tool_calls)
+    )
+    while not work.done():
+        await asyncio.wait({work}, timeout=0.2)
+        if stop():
+            work.cancel()
+            raise RunStopped
+    return evaluation_report(
+        bench, work.result(), split="heldout", budget=config.heldout_tool_calls
+    )
+
+
+def _report(
+    practice_: Practice,
+    directory: Path,
+    status: RunStatus,
+    reason: str,
+    heldout: EvaluationReport | None,
+    seconds: float,
+) -> PracticeReport:
+    records, run_id = practice_.records, practice_.run_id
+    rows = run_skills(records, run_id, practice_.config.environment)
+    active = [row for row in rows if row.status == "active"]
+    kinds = ("practice", "shadow")
+    usage: Usage = records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)
+    return PracticeReport(
+        run_id=run_id,
+        run_dir=str(directory),
+        status=status,
+        reason=reason,
+        attempts=records.attempts.count(run_id, kind="practice"),
+        tasks=task_counts(records, run_id),
+        skills=skill_counts(rows),
+        learnt=tuple(skill_lines(records, active)),
+        heldout=heldout,
+        usage=usage,
+        seconds=round(seconds, 3),
+    )
+
+
+def _write_down(directory: Path, config: JsonObject, versions: JsonObject) -> None:
+    for name, content in (("config.json", config), ("versions.json", versions)):
+        text = json.dumps(content, indent=2, sort_keys=True)
+        (directory / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _seconds_before(directory: Path) -> float:
+    """Wall-clock seconds of earlier processes; one that was killed left no figure."""
+    try:
+        return float((directory / "seconds").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _leave(
+    records: Records, directory: Path, run_id: str, status: RunStatus, reason: str, seconds: float
+) -> None:
+    records.runs.set_status(run_id, status, reason)
+    (directory / "seconds").write_text(f"{seconds:.3f}\n", encoding="utf-8")
+
+
+def package_versions() -> JsonObject:
+    """The versions that a run's numbers rest on."""
+    versions: JsonObject = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def cores(concurrency: int) -> int:
+    """Worker processes for a concurrency; 0 means one a core."""
+    return min(concurrency, os.cpu_count() or 1) if concurrency else os.cpu_count() or 1
+
+
+def _width(config: PracticeConfig) -> int:
+    """How many attempts are under way at a time."""
+    return config.concurrency or cores(0)

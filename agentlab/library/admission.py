@@ -1,0 +1,240 @@
+"""The rules by which a candidate becomes a served skill. They fail closed, each with a reason.
+
+In order: static checks, duplicates, replays from fresh starts with unseen arguments, proof of
+use on practice tasks. What runs the replays and trials is the graph's business; here is only
+what counts as passing. Peers admit after one run without an exception (SkillWeaver even when
+every check has failed); of our prototype's candidates two replays let 17 bad ones of 44
+through, so five are asked for, and usefulness on top, because true but useless skills make a
+search slower than none.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from agentlab.types import Admission, JsonObject, Replay, Skill, Status
+
+REJECTED = "rejected: "
+"""How the reason of a candidate that never served begins."""
+
+
+class Trial(NamedTuple):
+    """One practice task searched twice at one budget: with the candidate, and without it."""
+
+    task_id: str
+    solved_without: bool
+    solved_with: bool
+    calls_without: int
+    """Tool calls until the goal, or the whole budget."""
+    calls_with: int
+
+
+def static_check(skill: Skill, tools: Collection[str], skills: Collection[str]) -> str | None:
+    """Why the source cannot be a skill, or None.
+
+    It must parse to one function of the skill's name over `env` and keyword-only, annotated
+    parameters; have a docstring with precondition and effect; and reach nothing but declared
+    tools and skills through `env`.
+    """
+    try:
+        tree = ast.parse(skill.source)
+        ast.parse(skill.effect_source)
+    except SyntaxError as error:
+        return f"static: it does not parse ({error.msg})"
+    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
+        return "static: it is not exactly one function"
+    function = tree.body[0]
+    arguments = function.args
+    if function.name != skill.name:
+        return f"static: the function is called {function.name!r}, the skill {skill.name!r}"
+    if [a.arg for a in arguments.args] != ["env"] or arguments.vararg or arguments.kwarg:
+        return "static: it must take env and keyword-only parameters"
+    if [a.arg for a in arguments.kwonlyargs] != [p.name for p in skill.parameters]:
+        return "static: its parameters are not the declared ones"
+    if any(a.annotation is None for a in arguments.kwonlyargs):
+        return "static: a parameter has no type"
+    docstring = ast.get_docstring(function) or ""
+    if "Precondition:" not in docstring or "Effect:" not in docstring:
+        return "static: the docstring lacks a precondition or an effect"
+    return _reach(function, skill, tools, skills)
+
+
+def _reach(
+    function: ast.FunctionDef, skill: Skill, tools: Collection[str], skills: Collection[str]
+) -> str | None:
+    called_tools: set[str] = set()
+    called_skills: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
+            return "static: it imports or reaches outside itself"
+        if not isinstance(node, ast.Attribute):
+            continue
+        if node.attr.startswith("_"):
+            return f"static: it reaches the private name {node.attr!r}"
+        if isinstance(node.value, ast.Name) and node.value.id == "env" and node.attr != "skills":
+            called_tools.add(node.attr)
+        elif _is_env_skills(node.value):
+            called_skills.add(node.attr)
+    if called_tools - set(skill.tools) or called_skills - set(skill.skills):
+        return "static: it calls tools or skills that it does not declare"
+    if unknown := called_tools - set(tools):
+        return f"static: there is no tool {sorted(unknown)[0]!r}"
+    if unknown := called_skills - set(skills):
+        return f"static: it calls {sorted(unknown)[0]!r}, which is not in the library"
+    return None
+
+
+def _is_env_skills(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == "skills"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "env"
+    )
+
+
+def fingerprint(skill: Skill) -> str:
+    """The clause and the code without names, docstring and formatting."""
+    tree = ast.parse(skill.source)
+    renamed = {p.name: f"p{i}" for i, p in enumerate(skill.parameters)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.name = "_"
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        elif isinstance(node, ast.Name | ast.arg):
+            if isinstance(node, ast.Name):
+                node.id = renamed.get(node.id, node.id)
+            else:
+                node.arg = renamed.get(node.arg, node.arg)
+    achieves = skill.achieves.predicate if skill.achieves else ""
+    return f"{achieves}\n{ast.dump(tree)}"
+
+
+def promise(skill: Skill) -> tuple[object, ...]:
+    """What the skill says it does and when: its clause, effects and conditions."""
+    achieves = skill.achieves.predicate if skill.achieves else None
+    requires = tuple(sorted((p.name, str(sorted(p.requires.items()))) for p in skill.parameters))
+    return (achieves, skill.effect, requires, str(sorted(skill.precondition.items())))
+
+
+def exact_duplicate(skill: Skill, library: Sequence[Skill]) -> Skill | None:
+    """The skill of the library that is the same function, if there is one."""
+    mine = fingerprint(skill)
+    return next((other for other in library if fingerprint(other) == mine), None)
+
+
+def near_duplicate(skill: Skill, library: Sequence[Skill]) -> Skill | None:
+    """The skill of the library that promises the same under the same conditions."""
+    mine = promise(skill)
+    return next((other for other in library if promise(other) == mine), None)
+
+
+def passed(replay: Replay) -> bool:
+    """Whether a replay vouches for the skill."""
+    return replay.completed and replay.used and replay.effect and replay.success is not False
+
+
+def inapplicable(replay: Replay) -> bool:
+    """Whether the first thing it did was refused, so that nothing happened at all."""
+    return not replay.used and not replay.completed
+
+
+def broke_off(replay: Replay) -> bool:
+    """Whether it was refused midway and stopped."""
+    return replay.used and not replay.completed and not replay.effect
+
+
+def enough(replays: Sequence[Replay], needed: int) -> bool:
+    """Whether more replays cannot change the verdict."""
+    return sum(map(passed, replays)) >= needed or judge_replays(replays, needed, 0) is not None
+
+
+def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = None) -> str | None:
+    """Why the replays do not vouch for the skill, or None.
+
+    `needed` of them must complete, use the skill, show the effect and satisfy the verifier. A
+    replay that completes without its effect is final. In one start state the skill may break
+    off midway (a thing out of reach); a skill that works less often is not reliable. Where its
+    very first call is refused nothing has happened and the start state was not one for it;
+    there may be as many of those as are needed to pass. Too few start states found counts as
+    failure.
+
+    Args:
+        replays: in the order in which they ran.
+        needed: replays that must pass.
+        found: passes to insist on, where that is not `needed` (yet).
+    """
+    for number, replay in enumerate(replays, start=1):
+        if passed(replay) or inapplicable(replay) or broke_off(replay):
+            continue
+        if not replay.effect:
+            return f"replay: the effect did not show on replay {number}"
+        return f"replay: the task's verifier was not satisfied on replay {number}"
+    broken = [replay for replay in replays if broke_off(replay)]
+    if len(broken) > 1:
+        return f"replay: it broke off in {len(broken)} of {len(replays)}: {broken[-1].error}"
+    idle = [replay for replay in replays if inapplicable(replay)]
+    if len(idle) > needed:
+        return f"replay: it did nothing in {len(idle)} of {len(replays)}: {idle[-1].error}"
+    good = sum(map(passed, replays))
+    if good < (needed if found is None else found):
+        return f"replay: only {good} of {needed} unseen argument sets were found"
+    return None
+
+
+LEAST_SAVING = 0.1
+"""Mean logarithm of calls without over calls with, from which a skill is worth serving."""
+
+
+def judge_trials(trials: Sequence[Trial]) -> str | None:
+    """Why the candidate is not worth serving, or None.
+
+    It must solve no fewer tasks, and save a tenth of the calls on the (geometric) mean over
+    tasks, on at least two of them. No trials is failure.
+    """
+    if not trials:
+        return "use: there was no practice task to prove it on"
+    lost = sum(t.solved_without and not t.solved_with for t in trials)
+    won = sum(t.solved_with and not t.solved_without for t in trials)
+    if lost > won:
+        return f"use: it broke {lost} of {len(trials)} practice tasks and solved {won} more"
+    faster = sum(t.calls_with < t.calls_without for t in trials)
+    saving = mean_saving(trials)
+    if faster < 2 or saving < LEAST_SAVING:
+        percent = 100 * (1 - math.exp(-saving))
+        return f"use: it saved {percent:.0f} % of the calls, on {faster} of {len(trials)} tasks"
+    return None
+
+
+def mean_saving(trials: Sequence[Trial]) -> float:
+    """Mean natural logarithm of calls without over calls with; positive is a saving."""
+    ratios = [math.log((t.calls_without + 1) / (t.calls_with + 1)) for t in trials]
+    return sum(ratios) / len(ratios) if ratios else 0.0
+
+
+def evidence(replays: Sequence[Replay], trials: Sequence[Trial]) -> JsonObject:
+    """What a verdict rests on, for the record."""
+    return {
+        "replays": [r.model_dump(mode="json") for r in replays],
+        "trials": [dict(t._asdict()) for t in trials],
+        "mean_log_saving": round(mean_saving(trials), 6),
+    }
+
+
+def verdict(
+    skill: Skill, reason: str | None, replays: Sequence[Replay], trials: Sequence[Trial]
+) -> Admission:
+    """The verdict as a record: active when there is no reason against it, else retired."""
+    admitted = reason is None
+    status: Status = "active" if admitted else "retired"
+    return Admission(
+        skill_id=skill.id,
+        admitted=admitted,
+        status=status,
+        reason="admitted" if admitted else REJECTED + str(reason),
+        evidence=evidence(replays, trials),
+    )

@@ -1,0 +1,181 @@
+"""Who is denied a retrieved item, so that its effect can be measured.
+
+Each time an item is retrieved it is withheld with a probability that is recorded before the
+draw. `statistics.effects` turns the draws into the effect of offering the item. This module
+decides probabilities and draws; it reads no record and judges nothing.
+
+Callers are withheld with their callee, because a skill cannot run without the skills it
+calls. What must then be recorded as the caller's probability? Write W(i) for an item's own
+draw, with probability p(i), and A(i) for whether it is withheld in the end: W(i), or W(j) of
+any retrieved j that i calls, directly or through others.
+
+The marginal P(A(i)) = 1 - (1-p(i)) * prod(1-p(j)) is true and yet wrong to weight by. Among
+the attempts where A(i) holds the callee is often missing too, among the others it never is,
+so the difference mixes what the callee does into the caller's estimate: a useless skill that
+calls a good one would look good.
+
+So draws are taken callees first, and what is recorded is the probability *given the callees'
+draws*: p(i) where all that it calls are offered, and 1 where one is withheld. A draw of
+probability 1 could not have gone the other way and counts in no estimate, which leaves for
+the caller exactly the attempts in which its callees were there and its own draw decided. The
+estimate is unbiased for the effect of offering the caller *where what it calls is offered*,
+the only place where it can be offered. In the other direction nothing needs care: denying a
+callee does take its callers away, and that is part of what offering the callee does, under
+the callers' own probabilities at the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from agentlab.config import AttributionConfig
+from agentlab.statistics import Draw, Weighted, rate_difference
+from agentlab.types import AttemptOutcome, Offer, derive_uniform
+
+DECAY = 0.95
+"""From draw to draw, once the probability falls: from 1/2 to 1/10 in 32 draws."""
+
+
+class Retrieved(NamedTuple):
+    """An item found for an attempt, before it is decided whether it is offered."""
+
+    item_id: str
+    name: str
+    probability: float
+    """Of withholding it by its own draw."""
+    score: float = 0.0
+    """Retrieval score."""
+
+
+def withholding_probability(past: Sequence[Draw], config: AttributionConfig) -> float:
+    """How likely an item is to be withheld next, from its draws so far, oldest first.
+
+    `config.start` until `config.decided` draws are there, or until the 95 % interval of the
+    effect on success excludes zero, whichever is first; from then on 5 % less with each draw,
+    down to `config.floor`. Only draws that could have gone either way and whose outcome is
+    known count. The moment is found again from the draws themselves, so that the answer is a
+    function of them and needs no state; an interval that later includes zero again does not
+    raise the probability, which would make the schedule chase noise.
+
+    A floor above the start is the start: nothing here ever rises.
+    """
+    known = [draw for draw in past if draw.random and draw.success is not None]
+    start = min(config.start, 1.0)
+    floor = min(config.floor, start)
+    fallen = len(known) - _settled(known, config.decided)
+    if fallen < 0:
+        return start
+    return max(floor, start * DECAY**fallen)
+
+
+def _settled(known: Sequence[Draw], decided: int) -> int:
+    """After how many draws the probability starts to fall."""
+    values: list[Weighted] = []
+    for draw in known[:decided]:
+        values.append(Weighted(draw.withheld, draw.probability, float(bool(draw.success))))
+        estimate = rate_difference(values)
+        if estimate is not None and estimate.interval.excludes_zero:
+            return len(values)
+    return decided
+
+
+def callers_of(
+    withheld: Collection[str], offered: Iterable[str], calls: Mapping[str, Collection[str]]
+) -> frozenset[str]:
+    """The offered skills that call a withheld one, directly or through others.
+
+    Args:
+        withheld: Names of skills that are withheld by their own draw.
+        offered: Names of the skills in question.
+        calls: For every skill of the library the names that it calls; missing means none.
+            Skills that were not retrieved belong in it, for a call may pass through them.
+
+    Returns:
+        Those of `offered` that must go too, whether or not they are in `withheld` themselves.
+        Calling itself does not make a skill its own caller.
+    """
+    return frozenset(
+        name
+        for name in offered
+        if any(callee in withheld and callee != name for callee in callees(name, calls))
+    )
+
+
+def callees(name: str, calls: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """All that a skill calls, directly or through others; itself only if it does so."""
+    reached: set[str] = set()
+    ahead = [*calls.get(name, ())]
+    while ahead:
+        callee = ahead.pop()
+        if callee not in reached:
+            reached.add(callee)
+            ahead.extend(calls.get(callee, ()))
+    return frozenset(reached)
+
+
+def draw_offers(
+    retrieved: Sequence[Retrieved],
+    *,
+    calls: Mapping[str, Collection[str]],
+    seed: int,
+    round_: int,
+    slot: int,
+) -> tuple[Offer, ...]:
+    """Decide for each retrieved item whether the attempt is offered it.
+
+    An item's own draw depends on (seed, round, slot, item id) alone: not on the other items,
+    nor on their order. An item that goes because of what it calls is recorded with
+    probability 1, for the reason given at the head of this module.
+
+    Returns:
+        One offer for each item, in the order given.
+    """
+    own = {
+        item.item_id
+        for item in retrieved
+        if derive_uniform("withhold", seed, round_, slot, item.item_id) < item.probability
+    }
+    missing = {item.name for item in retrieved if item.item_id in own}
+    forced = callers_of(missing, (item.name for item in retrieved), calls)
+    return tuple(
+        Offer(
+            item_id=item.item_id,
+            name=item.name,
+            probability=1.0 if item.name in forced else item.probability,
+            withheld=item.name in forced or item.item_id in own,
+            score=item.score,
+        )
+        for item in retrieved
+    )
+
+
+class PastOffers(NamedTuple):
+    """What one attempt was offered or denied, and what it gave."""
+
+    offers: tuple[Offer, ...]
+    outcome: AttemptOutcome
+
+
+def draws_by_item(history: Iterable[PastOffers]) -> dict[str, tuple[Draw, ...]]:
+    """The draws of each item, in the order of `history`.
+
+    Attempts that ended in an infrastructure failure count nowhere and are left out. Shadow
+    attempts and attempts at tasks that an item was derived from must not be in `history`.
+    """
+    draws: dict[str, list[Draw]] = {}
+    for offers, outcome in history:
+        if outcome.status == "infrastructure_failure":
+            continue
+        for offer in offers:
+            draws.setdefault(offer.item_id, []).append(
+                Draw(
+                    withheld=offer.withheld,
+                    probability=offer.probability,
+                    success=outcome.success,
+                    tool_calls=outcome.usage.tool_calls,
+                    steps=outcome.usage.steps,
+                    tokens=outcome.usage.tokens,
+                )
+            )
+    return {item: tuple(values) for item, values in draws.items()}

@@ -1,0 +1,203 @@
+"""What is in the library, for people: list, show, search, remove, rebuild the index.
+
+Works on a workspace alone, without a run and without LangGraph.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from agentlab.config import RetrievalConfig
+from agentlab.errors import UnknownNameError
+from agentlab.library.admission import REJECTED
+from agentlab.library.skills import SkillLibrary
+from agentlab.records import ItemRow, Records, Workspace
+from agentlab.statistics import Draw, effect
+from agentlab.types import JsonObject, Skill, Status
+from agentlab.types.report import (
+    CollectionLine,
+    Difference,
+    Interval,
+    ReindexReport,
+    SkillCounts,
+    SkillDetail,
+    SkillLine,
+    SkillMatch,
+    StatusChange,
+)
+
+
+def list_skills(
+    workspace: Path | str, environment: str | None = None, status: Status | None = None
+) -> list[SkillLine]:
+    """The skills of a workspace, most used first; refused candidates too, as retired."""
+    if not Path(workspace).exists():
+        return []
+    with Records.open(Workspace.open(workspace)) as records:
+        rows = records.items.skills(environment=environment, status=status)
+        return skill_lines(records, rows)
+
+
+def show_skill(workspace: Path | str, name: str) -> SkillDetail:
+    """One skill in full, its newest version: what it does and what vouches for it.
+
+    Raises:
+        UnknownNameError: there is no skill of that name; suggests near ones.
+    """
+    with Records.open(Workspace.open(workspace)) as records:
+        rows = records.items.skills(name=name)
+        if not rows:
+            raise UnknownNameError("skill", name, {r.item.name for r in records.items.skills()})
+        row = max(rows, key=lambda r: (r.status == "active", r.item.version))
+        skill = row.item
+        (line,) = skill_lines(records, [row])
+        others = records.items.skills(environment=skill.environment, status="active")
+        history = [
+            (r.item.version, move) for r in rows for move in records.items.history(r.item.id)
+        ]
+        evidence: JsonObject = {}
+        for _, move in history:
+            if move.item_id == skill.id and move.evidence:
+                evidence = move.evidence
+        return SkillDetail(
+            **line.model_dump(),
+            id=skill.id,
+            toolset=skill.toolset,
+            source=skill.source,
+            effect_source=skill.effect_source,
+            effects=skill.effect,
+            precondition=skill.precondition,
+            parameters={p.name: p.requires for p in skill.parameters},
+            tools=skill.tools,
+            skills=skill.skills,
+            callers=tuple(sorted(o.item.name for o in others if skill.name in o.item.skills)),
+            origin=skill.origin,
+            evidence=evidence,
+            history=tuple(
+                StatusChange(
+                    version=version,
+                    before=move.before or "",
+                    after=move.after,
+                    reason=move.reason,
+                    run_id=move.run_id,
+                )
+                for version, move in history
+            ),
+        )
+
+
+def search_skills(
+    workspace: Path | str, query: str, environment: str | None = None
+) -> list[SkillMatch]:
+    """The served skills that fit a query, best first, over one environment or all."""
+    with Records.open(Workspace.open(workspace)) as records:
+        active = records.items.skills(environment=environment, status="active")
+        found: list[SkillMatch] = []
+        for place, toolset in sorted({(r.item.environment, r.item.toolset) for r in active}):
+            with SkillLibrary(records, place, toolset=toolset, backend="exact") as library:
+                matches = library.retrieve(query, RetrievalConfig())
+            by_id = {row.item.id: row for row in active}
+            for match in matches:
+                (line,) = skill_lines(records, [by_id[match.skill.id]])
+                found.append(SkillMatch(**line.model_dump(), score=match.score))
+        return sorted(found, key=lambda item: (-item.score, item.name))
+
+
+def remove_skill(workspace: Path | str, name: str) -> SkillLine:
+    """Retire every version of a skill; nothing is deleted, and it can be undone.
+
+    Raises:
+        UnknownNameError: there is no skill of that name; suggests near ones.
+    """
+    with Records.open(Workspace.open(workspace)) as records:
+        records.items.remove_skill(name, reason="removed by hand")
+        row = max(records.items.skills(name=name), key=lambda r: r.item.version)
+        (line,) = skill_lines(records, [row])
+        return line
+
+
+def reindex(workspace: Path | str, *, embedder: str = "lexical") -> ReindexReport:
+    """Rebuild every environment's index from the records.
+
+    Raises:
+        IndexFaultError: another process uses an index.
+    """
+    started = time.monotonic()
+    with Records.open(Workspace.open(workspace)) as records:
+        collections: list[CollectionLine] = []
+        embedded = 0
+        environments = sorted({row.item.environment for row in records.items.skills()})
+        for environment in environments:
+            before = len(
+                records.vectors.missing(environment=environment, kind="skill", embedder=embedder)
+            )
+            with SkillLibrary(records, environment, toolset="", embedder=embedder) as library:
+                status = library.reindex()
+                embedded += before
+            collections.append(
+                CollectionLine(environment=environment, kind="skill", items=status.items)
+            )
+        return ReindexReport(
+            backend="chroma",
+            embedder=embedder,
+            collections=tuple(collections),
+            items=sum(line.items for line in collections),
+            embedded=embedded,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+
+def skill_counts(rows: Sequence[ItemRow[Skill]]) -> SkillCounts:
+    """How many serve or served, were refused, and were retired after serving."""
+    rejected = sum(r.status == "retired" and r.reason.startswith(REJECTED) for r in rows)
+    retired = sum(r.status == "retired" and not r.reason.startswith(REJECTED) for r in rows)
+    active = sum(r.status == "active" for r in rows)
+    return SkillCounts(admitted=active + retired, rejected=rejected, retired=retired)
+
+
+def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillLine]:
+    """One line for each, most used first."""
+    uses = Counter[str]()
+    for run in records.runs.all():
+        for row in records.attempts.all(run.run_id):
+            if row.kind != "shadow":
+                uses.update(row.skills_used)
+    lines = [
+        SkillLine(
+            name=row.item.name,
+            signature=row.item.signature,
+            summary=row.item.summary,
+            status=row.status,
+            version=row.item.version,
+            environment=row.item.environment,
+            uses=uses[row.item.id],
+            effect=measured_effect(records, row.item),
+        )
+        for row in rows
+    ]
+    return sorted(lines, key=lambda line: (-line.uses, line.name, line.version))
+
+
+def measured_effect(records: Records, skill: Skill) -> Difference | None:
+    """What offering the skill does to success, by its randomised draws."""
+    draws = [
+        Draw(
+            withheld=row.withheld,
+            probability=row.probability,
+            success=row.success,
+            tool_calls=row.tool_calls,
+            steps=row.steps,
+            tokens=row.tokens,
+        )
+        for row in records.trajectories.draws(item_id=skill.id)
+        if row.kind in ("practice", "production") and row.task_id not in skill.source_tasks
+    ]
+    estimate = effect(draws).success
+    if estimate is None:
+        return None
+    return Difference(
+        value=estimate.value, interval=Interval(estimate.low, estimate.high), n=estimate.n
+    )

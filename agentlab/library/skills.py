@@ -1,0 +1,195 @@
+"""The served skills of one environment: what may be offered, found by an instruction.
+
+The records say what is active; this keeps their vectors complete, an index in step, and a
+retriever over both. It is read at `select` and frozen for the round. It works without LangGraph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from agentlab.config import IndexName, RetrievalConfig
+from agentlab.embeddings import open_embedder
+from agentlab.library.index.collection import collection_name
+from agentlab.library.retrieval import Retriever
+from agentlab.library.served import IndexStatus, ServedIndex, Stored
+from agentlab.protocols import Embedder
+from agentlab.records import Records
+from agentlab.types import Skill
+
+
+class Found(NamedTuple):
+    """A skill that fits an instruction."""
+
+    skill: Skill
+    score: float
+    """Fused retrieval score."""
+
+
+class _ActiveSkills:
+    """The truth behind the index: vectors of the active skills in the records."""
+
+    def __init__(self, records: Records, environment: str, embedder: Embedder) -> None:
+        self._records = records
+        self._environment = environment
+        self._embedder = embedder
+
+    def read(self) -> Stored:
+        """What may be served now; vectors that are missing are made first."""
+        self.complete()
+        table = self._records.vectors.all(
+            environment=self._environment, kind="skill", embedder=self._embedder.name
+        )
+        shape = (len(table.ids), self._embedder.dimension)
+        return Stored(table.ids, table.matrix.reshape(shape))
+
+    def complete(self) -> int:
+        """Embed the skills that have no vector by this embedder; how many there were."""
+        missing = self._records.vectors.missing(
+            environment=self._environment, kind="skill", embedder=self._embedder.name
+        )
+        if missing:
+            skills = [self._records.items.skill(item_id).item for item_id in missing]
+            vectors = self._embedder.embed([skill.document for skill in skills])
+            with self._records.transaction() as part:
+                for skill, vector in zip(skills, vectors, strict=True):
+                    part.vectors.save(skill.id, self._embedder.name, vector)
+        return len(missing)
+
+
+class SkillLibrary:
+    """Active skills of an environment, searchable. Close it when done.
+
+    Args:
+        records: where the skills are.
+        environment: the environment's name.
+        toolset: only skills over these tools are offered.
+        embedder: by name, see `embeddings`.
+        backend: which index proposes; `exact` keeps nothing on disk.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        environment: str,
+        *,
+        toolset: str,
+        embedder: str = "lexical",
+        backend: IndexName = "chroma",
+    ) -> None:
+        self._records = records
+        self._environment = environment
+        self._toolset = toolset
+        self._embedder = open_embedder(embedder)
+        self._truth = _ActiveSkills(records, environment, self._embedder)
+        name = collection_name(environment, "skill")
+        root: Path | None = records.workspace.index / name if backend == "chroma" else None
+        self._index = ServedIndex(
+            self._truth,
+            dimension=self._embedder.dimension,
+            embedder=self._embedder.name,
+            root=root,
+            collection=name,
+            backend=backend,
+        )
+        self._skills: dict[str, Skill] = {}
+        self._retriever = Retriever({}, self._index, self._embedder)
+        self._version = -1
+        self.refresh()
+
+    @property
+    def skills(self) -> Mapping[str, Skill]:
+        """The active skills by id, as of the last `refresh`."""
+        return self._skills
+
+    @property
+    def version(self) -> int:
+        """The library version that is served; grows whenever the active set changes."""
+        return self._version
+
+    @property
+    def status(self) -> IndexStatus:
+        """How the index stands."""
+        return self._index.status
+
+    def refresh(self) -> None:
+        """Serve what is active now."""
+        self._truth.complete()
+        version = self._records.items.library_version(self._environment)
+        if version == self._version:
+            return
+        rows = self._records.items.skills(
+            environment=self._environment, toolset=self._toolset, status="active"
+        )
+        self._skills = {row.item.id: row.item for row in rows}
+        self._index.sync()
+        documents = {skill.id: skill.document for skill in self._skills.values()}
+        self._retriever = Retriever(documents, self._index, self._embedder)
+        self._version = version
+
+    def retrieve(
+        self, query: str, config: RetrievalConfig, *, task_id: str | None = None
+    ) -> list[Found]:
+        """The skills to offer for an instruction, best first; none is an answer.
+
+        Args:
+            query: the instruction, without metadata.
+            config: how many, how similar, how long.
+            task_id: skills derived from this task are left out.
+        """
+        exclude = [s.id for s in self._skills.values() if task_id in s.source_tasks]
+        found = self._retriever.search(
+            query, k=config.k, floor=config.floor, tokens=config.tokens, exclude=exclude
+        )
+        return [Found(self._skills[item.id], item.score) for item in found]
+
+    def with_callees(self, skills: Sequence[Skill]) -> tuple[Skill, ...]:
+        """These skills and every active skill that they call, directly or through others."""
+        by_name = {skill.name: skill for skill in self._skills.values()}
+        return closure(skills, by_name)
+
+    def calls(self) -> dict[str, tuple[str, ...]]:
+        """Every active skill's name to the names that it calls."""
+        return {skill.name: skill.skills for skill in self._skills.values()}
+
+    def reindex(self) -> IndexStatus:
+        """Rebuild the index from the records.
+
+        Raises:
+            IndexFaultError: another process uses it, or it cannot be rebuilt.
+        """
+        return self._index.reindex()
+
+    def complete(self) -> int:
+        """Embed what this embedder has not embedded yet; how many skills that were."""
+        return self._truth.complete()
+
+    def close(self) -> None:
+        """Close the index. Safe to call twice."""
+        self._index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def closure(skills: Iterable[Skill], by_name: Mapping[str, Skill]) -> tuple[Skill, ...]:
+    """The skills and all that they call, each once, in the order first met."""
+    found: dict[str, Skill] = {}
+    ahead = list(skills)
+    while ahead:
+        skill = ahead.pop(0)
+        if skill.name not in found:
+            found[skill.name] = skill
+            ahead.extend(by_name[name] for name in skill.skills if name in by_name)
+    return tuple(found.values())

@@ -1,0 +1,1 @@
+"""Proposers: who makes tasks. One strategy a file."""

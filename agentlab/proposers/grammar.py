@@ -1,0 +1,286 @@
+"""Tasks without a language model: composed from the grammar, and found in hindsight.
+
+Composed tasks get harder as the agent gets better: missions grow by a clause, and later
+start-state families open, where what was asked so far is mostly solved. Hindsight relabelling
+(Andrychowicz et al. 2017, "Hindsight Experience Replay"; LMA3) turns what an attempt achieved
+by accident into a task whose reference solution is known. Which of them become tasks is not
+decided here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from agentlab.errors import InvalidTaskError, UsageError
+from agentlab.protocols import (
+    Environment,
+    Grammar,
+    HasGrammar,
+    PastAttempt,
+    ProposalContext,
+)
+from agentlab.types import (
+    Clause,
+    ClauseTemplate,
+    Entity,
+    GrammarSpec,
+    JsonObject,
+    Mission,
+    SplitRule,
+    Task,
+    ToolCall,
+    ToolSpec,
+    derive_seed,
+    satisfies,
+)
+
+SEED_SPACE = 10**9
+GOOD_ENOUGH = 0.5
+"""Success rate from which the next harder kind of task is proposed too."""
+ENOUGH_OUTCOMES = 6
+"""Outcomes needed before a rate is believed."""
+
+
+class Kind(NamedTuple):
+    """A rung of the ladder: start-state family and number of clauses."""
+
+    setup: str
+    clauses: int
+
+
+class GrammarProposer:
+    """Composes missions from the environment's grammar and relabels what was achieved.
+
+    Args:
+        hindsight: share of the proposals that may come from relabelling.
+        tries: compositions tried for each proposal before giving it up.
+    """
+
+    def __init__(self, *, hindsight: float = 0.15, tries: int = 12) -> None:
+        self._hindsight = hindsight
+        self._tries = tries
+
+    async def propose(self, context: ProposalContext) -> Sequence[Task]:
+        """At most `context.count` tasks. See `protocols.Proposer`.
+
+        Raises:
+            UsageError: the environment has no grammar.
+        """
+        environment = context.environment()
+        try:
+            if not isinstance(environment, HasGrammar):
+                raise UsageError(
+                    "The proposer 'grammar' needs an environment with grammar(); choose another."
+                )
+            grammar = environment.grammar()
+            tasks = list(
+                relabelled(grammar, context.recent, limit=int(context.count * self._hindsight))
+            )
+            kinds = open_kinds(grammar.spec, context)
+            for position in range(context.count - len(tasks)):
+                seed = derive_seed(context.seed, context.round, position, "proposal")
+                task = await self._compose(environment, grammar, kinds, context.split_rule, seed)
+                if task is not None:
+                    tasks.append(task)
+            return tasks
+        finally:
+            await environment.close()
+
+    async def _compose(
+        self,
+        environment: Environment,
+        grammar: Grammar,
+        kinds: Sequence[Kind],
+        rule: SplitRule,
+        seed: int,
+    ) -> Task | None:
+        rng = random.Random(seed)
+        for _ in range(self._tries):
+            kind = rng.choice(kinds)
+            layout = practice_seed(rng.randrange(SEED_SPACE), rule)
+            try:
+                free = grammar.compose(None, kind.setup, layout)
+                entities = (await environment.reset(free, 0)).entities
+                mission = random_mission(grammar.spec, kind.clauses, entities, rng)
+                if mission is None:
+                    continue
+                task = grammar.compose(mission, kind.setup, layout)
+            except InvalidTaskError:
+                continue
+            failing = wrong_calls(environment.tools, mission, entities, rng)
+            return task.model_copy(update={"source": "grammar", "failing": failing})
+        return None
+
+
+def practice_seed(number: int, rule: SplitRule) -> int:
+    """The first seed from `number` on that belongs to practice."""
+    while rule.split_of_seed(number) != "practice":
+        number += 1
+    return number
+
+
+def open_kinds(spec: GrammarSpec, context: ProposalContext) -> list[Kind]:
+    """The rungs that are open: one clause everywhere, more where one fewer mostly succeeds."""
+    rates = _rates(context)
+    kinds: list[Kind] = []
+    for setup in spec.setups:
+        for clauses in range(1, spec.max_groups * spec.max_group_size + 1):
+            probe = f"{setup}: " + " & ".join(["_"] * clauses)
+            if context.split_rule.reserved_template(probe):
+                break
+            if clauses > 1 and rates.get(Kind(setup, clauses - 1), 0.0) < GOOD_ENOUGH:
+                break
+            kinds.append(Kind(setup, clauses))
+    if not kinds:
+        raise UsageError("Every start-state family of the grammar is reserved; nothing to propose.")
+    return kinds
+
+
+def _rates(context: ProposalContext) -> dict[Kind, float]:
+    counts: dict[Kind, list[int]] = {}
+    for template in context.templates:
+        setup, _, structure = template.name.partition(": ")
+        kind = Kind(setup, structure.count("&") + structure.count(">") + 1)
+        total = counts.setdefault(kind, [0, 0])
+        total[0] += template.successes
+        total[1] += template.attempts
+    return {kind: s / n for kind, (s, n) in counts.items() if n >= ENOUGH_OUTCOMES}
+
+
+def random_mission(
+    spec: GrammarSpec, clauses: int, entities: Sequence[Entity], rng: random.Random
+) -> Mission | None:
+    """A mission of that many clauses over these entities; None when none fits.
+
+    Clauses fall into groups at random, as far as the grammar's limits allow.
+    """
+    made: list[Clause] = []
+    for _ in range(clauses):
+        clause = random_clause(rng.choice(spec.templates), entities, rng)
+        if clause is None or clause in made:
+            return None
+        made.append(clause)
+    groups: list[tuple[Clause, ...]] = []
+    rest = made
+    while rest:
+        room = spec.max_groups - len(groups)
+        least = max(1, len(rest) - (room - 1) * spec.max_group_size)
+        size = rng.randint(least, min(len(rest), spec.max_group_size))
+        groups.append(tuple(rest[:size]))
+        rest = rest[size:]
+    return Mission(groups=tuple(groups))
+
+
+def random_clause(
+    template: ClauseTemplate, entities: Sequence[Entity], rng: random.Random
+) -> Clause | None:
+    """The template over distinct entities chosen at random, each described in words it allows."""
+    arguments: JsonObject = {}
+    used: list[JsonValue] = []
+    for name, requires in template.parameters.items():
+        fitting = [e for e in entities if satisfies(e, requires) and e.reference not in used]
+        if not fitting:
+            return None
+        entity = rng.choice(fitting)
+        used.append(entity.reference)
+        arguments[name] = describe_entity(template, entity, rng)
+    return Clause(predicate=template.predicate, arguments=arguments)
+
+
+def describe_entity(template: ClauseTemplate, entity: Entity, rng: random.Random) -> JsonObject:
+    """Properties that an instruction can say of the entity: usually all single-valued ones."""
+    description: JsonObject = {}
+    for name in template.descriptors:
+        value = entity.properties.get(name)
+        if isinstance(value, list):
+            if value and rng.random() < 0.1:
+                description[name] = rng.choice(value)
+        elif value is not None:
+            description[name] = value
+    single = [name for name in description if name in entity.properties]
+    if len(single) > 1 and rng.random() < 0.15:
+        del description[rng.choice(single)]
+    return description
+
+
+def wrong_calls(
+    tools: Sequence[ToolSpec], mission: Mission, entities: Sequence[Entity], rng: random.Random
+) -> tuple[tuple[ToolCall, ...], ...]:
+    """Two short trajectories that must not pass: they handle only what the mission does not name.
+
+    Fewer where everything is named; the empty trajectory is always tried beside them.
+    """
+    descriptions = [d for clause in mission.clauses for d in clause.arguments.values()]
+    bystanders = [
+        e for e in entities if not any(satisfies(e, description) for description in descriptions)
+    ]
+    calls: list[ToolCall] = []
+    for tool in tools:
+        pointing = _entity_parameter(tool)
+        if tool.effect == "changes" and pointing is not None:
+            calls.extend(
+                ToolCall(tool=tool.name, arguments={pointing: entity.reference})
+                for entity in bystanders
+            )
+    rng.shuffle(calls)
+    return tuple((call,) for call in calls[:2])
+
+
+def _entity_parameter(tool: ToolSpec) -> str | None:
+    properties = tool.parameters.get("properties")
+    if not isinstance(properties, Mapping) or len(properties) != 1:
+        return None
+    ((name, schema),) = properties.items()
+    return name if isinstance(schema, dict) and "x-entity" in schema else None
+
+
+def relabelled(grammar: Grammar, attempts: Sequence[PastAttempt], *, limit: int) -> Iterator[Task]:
+    """Tasks that past attempts solved without being asked to, each with its solution.
+
+    One for each attempt at most, taken from those that failed at what they were asked; the last
+    thing achieved is taken, since it needs the most steps.
+    """
+    made = 0
+    for past in attempts:
+        if made >= limit:
+            return
+        if past.success is not False or past.trajectory is None:
+            continue
+        task = _relabel(grammar, past)
+        if task is not None:
+            made += 1
+            yield task
+
+
+def _relabel(grammar: Grammar, past: PastAttempt) -> Task | None:
+    trajectory = past.trajectory
+    if trajectory is None or trajectory.initial_state is None:
+        return None
+    held: list[Clause] = []
+    last: tuple[Clause, int] | None = None
+    for number, step in enumerate(trajectory.steps, start=1):
+        if step.state is None:
+            return None
+        for clause in grammar.achieved(trajectory.initial_state, step.state):
+            if clause not in held:
+                held.append(clause)
+                last = (clause, number)
+    if last is None:
+        return None
+    clause, length = last
+    setup = past.task.template.partition(": ")[0]
+    try:
+        task = grammar.compose(Mission(groups=((clause,),)), setup, past.task.seed)
+    except InvalidTaskError:
+        return None
+    return task.model_copy(
+        update={
+            "source": "hindsight",
+            "solution": trajectory.calls[:length],
+            "derived_from": (past.task.id,),
+        }
+    )

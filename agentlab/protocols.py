@@ -1,0 +1,396 @@
+"""Every extension point, on one page. At most four methods each.
+
+An implementation needs no base class: it fits by its methods. Register it under
+`kind/name` (see `registry`) or pass the object itself. What an environment can do beyond
+`Environment` is said by further small protocols, tested with `isinstance`; nothing in
+agentlab asks for the environment's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from agentlab.events import Event
+from agentlab.types import (
+    AttemptSpec,
+    Clause,
+    GrammarSpec,
+    JsonObject,
+    Mission,
+    Observation,
+    Score,
+    Skill,
+    Split,
+    SplitRule,
+    StepResult,
+    Task,
+    Template,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    Usage,
+)
+
+# --- environments ---------------------------------------------------------------------------
+
+
+class Environment(Protocol):
+    """A place to act in. One instance serves one attempt at a time."""
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]:
+        """The tools, the same for the instance's whole life."""
+        ...
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """Start the task afresh; nothing of an earlier attempt remains."""
+        ...
+
+    async def step(self, call: ToolCall) -> StepResult:
+        """Carry out one call. A call that makes no sense gives a result with `error`."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the instance holds. Safe to call twice."""
+        ...
+
+
+class Snapshot(Protocol):
+    """A saved state; opaque but for its key."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for states that behave alike from here on, verifier state included."""
+        ...
+
+
+@runtime_checkable
+class HasSnapshots(Protocol):
+    """An environment that can be put back into an earlier state of the same episode."""
+
+    async def snapshot(self) -> Snapshot:
+        """Save the state, the verifier's own included."""
+        ...
+
+    async def restore(self, snapshot: Snapshot) -> Observation:
+        """Return to a saved state and show it."""
+        ...
+
+
+@runtime_checkable
+class HasState(Protocol):
+    """An environment whose state can be read as JSON, for verifiers and effect checks."""
+
+    async def state(self) -> JsonObject:
+        """The state now. A top-level value is a fact; a top-level list is a set of facts."""
+        ...
+
+
+@runtime_checkable
+class HasDescription(Protocol):
+    """An environment that can tell a proposer what it is."""
+
+    def describe(self) -> str:
+        """A page of text: what is here, what can be done, what a task looks like."""
+        ...
+
+
+class Grammar(Protocol):
+    """Typed templates that build tasks, parse instructions and name achievements."""
+
+    @property
+    def spec(self) -> GrammarSpec:
+        """The predicates, start-state families and limits."""
+        ...
+
+    def compose(self, mission: Mission | None, setup: str, seed: int) -> Task:
+        """A task that states the mission in the start state of `setup` and `seed`.
+
+        None composes a task without a goal, to look at the start state.
+
+        Raises:
+            InvalidTaskError: the mission cannot be stated there; the text says why.
+        """
+        ...
+
+    def parse(self, instruction: str) -> Mission:
+        """The clauses of an instruction.
+
+        Raises:
+            InvalidTaskError: the instruction is not of this grammar.
+        """
+        ...
+
+    def achieved(self, before: JsonObject, after: JsonObject) -> Sequence[Clause]:
+        """The clauses, fully described, that hold after and did not hold before."""
+        ...
+
+
+@runtime_checkable
+class HasGrammar(Protocol):
+    """An environment whose tasks can be composed and parsed."""
+
+    def grammar(self) -> Grammar:
+        """The grammar; pure, needs no reset."""
+        ...
+
+
+@runtime_checkable
+class HasOracle(Protocol):
+    """An environment that knows a solution, for `agentlab envs check` and as a ceiling."""
+
+    async def oracle(self, task: Task) -> Sequence[ToolCall] | None:
+        """Calls that solve the task from its start, or None where it knows none."""
+        ...
+
+
+@runtime_checkable
+class HasTasks(Protocol):
+    """An environment that brings tasks of its own, split by rule."""
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """Which seeds and templates are reserved."""
+        ...
+
+    def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
+        """`count` distinct tasks of the split, the same for the same seed."""
+        ...
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An environment that shows only part of itself, and what it has shown can be simulated.
+
+    Search then plans in the model, acts in the environment, and plans again when they differ.
+    """
+
+    async def model(self) -> Environment:
+        """A simulator with snapshots, in the state now, built from what was shown alone."""
+        ...
+
+
+# --- roles ----------------------------------------------------------------------------------
+
+EnvironmentFactory = Callable[[], Environment]
+
+
+class PastAttempt(NamedTuple):
+    """What a proposer or a curator may read of an attempt."""
+
+    task: Task
+    attempt_id: str
+    success: bool | None
+    trajectory: Trajectory | None
+    tool_calls: int
+
+
+@dataclass(frozen=True)
+class ProposalContext:
+    """What a proposer works from."""
+
+    environment: EnvironmentFactory
+    split_rule: SplitRule
+    count: int
+    seed: int
+    round: int
+    templates: Sequence[Template]
+    """Unassisted outcomes by template so far."""
+    recent: Sequence[PastAttempt]
+    """The last round's attempts, in slot order."""
+
+
+class Proposer(Protocol):
+    """Makes tasks."""
+
+    async def propose(self, context: ProposalContext) -> Sequence[Task]:
+        """At most `count` tasks, for practice; whether they are admitted is not its choice."""
+        ...
+
+
+class Curriculum(Protocol):
+    """Chooses among templates."""
+
+    def probabilities(self, templates: Sequence[Template]) -> Sequence[float]:
+        """One probability each, summing to 1; templates are in a fixed order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExecutionContext:
+    """What an executor works with; live objects, used by one attempt."""
+
+    spec: AttemptSpec
+    environment: Environment
+    runtime: SkillRuntime
+
+
+class Execution(NamedTuple):
+    """What an executor gives back."""
+
+    trajectory: Trajectory
+    usage: Usage
+    first_success: Usage | None = None
+
+
+class Executor(Protocol):
+    """Attempts a task.
+
+    A class whose `cpu_bound` is true is run in worker processes, one attempt at a time each.
+    """
+
+    async def execute(self, context: ExecutionContext) -> Execution:
+        """Try `context.spec.task` within `context.spec.limits`."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores an attempt."""
+
+    async def evaluate(self, task: Task, trajectory: Trajectory, runtime: SkillRuntime) -> Score:
+        """The verdict; unknown where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True)
+class CurationContext:
+    """What a curator works from: solved attempts and the library as it is."""
+
+    environment: str
+    toolset: str
+    attempts: Sequence[PastAttempt]
+    library: Sequence[Skill]
+    """Every skill ever proposed here, newest version of each name last."""
+    refused: Sequence[Skill]
+    """Those of them that admission turned down."""
+    tools: Sequence[ToolSpec]
+    grammar: Grammar
+    compose: bool = True
+    """Whether a skill may call skills."""
+
+
+class Curator(Protocol):
+    """Distils attempts into candidates."""
+
+    async def curate(self, context: CurationContext) -> Sequence[Skill]:
+        """Candidates, best supported first; each is admitted or refused elsewhere."""
+        ...
+
+
+# --- where skill code runs ------------------------------------------------------------------
+
+Perform = Callable[[ToolCall], Awaitable[StepResult]]
+
+
+class SkillReturn(NamedTuple):
+    """How a skill call ended."""
+
+    completed: bool
+    """It returned; False when it raised, was stopped, or hit a limit."""
+    value: JsonValue = None
+    error: str | None = None
+
+
+class SkillRuntime(Protocol):
+    """Runs skill code outside the agent's process. Each call has a fresh namespace.
+
+    Skill code sees `env` alone. `env.<tool>(…)` is sent to the host, which performs it as an
+    ordinary step through `perform` and answers; a refused call raises in the skill. When
+    `perform` raises `EpisodeOver` the skill is stopped and the call returns not completed.
+    """
+
+    async def open(self, skills: Sequence[Skill], tools: Sequence[ToolSpec]) -> None:
+        """Make these skills callable, for one attempt.
+
+        Raises:
+            SkillRefusedError: one of them may not run here.
+        """
+        ...
+
+    async def call(self, name: str, arguments: JsonObject, perform: Perform) -> SkillReturn:
+        """Call a skill; its tool calls go to `perform`, one at a time."""
+        ...
+
+    async def evaluate(self, source: str, function: str, arguments: JsonObject) -> JsonValue:
+        """Call a pure function of generated code, such as an effect check or a verifier.
+
+        Raises:
+            SkillFaultError: it raised, or did not end in time.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End whatever runs. Safe to call twice."""
+        ...
+
+
+class EpisodeOver(Exception):
+    """Raised by `perform` when the episode or the budget ended inside a skill."""
+
+
+# --- library --------------------------------------------------------------------------------
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Stored with every vector; a vector of another embedder is never compared."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of each vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One row each, shape `(len(texts), dimension)`, float32, length 1 or all zero."""
+        ...
+
+
+class Match(NamedTuple):
+    """A found item."""
+
+    id: str
+    similarity: float
+    """Cosine, in [-1, 1]."""
+
+
+class VectorIndex(Protocol):
+    """Nearest vectors within one collection; derived, never the only copy."""
+
+    def upsert(self, ids: Sequence[str], vectors: Vectors) -> None:
+        """Add or replace."""
+        ...
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take out; unknown ids are ignored."""
+        ...
+
+    def search(self, vector: Vectors, k: int) -> Sequence[Match]:
+        """The k nearest by cosine, best first, ties by id."""
+        ...
+
+    def ids(self) -> Sequence[str]:
+        """Everything it holds, sorted."""
+        ...
+
+
+# --- looking on -----------------------------------------------------------------------------
+
+
+class Observer(Protocol):
+    """Is told what happens. One that raises is logged and dropped."""
+
+    def notify(self, event: Event) -> None:
+        """Called after what the event reports is recorded."""
+        ...

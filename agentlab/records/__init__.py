@@ -1,0 +1,34 @@
+"""The record store: tables, migrations, blobs, transactions, and the workspace they lie in."""
+
+from __future__ import annotations
+
+from agentlab.records.attempts import AttemptRow
+from agentlab.records.blobs import Blobs
+from agentlab.records.eventlog import EventRow
+from agentlab.records.items import ItemKind, ItemRow, Move
+from agentlab.records.runs import RunRow, RunStatus
+from agentlab.records.store import Records, Transaction
+from agentlab.records.tasks import ProposalCounts, TaskRow, Verdict
+from agentlab.records.trajectories import DrawRow
+from agentlab.records.vectors import VectorTable
+from agentlab.records.workspace import RunLock, Workspace
+
+__all__ = [
+    "AttemptRow",
+    "Blobs",
+    "DrawRow",
+    "EventRow",
+    "ItemKind",
+    "ItemRow",
+    "Move",
+    "ProposalCounts",
+    "Records",
+    "RunLock",
+    "RunRow",
+    "RunStatus",
+    "TaskRow",
+    "Transaction",
+    "VectorTable",
+    "Verdict",
+    "Workspace",
+]

@@ -1,0 +1,172 @@
+"""Runs, their rounds, and which nodes of the graph have had their effect."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+
+from agentlab.errors import RecordsError, UnknownNameError, UsageError
+from agentlab.records.database import Session, add, now
+from agentlab.records.encoding import decode_object, encode_object, plain
+from agentlab.records.tables import NODES, ROUNDS, RUNS
+from agentlab.types import JsonObject
+
+RunStatus = Literal["running", "finished", "stopped", "failed"]
+
+
+class RunRow(NamedTuple):
+    """A run as it stands."""
+
+    run_id: str
+    status: RunStatus
+    reason: str
+    config: JsonObject
+    versions: JsonObject
+    seed: int
+    created_at: str
+    updated_at: str
+
+
+class Runs:
+    """Runs, oldest first."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def create(self, run_id: str, *, config: JsonObject, versions: JsonObject, seed: int) -> bool:
+        """Record a run before its first attempt; False when it was recorded already.
+
+        Raises:
+            RecordsError: a run of that id has another config or seed.
+            UsageError: the seed does not fit in 64 bits.
+        """
+        if not -(1 << 63) <= seed < 1 << 63:
+            raise UsageError(f"The seed {seed} is too large; use one below {1 << 63}.")
+        spelt = encode_object(config)
+        with self._session.write() as connection:
+            query = select(RUNS.c.config, RUNS.c.seed).where(RUNS.c.id == run_id)
+            known = connection.execute(query).one_or_none()
+            if known is not None:
+                if (known.config, known.seed) != (spelt, seed):
+                    raise RecordsError(
+                        f"The run {run_id!r} exists with another config or seed; resume it as it "
+                        "is, or choose another id."
+                    )
+                return False
+            time = now()
+            row = {
+                "id": run_id,
+                "seed": seed,
+                "status": "running",
+                "reason": "",
+                "config": spelt,
+                "versions": encode_object(versions),
+                "created_at": time,
+                "updated_at": time,
+            }
+            add(connection, RUNS, [row])
+            return True
+
+    def get(self, run_id: str) -> RunRow:
+        """One run.
+
+        Raises:
+            UnknownNameError: there is none of that id; suggests near ones.
+        """
+        with self._session.read() as connection:
+            query = select(RUNS).where(RUNS.c.id == run_id)
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                raise UnknownNameError("run", run_id, connection.scalars(select(RUNS.c.id)))
+        return _run_row(row)
+
+    def all(self) -> list[RunRow]:
+        """Every run, oldest first."""
+        with self._session.read() as connection:
+            rows = connection.execute(select(RUNS).order_by(RUNS.c.serial)).mappings().all()
+        return [_run_row(row) for row in rows]
+
+    def set_status(self, run_id: str, status: RunStatus, reason: str = "") -> None:
+        """Say how a run stands.
+
+        Raises:
+            UnknownNameError: there is none of that id.
+        """
+        with self._session.write() as connection:
+            done = connection.execute(
+                update(RUNS)
+                .where(RUNS.c.id == run_id)
+                .values(status=status, reason=plain(reason), updated_at=now())
+            )
+            if done.rowcount == 0:
+                raise UnknownNameError("run", run_id, connection.scalars(select(RUNS.c.id)))
+
+    def rounds(self, run_id: str) -> list[int]:
+        """The rounds that have begun, in order."""
+        query = select(ROUNDS.c.round).where(ROUNDS.c.run_id == run_id).order_by(ROUNDS.c.round)
+        with self._session.read() as connection:
+            return list(connection.scalars(query))
+
+
+class Nodes:
+    """Markers that make a node of the graph have one effect however often it runs.
+
+    A node asks `done` first. What it writes and its marker (`finish`) go in one transaction.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def done(self, run_id: str, round_: int, node: str) -> JsonObject | None:
+        """What the node returned when it had its effect, or None when it has not yet."""
+        with self._session.read() as connection:
+            return _result(connection, run_id, round_, node)
+
+    def finish(self, run_id: str, round_: int, node: str, result: JsonObject) -> bool:
+        """Mark the node; False when it was marked already, and the first result stays."""
+        with self._session.write() as connection:
+            if _result(connection, run_id, round_, node) is not None:
+                return False
+            begin_round(connection, run_id, round_)
+            row = {
+                "run_id": run_id,
+                "round": round_,
+                "node": node,
+                "result": encode_object(result),
+                "created_at": now(),
+            }
+            add(connection, NODES, [row])
+            return True
+
+    def count(self, run_id: str) -> int:
+        """How many markers the run has."""
+        query = select(func.count()).select_from(NODES).where(NODES.c.run_id == run_id)
+        with self._session.read() as connection:
+            return connection.scalar(query) or 0
+
+
+def begin_round(connection: Connection, run_id: str, round_: int) -> None:
+    """Record that the round exists; for writers of what belongs to it."""
+    add(connection, ROUNDS, [{"run_id": run_id, "round": round_, "created_at": now()}])
+
+
+def _result(connection: Connection, run_id: str, round_: int, node: str) -> JsonObject | None:
+    query = select(NODES.c.result).where(
+        NODES.c.run_id == run_id, NODES.c.round == round_, NODES.c.node == node
+    )
+    text = connection.scalar(query)
+    return None if text is None else decode_object(text)
+
+
+def _run_row(values: RowMapping) -> RunRow:
+    return RunRow(
+        run_id=values["id"],
+        status=values["status"],
+        reason=values["reason"],
+        config=decode_object(values["config"]),
+        versions=decode_object(values["versions"]),
+        seed=values["seed"],
+        created_at=values["created_at"],
+        updated_at=values["updated_at"],
+    )

@@ -1,0 +1,309 @@
+"""A run from its config to its report: `practice`, `evaluate`, `resume`, sync and async.
+
+A run is a directory in the workspace. Its config, seed and versions are on record before the
+first attempt, and `resume` asks for nothing but the run. What happens in a round is in `graph`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from agentlab.config import PracticeConfig, RetrievalConfig, load_config, parse_config
+from agentlab.environments.registration import make_environment
+from agentlab.errors import UsageError
+from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.practice import toolset_name
+from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report
+from agentlab.graph.run import cores, package_versions, work_on
+from agentlab.graph.watching import Watchers
+from agentlab.graph.workers import WorkerPool
+from agentlab.library.skills import SkillLibrary
+from agentlab.protocols import Observer
+from agentlab.records import Records, Workspace
+from agentlab.registry import resolve
+from agentlab.types import EnvironmentRef, JsonObject, Split, digest
+from agentlab.types.report import EvaluationReport, PracticeReport
+
+T = TypeVar("T")
+
+DEFAULT_WORKSPACE = ".agentlab"
+
+
+def practice(
+    environment: str | PracticeConfig = "babyai",
+    *,
+    workspace: Path | str | None = None,
+    observers: Sequence[Observer] = (),
+    **options: Any,
+) -> PracticeReport:
+    """Practise in an environment until rounds or budget are used up.
+
+    Args:
+        environment: a registered name, or a whole config.
+        workspace: directory of records, index and runs; `AGENTLAB_WORKSPACE` or `.agentlab`.
+        observers: are told what happens.
+        **options: fields of `PracticeConfig`; nested ones with a dot, as `budget.attempts`.
+
+    Returns:
+        What the run came to. Ctrl-C ends it with the status `stopped`.
+
+    Raises:
+        UsageError: the options are wrong.
+        RecordsError: the workspace cannot be used.
+    """
+    return _run(
+        lambda stop: _practice(environment, workspace, observers, options, stop), interruptible=True
+    )
+
+
+async def apractice(
+    environment: str | PracticeConfig = "babyai",
+    *,
+    workspace: Path | str | None = None,
+    observers: Sequence[Observer] = (),
+    **options: Any,
+) -> PracticeReport:
+    """As `practice`, from a running event loop; cancelling it leaves a run to resume."""
+    return await _practice(environment, workspace, observers, options, _Stop())
+
+
+def resume(
+    run: str | Path,
+    *,
+    workspace: Path | str | None = None,
+    observers: Sequence[Observer] = (),
+) -> PracticeReport:
+    """Go on with a run where it stopped, with the options it was started with.
+
+    Args:
+        run: its id or its directory.
+        workspace: where it is; found from the directory where one is given.
+        observers: are told what happens.
+
+    Raises:
+        UnknownNameError: there is no such run.
+        RunInUseError: another process works on it.
+    """
+    return _run(lambda stop: _resume(run, workspace, observers, stop), interruptible=True)
+
+
+async def aresume(
+    run: str | Path,
+    *,
+    workspace: Path | str | None = None,
+    observers: Sequence[Observer] = (),
+) -> PracticeReport:
+    """As `resume`, from a running event loop."""
+    return await _resume(run, workspace, observers, _Stop())
+
+
+def evaluate(
+    environment: str = "babyai",
+    *,
+    workspace: Path | str | None = None,
+    model: str = "search",
+    tasks: int = 120,
+    tool_calls: int = 1000,
+    seed: int = 0,
+    baseline: bool = False,
+    split: Split = "heldout",
+    library: bool = True,
+    arms: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    environment_options: JsonObject | None = None,
+) -> EvaluationReport:
+    """Measure success on tasks of a split; nothing is learnt and nothing withheld.
+
+    Args:
+        environment: a registered name.
+        workspace: where the library is.
+        model: the executor.
+        tasks: how many distinct tasks.
+        tool_calls: budget of each attempt.
+        seed: chooses the tasks.
+        baseline: compare with an empty library, on the same tasks.
+        split: which tasks.
+        library: whether the library is offered.
+        arms: further executors on the same tasks.
+        observers: are told how far it is.
+        environment_options: options of the environment.
+    """
+    return _run(
+        lambda _: aevaluate(
+            environment,
+            workspace=workspace,
+            model=model,
+            tasks=tasks,
+            tool_calls=tool_calls,
+            seed=seed,
+            baseline=baseline,
+            split=split,
+            library=library,
+            arms=arms,
+            observers=observers,
+            environment_options=environment_options,
+        )
+    )
+
+
+async def aevaluate(
+    environment: str = "babyai",
+    *,
+    workspace: Path | str | None = None,
+    model: str = "search",
+    tasks: int = 120,
+    tool_calls: int = 1000,
+    seed: int = 0,
+    baseline: bool = False,
+    split: Split = "heldout",
+    library: bool = True,
+    arms: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    environment_options: JsonObject | None = None,
+) -> EvaluationReport:
+    """As `evaluate`, from a running event loop."""
+    for executor in (model, *arms):
+        resolve("executor", executor)
+    ref = EnvironmentRef(name=environment, options=environment_options or {})
+    world = make_environment(ref)
+    chosen = evaluation_tasks(world, split, tasks, seed)
+    with Records.open(_workspace(workspace)) as records:
+        config: JsonObject = {
+            "command": "evaluate",
+            "environment": environment,
+            "environment_options": ref.options,
+            "model": model,
+            "arms": list(arms),
+            "seed": seed,
+            "tasks": tasks,
+            "tool_calls": tool_calls,
+            "split": split,
+            "baseline": baseline,
+            "library": records.items.library_version(environment) if library else None,
+        }
+        run_id = _run_id(records, "evaluate-" + environment, seed, config)
+        with records.workspace.lock_run(run_id):
+            records.runs.create(run_id, config=config, versions=package_versions(), seed=seed)
+            pool = WorkerPool(cores(0))
+            skills = SkillLibrary(records, environment, toolset=toolset_name(world.tools))
+            try:
+                first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
+                plan = [first, *([Arm(BASELINE, model)] if baseline and library else [])]
+                plan.extend(Arm(name, name) for name in arms)
+                bench = Bench(
+                    run_id,
+                    0,
+                    records,
+                    pool,
+                    ref,
+                    "verifier",
+                    RetrievalConfig(),
+                    (Watchers(observers),),
+                )
+                specs = await evaluate_arms(bench, plan, chosen, tool_calls=tool_calls)
+                report = evaluation_report(bench, specs, split=split, budget=tool_calls)
+                records.runs.set_status(run_id, "finished")
+                return report
+            finally:
+                skills.close()
+                pool.close()
+
+
+class _Stop:
+    """Whether somebody asked the run to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+async def _practice(
+    environment: str | PracticeConfig,
+    workspace: Path | str | None,
+    observers: Sequence[Observer],
+    options: dict[str, Any],
+    stop: _Stop,
+) -> PracticeReport:
+    if isinstance(environment, PracticeConfig):
+        if options:
+            raise UsageError("Give the options in the config, or as keywords, not both.")
+        config = environment
+    else:
+        config = load_config(None, environment=environment, **options)
+    _check(config)
+    with Records.open(_workspace(workspace)) as records:
+        spelt = cast("JsonObject", config.model_dump(mode="json"))
+        run_id = _run_id(records, config.environment, config.seed, spelt)
+        return await work_on(records, run_id, config, observers, stop, resumed=False)
+
+
+async def _resume(
+    run: str | Path, workspace: Path | str | None, observers: Sequence[Observer], stop: _Stop
+) -> PracticeReport:
+    run_id, place = _locate(run, workspace)
+    with Records.open(_workspace(place)) as records:
+        row = records.runs.get(run_id)
+        if row.config.get("command") == "evaluate":
+            raise UsageError(f"The run {run_id!r} is an evaluation; start it again instead.")
+        config = parse_config(row.config, where=f"the config of the run {run_id!r}")
+        return await work_on(records, run_id, config, observers, stop, resumed=True)
+
+
+def _locate(run: str | Path, workspace: Path | str | None) -> tuple[str, Path | str | None]:
+    path = Path(run)
+    if path.parent.name == "runs" and path.parent.parent.is_dir():
+        return path.name, path.parent.parent if workspace is None else workspace
+    return str(run), workspace
+
+
+def _check(config: PracticeConfig) -> None:
+    """Find wrong names before anything is written."""
+    resolve("executor", config.model)
+    resolve("proposer", config.proposer)
+    resolve("curriculum", config.curriculum)
+    resolve("curator", config.curator)
+    resolve("evaluator", config.evaluator)
+    make_environment(EnvironmentRef(name=config.environment, options=config.environment_options))
+
+
+def _run_id(records: Records, name: str, seed: int, config: JsonObject) -> str:
+    """The same for the same config, with a number where the workspace has it already."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+    base = f"{safe}-{seed}-{digest(config)[:8]}"
+    known = {row.run_id for row in records.runs.all()}
+    run_id, number = base, 2
+    while run_id in known:
+        run_id, number = f"{base}-{number}", number + 1
+    return run_id
+
+
+def _workspace(place: Path | str | None) -> Workspace:
+    return Workspace.open(place or os.environ.get("AGENTLAB_WORKSPACE") or DEFAULT_WORKSPACE)
+
+
+def _run(work: Callable[[_Stop], Awaitable[T]], *, interruptible: bool = False) -> T:
+    """Run to the end; the first Ctrl-C asks the run to stop, the second breaks it off."""
+    stop = _Stop()
+
+    async def main() -> T:
+        if interruptible:
+            loop = asyncio.get_running_loop()
+
+            def ask() -> None:
+                stop.asked = True
+                loop.remove_signal_handler(signal.SIGINT)
+
+            # Not in the main thread, or no such signals here: Ctrl-C raises as usual.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(signal.SIGINT, ask)
+        return await work(stop)
+
+    return asyncio.run(main())

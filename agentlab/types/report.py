@@ -1,0 +1,264 @@
+"""What a run, an evaluation or a look into the workspace says, as data.
+
+The runner and the catalogues fill these; the command line, the tests and other programs read
+them. `model_dump(mode="json")` of a report is the JSON that the command prints, so a field
+renamed here is an interface changed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from pydantic import Field, JsonValue
+
+from agentlab.types.base import Frozen, JsonObject
+from agentlab.types.skill import Origin, Status
+from agentlab.types.task import Split
+from agentlab.types.usage import Usage
+
+RunStatus = Literal["running", "finished", "stopped", "failed"]
+"""A killed run stays `running`; `stopped` is by a budget or by Ctrl-C, as its reason says."""
+
+INTERRUPTED = "interrupted"
+"""The reason of a run that Ctrl-C stopped."""
+
+
+class Interval(NamedTuple):
+    """A 95 % interval; two numbers in JSON."""
+
+    low: float
+    high: float
+
+
+class ArmReport(Frozen):
+    """How one executor with one library did on the tasks of an evaluation."""
+
+    name: str
+    success_rate: float
+    n: int
+    """Distinct tasks with a verdict."""
+    interval: Interval
+
+
+class Difference(Frozen):
+    """A difference of two rates, paired by task."""
+
+    value: float
+    interval: Interval
+    n: int
+    """Number of tasks in both arms."""
+
+
+class EvaluationReport(Frozen):
+    """Success on tasks of one split, within one budget, and what it is compared with."""
+
+    success_rate: float
+    n: int
+    interval: Interval
+    """Resamples tasks."""
+    baseline: ArmReport | None = None
+    """The same tasks, seeds and budget with an empty library."""
+    difference: Difference | None = None
+    """With the library less the baseline."""
+    arms: tuple[ArmReport, ...] = ()
+    """Further executors on the same tasks: flat search, the oracle…"""
+    skills_used: tuple[str, ...] = ()
+    """Names of the skills in successful trajectories, most used first."""
+    steps: float | None = None
+    """Mean primitive steps of the successes; None where nothing succeeded."""
+    steps_interval: Interval | None = None
+    tool_calls: float | None = None
+    """Mean tool calls of the successes, search included."""
+    split: Split = "heldout"
+    budget: int = Field(default=1000, ge=1)
+    """Tool calls that each attempt may search with."""
+
+
+class TaskCounts(Frozen):
+    """What became of the proposals of a run."""
+
+    proposed: int = 0
+    admitted: int = 0
+    rejected: dict[str, int] = Field(default_factory=dict)
+    """By reason."""
+
+
+class SkillCounts(Frozen):
+    """What became of the candidates of a run."""
+
+    admitted: int = 0
+    rejected: int = 0
+    retired: int = 0
+
+
+class SkillLine(Frozen):
+    """One skill, in a line."""
+
+    name: str
+    signature: str
+    summary: str
+    status: Status
+    version: int = 1
+    environment: str = ""
+    uses: int = 0
+    """Attempts whose final trajectory has it."""
+    effect: Difference | None = None
+    """What offering it does to success, once that was measured."""
+
+
+class PracticeReport(Frozen):
+    """What a practice run came to."""
+
+    run_id: str
+    run_dir: str
+    status: RunStatus
+    reason: str = ""
+    """Why it ended, where the status does not say it all."""
+    attempts: int
+    """Attempts on record, the closing comparison apart."""
+    tasks: TaskCounts
+    skills: SkillCounts
+    learnt: tuple[SkillLine, ...] = ()
+    """The active skills that this run made, most used first."""
+    heldout: EvaluationReport | None = None
+    usage: Usage = Field(default_factory=Usage)
+    seconds: float = 0.0
+    """Wall clock, all processes that worked on the run together."""
+
+
+class RunSummary(Frozen):
+    """One run, in a line."""
+
+    run_id: str
+    run_dir: str
+    status: RunStatus
+    environment: str
+    model: str = "search"
+    seed: int
+    rounds: int = 0
+    """Rounds that are complete."""
+    attempts: int = 0
+    successes: int = 0
+    """Of the practice attempts with a verdict."""
+    skills: int = 0
+    """Skills that it made and that were admitted."""
+    created: datetime
+
+
+class RoundLine(Frozen):
+    """One round of a run: a point of the learning curve."""
+
+    round: int
+    """From 1."""
+    attempts: int
+    """Practice attempts with a verdict; shadow attempts and failures of infrastructure apart."""
+    successes: int
+    success_rate: float | None = None
+    interval: Interval | None = None
+    tasks_admitted: int = 0
+    skills_admitted: int = 0
+    active_skills: int = 0
+
+
+class RunDetail(RunSummary):
+    """One run, in full."""
+
+    reason: str = ""
+    config: JsonObject
+    """What it was asked to do, as it was written before the first attempt."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Of agentlab, Python and what else its numbers rest on."""
+    curve: tuple[RoundLine, ...] = ()
+    tasks: TaskCounts = Field(default_factory=TaskCounts)
+    skill_counts: SkillCounts = Field(default_factory=SkillCounts)
+    learnt: tuple[SkillLine, ...] = ()
+    heldout: EvaluationReport | None = None
+    usage: Usage = Field(default_factory=Usage)
+
+
+class ConfigDifference(Frozen):
+    """An option in which two runs differ; nested options are written with a dot."""
+
+    option: str
+    a: JsonValue = None
+    b: JsonValue = None
+
+
+class RunComparison(Frozen):
+    """Two runs side by side. Differences are B less A."""
+
+    a: RunSummary
+    b: RunSummary
+    config: tuple[ConfigDifference, ...] = ()
+    practice_a: ArmReport | None = None
+    """Success in practice, all rounds."""
+    practice_b: ArmReport | None = None
+    heldout_a: ArmReport | None = None
+    heldout_b: ArmReport | None = None
+    difference: Difference | None = None
+    """On the held-out tasks that both tried."""
+    skills_a: tuple[str, ...] = ()
+    """Signatures that only A has learnt."""
+    skills_b: tuple[str, ...] = ()
+    skills_both: tuple[str, ...] = ()
+
+
+class SkillMatch(SkillLine):
+    """A skill that a search found."""
+
+    score: float
+    """The retrieval score; comparable within one search only."""
+
+
+class StatusChange(Frozen):
+    """A step in the life of an item."""
+
+    version: int
+    before: str
+    after: str
+    reason: str
+    run_id: str | None = None
+
+
+class SkillDetail(SkillLine):
+    """One skill, in full: its newest version and what vouches for it."""
+
+    id: str
+    toolset: str = "default"
+    source: str
+    effect_source: str = ""
+    effects: tuple[str, ...] = ()
+    """What it brings about, in words."""
+    precondition: JsonObject = Field(default_factory=dict)
+    parameters: dict[str, JsonObject] = Field(default_factory=dict)
+    """Name to the properties that an argument must have."""
+    tools: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    """Names of the skills it calls."""
+    callers: tuple[str, ...] = ()
+    """Names of the skills that call it."""
+    origin: Origin = "search"
+    evidence: JsonObject = Field(default_factory=dict)
+    """What its admission rests on."""
+    history: tuple[StatusChange, ...] = ()
+
+
+class CollectionLine(Frozen):
+    """One collection of the rebuilt index."""
+
+    environment: str
+    kind: str
+    items: int
+
+
+class ReindexReport(Frozen):
+    """What rebuilding the index did."""
+
+    backend: str
+    embedder: str
+    collections: tuple[CollectionLine, ...] = ()
+    items: int = 0
+    embedded: int = 0
+    """Vectors made anew because another embedder had made the stored ones."""
+    seconds: float = 0.0

@@ -1,0 +1,123 @@
+"""Skills: Python functions over an environment's tools, with what vouches for them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agentlab.types.base import Frozen, JsonObject, derive_id
+from agentlab.types.task import Clause
+
+Status = Literal["candidate", "quarantined", "verified", "active", "retired"]
+Origin = Literal["search", "model", "import", "human"]
+
+
+class Parameter(Frozen):
+    """One keyword-only parameter of a skill."""
+
+    name: str
+    type: str
+    """The entity type it takes, or a JSON schema type for plain values."""
+    requires: JsonObject = Field(default_factory=dict)
+    """Properties that the entity must have for the skill to apply: its precondition."""
+    accepts: tuple[JsonObject, ...] = ()
+    """Schemas of the tool parameters that it is passed to, as far as they narrow choices."""
+    from_clause: bool = True
+    """Whether the clause names it; otherwise the caller finds it by `requires`."""
+
+
+class Skill(Frozen):
+    """One version of a skill.
+
+    `source` defines `def <name>(env, *, <parameters>)` with a docstring, and runs only in a
+    `SkillRuntime`. `effect_source` defines `def check(initial, final, *, <parameters>) -> bool`
+    over JSON state and runs there too.
+    """
+
+    id: str
+    name: str
+    version: int = 1
+    environment: str
+    toolset: str = "default"
+    source: str
+    parameters: tuple[Parameter, ...]
+    achieves: Clause | None = None
+    """The clause it brings about; each argument is the name of one of its parameters."""
+    summary: str
+    precondition: JsonObject = Field(default_factory=dict)
+    """State paths and the values they must have, e.g. `{"carrying": null}`, over what the
+    parameters require already."""
+    effect_source: str
+    effect: tuple[str, ...] = ()
+    """The same in words, one line each, for people and for documents that are searched."""
+    tools: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    """Names of the skills that it calls."""
+    tests: tuple[JsonObject, ...] = ()
+    """Start states and arguments on which it passed: `{"task": id, "arguments": {…}}`."""
+    origin: Origin = "search"
+    source_tasks: tuple[str, ...] = ()
+    """Tasks it was derived from; it is never offered to an attempt at one of them."""
+    source_attempts: tuple[str, ...] = ()
+    parent: str | None = None
+    """Id of the version that it replaces."""
+
+    @property
+    def signature(self) -> str:
+        """`name(*, x: object, y: object)` for people."""
+        inner = ", ".join(f"{p.name}: {p.type}" for p in self.parameters)
+        return f"{self.name}({inner})"
+
+    @property
+    def document(self) -> str:
+        """What retrieval searches: name, summary, what it achieves, effects."""
+        achieves = self.achieves.predicate if self.achieves else ""
+        return " \n".join((self.name.replace("_", " "), self.summary, achieves, *self.effect))
+
+
+def skill_id(environment: str, name: str, version: int, source: str) -> str:
+    """The id of one version of a skill, from what it is."""
+    return derive_id("skill", environment, name, version, source)
+
+
+class Invocation(Frozen):
+    """A skill call inside a trajectory: which, with what, and the steps it covers."""
+
+    skill: str
+    """Name of the skill."""
+    skill_id: str
+    arguments: JsonObject
+    first_step: int
+    """Index of its first step (0-based)."""
+    end_step: int
+    """Index after its last step."""
+
+
+class Replay(Frozen):
+    """One admission replay: where, with what, and what came of it."""
+
+    task_id: str
+    arguments: JsonObject
+    completed: bool
+    used: bool
+    """It made at least one tool call that was not refused."""
+    effect: bool
+    success: bool | None = None
+    """Whether the task's own verifier was satisfied, where the task states the clause."""
+    tool_calls: int = 0
+    steps: int = 0
+    changes: int = 0
+    """How many facts of the state differ afterwards: the least-effect order."""
+    error: str | None = None
+
+
+class Admission(Frozen):
+    """The verdict on a candidate, with the evidence it rests on."""
+
+    skill_id: str
+    admitted: bool
+    status: Status
+    reason: str
+    """`admitted`, or the rule that refused it."""
+    evidence: JsonObject = Field(default_factory=dict)

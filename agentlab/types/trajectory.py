@@ -1,0 +1,125 @@
+"""Attempts and their full record: steps, invocations, model calls, what was offered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agentlab.types.base import Frozen, JsonObject, derive_id
+from agentlab.types.score import Score
+from agentlab.types.skill import Invocation, Skill
+from agentlab.types.task import Achievement, Task
+from agentlab.types.tool import Observation, StepResult, ToolCall
+from agentlab.types.usage import Limits, Usage
+
+AttemptKind = Literal["practice", "shadow", "evaluation", "production"]
+AttemptStatus = Literal["completed", "infrastructure_failure"]
+
+
+class Step(Frozen):
+    """One tool call of the trajectory and what it did."""
+
+    call: ToolCall
+    result: StepResult
+    state: JsonObject | None = None
+    """The environment's JSON state afterwards, where it can be read."""
+
+
+class ModelCall(Frozen):
+    """One request to a model, as sent and as answered. See DESIGN, "Model call record"."""
+
+    model: str
+    request: JsonObject
+    response: JsonObject
+    prompt_token_ids: tuple[int, ...] | None = None
+    output_token_ids: tuple[int, ...] | None = None
+    log_probabilities: tuple[float, ...] | None = None
+    sampling: JsonObject = Field(default_factory=dict)
+    prompt_hash: str | None = None
+    adapter: str | None = None
+    library_version: str | None = None
+    tokens: int = 0
+    usd: float = 0.0
+    terms: str | None = None
+
+
+class Trajectory(Frozen):
+    """What happened, from reset to the last step."""
+
+    initial: Observation
+    initial_state: JsonObject | None = None
+    steps: tuple[Step, ...] = ()
+    invocations: tuple[Invocation, ...] = ()
+    model_calls: tuple[ModelCall, ...] = ()
+    answer: str | None = None
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls alone."""
+        return tuple(step.call for step in self.steps)
+
+
+class EnvironmentRef(Frozen):
+    """How to make an environment again in another process: a registered name and options."""
+
+    name: str
+    options: JsonObject = Field(default_factory=dict)
+
+
+class Offer(Frozen):
+    """A retrieved item and the draw that decided whether the attempt was offered it."""
+
+    item_id: str
+    name: str
+    probability: float
+    """Probability of being withheld, before the draw."""
+    withheld: bool
+    score: float = 0.0
+    """Retrieval score."""
+
+
+class AttemptSpec(Frozen):
+    """Everything that an attempt depends on, fixed before its first step."""
+
+    id: str
+    run_id: str
+    round: int
+    slot: int
+    kind: AttemptKind = "practice"
+    task: Task
+    group_id: str
+    seed: int
+    environment: EnvironmentRef
+    executor: str
+    executor_options: JsonObject = Field(default_factory=dict)
+    limits: Limits = Field(default_factory=Limits)
+    skills: tuple[Skill, ...] = ()
+    """The offered skills, and the skills those call."""
+    offers: tuple[Offer, ...] = ()
+
+
+class AttemptOutcome(Frozen):
+    """What an attempt gave. Infrastructure failures count in no rate."""
+
+    attempt_id: str
+    status: AttemptStatus = "completed"
+    error: str | None = None
+    trajectory: Trajectory | None = None
+    score: Score = Field(default_factory=Score)
+    usage: Usage = Field(default_factory=Usage)
+    first_success: Usage | None = None
+    """What had been spent when the goal was first reached (search keeps it for curves)."""
+    skills_used: tuple[str, ...] = ()
+    """Ids of the skills in the final trajectory."""
+    achievements: tuple[Achievement, ...] = ()
+
+    @property
+    def success(self) -> bool | None:
+        """The score's verdict; None for infrastructure failures and unknown scores."""
+        return self.score.success if self.status == "completed" else None
+
+
+def attempt_id(run_id: str, round_: int, slot: int, kind: str = "practice") -> str:
+    """The id of the attempt at a place in a run."""
+    return derive_id("attempt", run_id, round_, slot, kind)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from agentlab.cli.display import shown
+from agentlab.cli.live import RichDisplay
+from agentlab.cli.plain import PlainDisplay
+from agentlab.cli.tally import Plan
+from agentlab.events import Event, Progress, RoundFinished, SkillMoved
+
+PLAN = Plan(rounds=2, attempts=10)
+
+
+def _panel(display: RichDisplay) -> list[str]:
+    """The picture as a terminal of 80 columns has it, without colours."""
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(display.panel())
+    return captured.get().splitlines()
+
+
+def test_plain_writes_a_line_for_each_round_and_phase(run_events: tuple[Event, ...]) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(PLAN, stream)
+    for event in run_events:
+        display.notify(event)
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "Practising in courier, model search",
+        "Round 1 of 2",
+        "Round 1 of 2 done",
+        "Round 2 of 2",
+        "Round 2 of 2 done",
+        "Held-out comparison",
+        "Held-out comparison",
+        "Run run-0123456789abcdef finished after 0",
+    ]
+    assert "12 proposed, 10 admitted, 2 rejected (1 reserved seed, 1 duplicate)" in lines[1]
+    assert "success 50% (24% to 76%, n=10), at first 20% (6% to 51%, n=10)" in lines[4]
+    assert "skills 2 admitted, 1 retired, 1 active" in lines[4]
+
+
+def test_the_panel_fits_a_terminal_of_80_by_24(run_events: tuple[Event, ...]) -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    display = RichDisplay(PLAN, console)
+    seen: list[list[str]] = []
+    for event in run_events:
+        display.notify(event)
+        seen.append(_panel(display))
+    display.close()
+    assert max(len(lines) for lines in seen) <= 14
+    text = "\n".join(seen[-1])
+    for part in (
+        "2 of 2", "50% (24% to 76%, n=10)", "20% (6% to 51%, n=10)", "24 proposed, 20 admitted",
+        "2 admitted, 1 retired, 1 active", "retired deliver_0: no use", "Run finished.",
+    ):  # fmt: skip
+        assert part in text
+    assert any("4 of 8 held-out comparison" in line for lines in seen for line in lines)
+    assert any("7 of 11 attempts of this round" in line for lines in seen for line in lines)
+
+
+def test_the_panel_is_drawn_in_place(run_events: tuple[Event, ...]) -> None:
+    """Between two pictures the cursor goes up by as many lines as the picture has."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, height=24, force_terminal=True)
+    display = RichDisplay(PLAN, console)
+    for event in run_events[:20]:
+        display.notify(event)
+    time.sleep(0.6)
+    display.close()
+    written = stream.getvalue()
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1
+    assert "\x1b[1A" in written
+    assert "\x1b[2J" not in written
+
+
+def test_an_evaluation_shows_its_progress_alone() -> None:
+    display = RichDisplay(Plan(), Console(file=io.StringIO(), width=80, force_terminal=True))
+    display.notify(Progress(run_id="", phase="with the library", done=30, total=120))
+    lines = _panel(display)
+    display.notify(Progress(run_id="", phase="with the library", done=120, total=120))
+    ended = _panel(display)
+    display.close()
+    assert len(lines) == len(ended) == 3
+    assert "30 of 120 with the library" in lines[1]
+    assert "done, 0:00" in ended[1]
+
+
+def test_learnt_text_is_data_for_the_terminal() -> None:
+    named = SkillMoved(
+        run_id="run-0", name="x\x1b[31m[bold]y", before="verified", after="active"
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    display = RichDisplay(PLAN, console)
+    display.notify(named)
+    text = "\n".join(_panel(display))
+    display.close()
+    assert r"x\x1b[31m[bold]y" in text
+    stream = io.StringIO()
+    plain = PlainDisplay(PLAN, stream)
+    plain.notify(named)
+    plain.notify(RoundFinished(run_id="run-0"))
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"), [("rich", "RichDisplay"), ("plain", "PlainDisplay"), ("none", "Silent")]
+)
+def test_the_display_asked_for_is_chosen(asked: str, name: str) -> None:
+    with shown(asked, PLAN) as display:  # pyright: ignore[reportArgumentType] - parametrised
+        assert type(display).__name__ == name
+
+
+def test_without_a_terminal_it_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with shown(None, PLAN) as display:
+        assert isinstance(display, PlainDisplay)
+
+
+def test_on_a_terminal_it_is_rich_unless_the_terminal_is_dumb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with shown(None, PLAN) as display:
+        assert isinstance(display, RichDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    with shown(None, PLAN) as display:
+        assert isinstance(display, PlainDisplay)

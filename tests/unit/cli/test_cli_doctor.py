@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agentlab.cli import doctor
+from agentlab.cli.main import cli
+from agentlab.registry import EXTRAS
+
+
+def test_json_says_what_runs_learnt_code(tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    result = CliRunner().invoke(cli, ["doctor", "--json", "--workspace", str(place)])
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["box"].keys() == {"name", "version", "probes"}
+    assert document["box"]["name"] == "subprocess"
+    assert document["box"]["probes"]["starts"] is True
+    assert document["python"] == platform.python_version()
+    assert document["extras"].keys() == set(EXTRAS.values())
+    assert document["workspace"] == {"path": str(place), "writable": True}
+    assert document["problems"] == []
+    assert not place.exists()
+
+
+def _quick_box() -> dict[str, object]:
+    return {"name": "subprocess", "version": "3", "probes": {"starts": True, "start_ms": 1.5}}
+
+
+def test_a_person_sees_a_table_and_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentlab.sandbox.probe.describe_box", _quick_box)
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"Python {platform.python_version()}")
+    assert ["starts", "yes"] in [line.split() for line in lines]
+    assert lines[-1] == "Next: agentlab practice babyai"
+
+
+def test_a_workspace_that_cannot_be_written_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agentlab.sandbox.probe.describe_box", _quick_box)
+    # A directory below a file can be made by nobody, root included.
+    file = tmp_path / "file"
+    file.touch()
+    result = CliRunner().invoke(cli, ["doctor", "--json", "--workspace", str(file / "work")])
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["workspace"]["writable"] is False
+    assert "choose another with --workspace" in document["problems"][0]
+
+
+def test_a_read_only_directory_is_not_writable(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    tmp_path.chmod(0o500)
+    assert not doctor.is_writable(tmp_path / "work")
+
+
+def test_a_box_that_does_not_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "agentlab.sandbox.probe.describe_box",
+        lambda: {"name": "subprocess", "version": "3", "probes": {"starts": False}},
+    )
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 1
+    assert "'subprocess' does not start" in result.stdout
+
+
+def test_a_mixed_install_is_explained() -> None:
+    assert doctor.mixed_install({doctor.OURS: "0.1.0", doctor.THEIRS: None}) == []
+    (problem,) = doctor.mixed_install({doctor.OURS: "0.1.0", doctor.THEIRS: "0.4.0"})
+    assert "'agentlab' 0.4.0 (another project)" in problem
+    assert "pip uninstall agentlab agentlab-practice" in problem
+
+
+def test_an_extra_is_there_when_all_its_modules_are() -> None:
+    modules = {"one": "a", "two": "a", "three": "b"}
+    extras = doctor.installed_extras(modules, present=lambda name: name != "two")
+    assert extras == {"a": False, "b": True}

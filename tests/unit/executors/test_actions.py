@@ -1,0 +1,234 @@
+"""What search may try in a state, how it binds skills, and what each try costs."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlab.executors.actions import Action, ActionSpace, Costs, bindings, holds, tool_calls
+from agentlab.types import (
+    Clause,
+    Entity,
+    JsonObject,
+    Mission,
+    Parameter,
+    Skill,
+    ToolCall,
+    ToolSpec,
+)
+from tests.unit.executors.warehouse import a_skill, box, mission, pointing
+
+BOXES = (box("a", hue="red"), box("b", hue="blue"), box("c", hue="red"))
+
+
+def _tool(name: str, properties: JsonObject, required: list[str]) -> ToolSpec:
+    return ToolSpec.model_validate(
+        {
+            "name": name,
+            "description": name,
+            "parameters": {"type": "object", "properties": properties, "required": required},
+        }
+    )
+
+
+def test_only_tools_that_change_something_and_can_be_enumerated() -> None:
+    tools = (
+        pointing("look", effect="none"),
+        pointing("scout", effect="explores"),
+        _tool("say", {"text": {"type": "string"}}, ["text"]),
+        _tool("wait", {"note": {"type": "string"}}, []),
+        _tool("turn", {"way": {"enum": ["left", "right"]}, "fast": {"type": "boolean"}}, ["way"]),
+    )
+    assert tool_calls(tools, BOXES) == [
+        ToolCall(tool="wait"),
+        *(
+            ToolCall(tool="turn", arguments={"way": way, "fast": fast})
+            for way in ("left", "right")
+            for fast in (False, True)
+        ),
+    ]
+
+
+def test_entity_parameters_take_their_type_and_what_the_schema_allows() -> None:
+    crate = Entity(type="crate", reference="z", properties={})
+    assert [c.arguments["x"] for c in tool_calls([pointing("push")], (*BOXES, crate))] == [
+        "a",
+        "b",
+        "c",
+        "z",
+    ]
+    by_type = tool_calls([pointing("push", kind="crate")], (*BOXES, crate))
+    assert [c.arguments["x"] for c in by_type] == ["z"]
+    narrow = _tool("push", {"x": {"x-entity": "box", "enum": ["b", "z"]}}, ["x"])
+    assert [c.arguments["x"] for c in tool_calls([narrow], (*BOXES, crate))] == ["b"]
+
+
+def test_two_parameters_give_every_pair() -> None:
+    both = _tool("join", {"x": {"x-entity": "*"}, "y": {"x-entity": "*"}}, ["x", "y"])
+    assert len(tool_calls([both], BOXES)) == 9
+    assert tool_calls([both], ()) == []
+
+
+def test_holds() -> None:
+    assert holds({}, None)
+    assert not holds({"carrying": None}, None)
+    assert holds({"carrying": None}, {})
+    assert holds({"at": 3}, {"at": 3, "more": 1})
+    assert not holds({"at": 3}, {"at": 4})
+    assert holds({"carrying": {"present": True}}, {"carrying": {"kind": "key"}})
+    assert not holds({"carrying": {"present": True}}, {"carrying": None})
+    assert holds({"carrying": {"present": False}}, {"carrying": None})
+    assert not holds({"carrying": {"present": False}}, {"carrying": 0})
+    assert not holds({"a": 1, "b": 2}, {"a": 1, "b": 3})
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers() | st.none() | st.text(max_size=3)))
+def test_every_state_holds_itself(state: dict[str, int | str | None]) -> None:
+    assert holds(dict(state), dict(state))
+    assert holds({name: {"present": v is not None} for name, v in state.items()}, dict(state))
+
+
+def _skill(*parameters: Parameter, achieves: Clause | None = None) -> Skill:
+    return a_skill("pass", *(p.name for p in parameters)).model_copy(
+        update={"parameters": parameters, "achieves": achieves}
+    )
+
+
+def test_bindings_take_no_entity_twice() -> None:
+    skill = _skill(Parameter(name="x", type="box"), Parameter(name="y", type="*"))
+    found = list(bindings(skill, None, BOXES))
+    assert len(found) == 6
+    assert all(arguments["x"] != arguments["y"] for arguments in found)
+
+
+def test_bindings_respect_type_requirements_and_schemas() -> None:
+    red = Parameter(name="x", type="box", requires={"hue": "red"})
+    assert [b["x"] for b in bindings(_skill(red), None, BOXES)] == ["a", "c"]
+    narrow = Parameter(name="x", type="box", accepts=({"enum": ["a", "b"]}, {"enum": ["b", "c"]}))
+    assert [b["x"] for b in bindings(_skill(narrow), None, BOXES)] == ["b"]
+    other = Parameter(name="x", type="crate")
+    assert list(bindings(_skill(other), None, BOXES)) == []
+
+
+def test_bindings_to_a_clause() -> None:
+    achieves = Clause(predicate="moved", arguments={"thing": "x"})
+    free = Parameter(name="tool", type="box", from_clause=False)
+    skill = _skill(Parameter(name="x", type="box"), free, achieves=achieves)
+    clause = Clause(predicate="moved", arguments={"thing": {"hue": "red"}})
+    assert list(bindings(skill, clause, BOXES)) == [
+        {"x": "a", "tool": "b"},
+        {"x": "a", "tool": "c"},
+        {"x": "c", "tool": "a"},
+        {"x": "c", "tool": "b"},
+    ]
+    nothing = Clause(predicate="moved", arguments={"thing": {"hue": "green"}})
+    assert list(bindings(skill, nothing, BOXES)) == []
+
+
+def test_a_skill_without_parameters_has_one_binding() -> None:
+    assert list(bindings(_skill(), None, ())) == [{}]
+
+
+def _space(
+    wanted: Mission | None, *skills: Skill, costs: Costs | None = None, named_first: bool = True
+) -> ActionSpace:
+    return ActionSpace(
+        (pointing("push"),), wanted, skills, costs=costs or Costs(), named_first=named_first
+    )
+
+
+def _costs(space: ActionSpace, done: frozenset[int] = frozenset()) -> dict[str, float]:
+    return {
+        f"{action.name} {action.arguments.get('x')} {action.clause}": cost
+        for cost, action in space.actions(BOXES, {}, done)
+    }
+
+
+def test_tool_calls_are_a_distribution() -> None:
+    for space in (_space(None), _space(mission("a")), _space(mission("a", "b", "c"))):
+        total = sum(math.exp(-cost) for cost, _ in space.actions(BOXES, None, frozenset()))
+        assert math.isclose(total, 1.0)
+
+
+def test_named_things_come_first_unless_the_search_is_flat() -> None:
+    found = _costs(_space(mission("b")))
+    assert math.isclose(found["push a None"] - found["push b None"], Costs().unnamed)
+    assert len(set(_costs(_space(mission("b"), named_first=False)).values())) == 1
+    assert len(set(_costs(_space(None)).values())) == 1
+
+
+def test_skills_change_nothing_about_tool_calls() -> None:
+    plain = _space(mission("b")).actions(BOXES, {}, frozenset())
+    skill = a_skill("pass", "x", achieves="pushed")
+    both = _space(mission("b"), skill).actions(BOXES, {}, frozenset())
+    assert [w for w in both if w.action.skill is None] == plain
+
+
+def test_bound_and_loose_skills() -> None:
+    costs = Costs()
+    skill = a_skill("pass", "x", achieves="pushed")
+    found = _costs(_space(mission("b"), skill))
+    assert math.isclose(found["do b 0"], costs.bound)
+    assert math.isclose(found["do a None"], costs.loose + math.log(2))
+    assert "do b None" not in found, "what is bound is not tried loosely as well"
+
+
+def test_a_skill_for_another_clause_is_only_loose() -> None:
+    found = _costs(_space(mission("b"), a_skill("pass", "x", achieves="wrecked")))
+    assert math.isclose(found["do b None"], Costs().loose + math.log(3))
+    assert "do b 0" not in found
+
+
+def test_bindings_share_what_a_clause_costs() -> None:
+    first = a_skill("pass", "x", name="one", achieves="pushed")
+    second = a_skill("pass", "x", name="two", achieves="pushed")
+    found = _costs(_space(mission("b"), first, second))
+    assert math.isclose(found["one b 0"], Costs().bound + math.log(2))
+    assert math.isclose(found["two b 0"], Costs().bound + math.log(2))
+
+
+def test_clauses_whose_turn_it_is_not() -> None:
+    costs = Costs()
+    a, b = mission("a").clauses[0], mission("b").clauses[0]
+    space = _space(
+        Mission(groups=((a,), (b,))), a_skill("pass", "x", achieves="pushed"), costs=costs
+    )
+    first = _costs(space)
+    assert math.isclose(first["do a 0"], costs.bound)
+    assert math.isclose(first["do b 1"], costs.bound + costs.later)
+    later = _costs(space, frozenset({0}))
+    assert math.isclose(later["do a 0"], costs.bound + costs.done)
+    assert math.isclose(later["do b 1"], costs.bound)
+
+
+def test_clauses_of_one_group_wait_for_none_of_it() -> None:
+    space = _space(mission("a", "b"), a_skill("pass", "x", achieves="pushed"))
+    found = _costs(space)
+    assert math.isclose(found["do a 0"], found["do b 1"])
+
+
+def test_preconditions_need_the_state() -> None:
+    skill = a_skill("pass", "x", precondition={"last": "a"})
+    space = _space(None, skill)
+    assert space.needs_state
+    assert not _space(None, a_skill("pass", "x")).needs_state
+
+    def skills(state: JsonObject | None) -> list[Action]:
+        return [w.action for w in space.actions(BOXES, state, frozenset()) if w.action.skill]
+
+    assert skills({"last": "b"}) == []
+    assert skills(None) == []
+    assert len(skills({"last": "a"})) == 3
+
+
+def test_all_described() -> None:
+    space = _space(mission("a", "d"))
+    assert not space.all_described(BOXES)
+    assert space.all_described((*BOXES, box("d")))
+    assert _space(None).all_described(())
+
+
+def test_nothing_to_try() -> None:
+    assert _space(mission("a")).actions((), None, frozenset()) == []
