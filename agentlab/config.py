@@ -77,6 +77,10 @@ class PracticeConfig(Frozen):
     """Attempts a round."""
     tool_calls: int = Field(default=600, ge=1)
     """Tool calls an attempt may search with, in practice."""
+    attempt_seconds: float = Field(default=120.0, gt=0)
+    """Wall clock of an attempt; runs in which it strikes are not reproducible."""
+    check_seconds: float = Field(default=20.0, gt=0)
+    """A proposal that has not been checked by then, verifier included, is rejected."""
     concurrency: int = Field(default=0, ge=0)
     """Attempts at a time; 0 means one for each core."""
     proposer: str = "grammar"
@@ -118,7 +122,12 @@ def load_config(path: Path | None = None, **overrides: Any) -> PracticeConfig:
         target = values
         *parents, leaf = name.split(".")
         for parent in parents:
-            target = cast("dict[str, Any]", target.setdefault(parent, {}))
+            inner = target.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(
+                    f"{parent!r} is given as {inner!r}, so {name!r} cannot be set in it."
+                )
+            target = cast("dict[str, Any]", inner)
         target[leaf] = value
     return parse_config(values, where=f"config file {str(path)!r}" if path else "the options")
 

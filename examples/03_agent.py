@@ -6,11 +6,10 @@ none.
 """
 
 import agentlab
-from agentlab.testing.courier import Courier
 
 if __name__ == "__main__":  # attempts run in worker processes, which import this file
     with agentlab.Agent("courier") as agent:
-        for task in Courier().tasks("dev", 3, seed=1):
+        for task in agent.tasks(3, seed=1):
             result = agent.run(task)
             done = "done" if result.success else "not done"
             print(f"{task.instruction}: {done} in {result.tool_calls} tool calls")

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentlab.cli.failures import one_line
-from agentlab.cli.figures import duration
+from agentlab.cli.figures import count, duration
 from agentlab.cli.tally import Plan, Tally
 from agentlab.events import Event
 
@@ -86,6 +86,8 @@ class RichDisplay:
             done, total, what = tally.phase.done, tally.phase.total, tally.phase.phase
         else:
             done, total, what = tally.done, tally.planned, "attempts of this round"
+        if tally.phase is None and tally.shadow and done >= total:
+            return Text(f"trying out candidates: {count(tally.shadow, 'shadow attempt')}")
         if total == 0:
             idle = "proposing and checking tasks" if tally.run_id else "done"
             return Text(f"{idle}, {duration(tally.elapsed)}")

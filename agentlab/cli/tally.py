@@ -87,7 +87,11 @@ class Tally:
         """The round under way, from 0 as events count; None before the first."""
         self.planned = 0
         self.done = 0
-        """Attempts of this round, of every kind."""
+        """Practice attempts of this round."""
+        self.shadow = 0
+        """Shadow attempts of this round, in which candidates are tried out."""
+        self.practised = 0
+        """Practice attempts seen."""
         self.attempts = 0
         """Attempts seen, of every kind."""
         self.steps = 0
@@ -183,10 +187,11 @@ class Tally:
         """What may still be spent; without a budget, the attempts that the rounds foresee."""
         plan, parts = self.plan, list[str]()
         total = plan.budget_attempts
-        if total is None and plan.rounds and plan.attempts and not self.resumed:
-            total = plan.rounds * plan.attempts
         if total is not None:
             parts.append(count(max(0, total - self.attempts), "attempt"))
+        elif plan.rounds and plan.attempts and not self.resumed:
+            total = plan.rounds * plan.attempts
+            parts.append(f"{max(0, total - self.practised):,} of {count(total, 'attempt')}")
         if plan.budget_steps is not None:
             parts.append(count(max(0, plan.budget_steps - self.steps), "step"))
         if plan.budget_seconds is not None:
@@ -195,12 +200,16 @@ class Tally:
 
     def _enter(self, round_: int) -> None:
         if self.round is None or round_ > self.round:
-            self.round, self.planned, self.done = round_, 0, 0
+            self.round, self.planned, self.done, self.shadow = round_, 0, 0, 0
 
     def _attempt(self, event: AttemptFinished) -> None:
         if event.attempt_kind not in {"practice", "shadow"}:
             return
-        self.done += 1
+        if event.attempt_kind == "practice":
+            self.done += 1
+            self.practised += 1
+        else:
+            self.shadow += 1
         self.attempts += 1
         self.steps += event.steps
         counts = event.attempt_kind == "practice" and event.status == "completed"

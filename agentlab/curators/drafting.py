@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from keyword import iskeyword
 from typing import NamedTuple, cast
 
 from pydantic import JsonValue
@@ -23,6 +25,7 @@ from agentlab.curators.expressions import (
     evaluate,
     explain,
     free_choices,
+    python_literal,
 )
 from agentlab.types import (
     ClauseTemplate,
@@ -41,6 +44,8 @@ COINCIDENCE = 0.05
 """A property shared by all examples is a requirement only if chance explains it less often."""
 
 
+REGULAR = 0.9
+"""Share of a clause's examples that must show an effect."""
 FREE_SUPPORT = 2
 """Further examples that each free parameter asks for."""
 CONTRAST = 5
@@ -302,27 +307,29 @@ def _presence(group: Group) -> dict[str, bool]:
 
 
 def clause_effects(rows: Sequence[Example]) -> tuple[str, ...]:
-    """Conditions on the final state that every example of a clause has brought about.
+    """Conditions on the final state that the examples of a clause have brought about.
 
     Taken over all ways of meeting the clause, so that what one way does besides (clearing
-    the way, say) is not mistaken for the effect that is promised.
+    the way, say) is not mistaken for the effect that is promised. One example in ten may lack
+    it: a clause can be met in passing.
     """
-    common: set[tuple[str, bool, bool, str]] | None = None
+    counts: Counter[tuple[str, bool, bool, str]] = Counter()
     for example in rows:
-        references = example.bound
         before, after = facts(example.before), facts(example.after)
-        mine = {
-            (name, member, gained, _abstract(json.loads(text), references))
-            for gained, changed in ((True, after - before), (False, before - after))
-            for name, member, text in changed
-            if gained or member
-        }
-        common = mine if common is None else common & mine
+        counts.update(
+            {
+                (name, member, gained, _abstract(json.loads(text), example.bound))
+                for gained, changed in ((True, after - before), (False, before - after))
+                for name, member, text in changed
+                if gained or member
+            }
+        )
+    common = [effect for effect, count in counts.items() if count >= REGULAR * len(rows)]
     conditions: list[str] = []
-    for name, member, gained, pattern in sorted(common or set()):
+    for name, member, gained, pattern in sorted(common):
         if "\x01" not in pattern:
             continue
-        place = f"final[{json.dumps(name)}]"
+        place = f"final[{python_literal(name)}]"
         operator = ("in" if gained else "not in") if member else "=="
         value = re.sub("\x01([^\x01]*)\x01", r"\1", pattern)
         conditions.append(
@@ -343,9 +350,11 @@ def _abstract(value: JsonValue, references: Mapping[str, JsonValue]) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_abstract(item, references) for item in value) + "]"
     if isinstance(value, dict):
-        inner = (f"{json.dumps(k)}: {_abstract(v, references)}" for k, v in sorted(value.items()))
+        inner = (
+            f"{python_literal(k)}: {_abstract(v, references)}" for k, v in sorted(value.items())
+        )
         return "{" + ", ".join(inner) + "}"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    return python_literal(value)
 
 
 def _free_name(
@@ -354,7 +363,7 @@ def _free_name(
     shared = shared_properties(rows, column, values)
     words = [v for v in shared.values() if isinstance(v, str)] or ["other"]
     name = re.sub(r"\W+", "_", words[0].lower()).strip("_") or "other"
-    if not name.isidentifier() or name in ("env", "initial", "final"):
+    if not name.isidentifier() or iskeyword(name) or name in ("env", "initial", "final"):
         name = f"the_{name}"
     while name in taken:
         name += "_2"

@@ -147,12 +147,14 @@ def _bind(clause: Clause, achieved: Clause, entities: Sequence[Entity]) -> JsonO
 def _reference(
     description: JsonValue, achieved: JsonValue, entities: Sequence[Entity]
 ) -> JsonValue:
-    for entity in entities:
-        if satisfies(entity, description) and (
-            entity.reference == achieved or satisfies(entity, achieved)
-        ):
-            return entity.reference
-    return None
+    """The one entity that both fit; None where several do, since either may be meant."""
+    fitting = [
+        entity.reference
+        for entity in entities
+        if satisfies(entity, description)
+        and (entity.reference == achieved or satisfies(entity, achieved))
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _moves(trajectory: Trajectory, start: int, end: int, *, compose: bool) -> tuple[Move, ...]:

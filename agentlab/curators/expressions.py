@@ -64,9 +64,9 @@ def render(expression: Expression) -> str:
         case Reference(parameter):
             return parameter
         case FieldOf(parameter, field):
-            return f"{parameter}[{json.dumps(field)}]"
+            return f"{parameter}[{python_literal(field)}]"
         case Record(fields):
-            inner = ", ".join(f"{json.dumps(name)}: {render(value)}" for name, value in fields)
+            inner = ", ".join(f"{python_literal(name)}: {render(value)}" for name, value in fields)
             return "{" + inner + "}"
 
 
@@ -85,13 +85,16 @@ def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> Jso
 
 
 def python_literal(value: JsonValue) -> str:
-    """A JSON value as a Python literal with double quotes."""
+    """A JSON value as a Python literal, with double quotes where it is ASCII."""
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(k)}: {python_literal(v)}" for k, v in value.items())
+        inner = ", ".join(f"{python_literal(k)}: {python_literal(v)}" for k, v in value.items())
         return "{" + inner + "}"
     if isinstance(value, list):
         return "[" + ", ".join(python_literal(item) for item in value) + "]"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        # JSON spells what lies beyond the basic plane as two characters, Python as one.
+        return json.dumps(value) if value.isascii() else ascii(value)
+    return repr(value)
 
 
 def explain(column: Column, parameters: Mapping[str, Column]) -> Expression | None:
@@ -122,7 +125,11 @@ def _record(column: Column, parameters: Mapping[str, Column]) -> Expression | No
     fields: list[tuple[str, Expression]] = []
     for key in keys:
         values = [row[key] for row in rows]
-        inner = Constant(values[0]) if _constant(values) else _field(values, parameters, first=key)
+        inner = (
+            Constant(values[0])
+            if _constant(values)
+            else _field(values, parameters, first=key) or explain(values, parameters)
+        )
         if inner is None:
             return None
         fields.append((key, inner))

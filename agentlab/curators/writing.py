@@ -49,9 +49,9 @@ def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:
     body = "\n".join(_line(line) for line in draft.lines)
     source = (
         f"def {name}(env, *{signature}):\n"
-        f'    """{summary}\n\n'
-        f"    Precondition: {precondition}.\n"
-        f"    Effect: {' and '.join(draft.effects)}.\n"
+        f'    """{_quoted(summary)}\n\n'
+        f"    Precondition: {_quoted(precondition)}.\n"
+        f"    Effect: {_quoted(' and '.join(draft.effects))}.\n"
         f'    """\n'
         f"{textwrap.indent(body, '    ')}\n"
     )
@@ -77,6 +77,11 @@ def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:
         source_tasks=tuple(sorted({e.task_id for e in rows})),
         source_attempts=tuple(sorted({e.attempt_id for e in rows})),
     )
+
+
+def _quoted(text: str) -> str:
+    """Text for a docstring; what an environment calls its things must not end it."""
+    return " ".join(text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').split())
 
 
 def _example_arguments(draft: Draft, example: Example) -> JsonObject:

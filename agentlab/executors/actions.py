@@ -51,7 +51,7 @@ class Costs(Frozen):
     """More, when a skill on this path has achieved the clause already."""
     loose: float = 2.5
     """A skill bound to anything that meets its precondition, divided among its bindings."""
-    unnamed: float = 3.5
+    unnamed: float = 6.0
     """More for a tool call that points at something the mission does not name."""
 
 

@@ -38,7 +38,7 @@ async def plan_and_act(
             if result is None:
                 continue
             observation = result.observation
-            if result.terminated or result.truncated:
+            if _over(result, meter):
                 break
             continue
         if not isinstance(environment, HasModel):
@@ -57,15 +57,19 @@ async def plan_and_act(
                     break
                 continue
         else:
-            result = await recorder.follow(plan.moves)
+            result = await recorder.follow(plan.moves, meter=meter)
             if result is None:
                 break
         observation = result.observation
-        if result.terminated or result.truncated:
-            if result.succeeded:
-                meter.reached()
+        if _over(result, meter):
             break
     return recorder.trajectory()
+
+
+def _over(result: StepResult, meter: Meter) -> bool:
+    if result.succeeded:
+        meter.reached()
+    return result.terminated or result.truncated
 
 
 async def _explore(

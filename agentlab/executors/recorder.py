@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentlab.executors.searcher import PlannedMove
+from agentlab.executors.searcher import Meter, PlannedMove
 from agentlab.protocols import Environment, HasState
 from agentlab.types import (
     Invocation,
@@ -42,16 +42,27 @@ class Recorder:
         self._steps.append(Step(call=call, result=result, state=await self._state()))
         return result
 
-    async def follow(self, moves: Sequence[PlannedMove]) -> StepResult | None:
-        """Carry out a plan until it ends, is refused, or the episode is over."""
+    async def follow(
+        self, moves: Sequence[PlannedMove], *, meter: Meter | None = None
+    ) -> StepResult | None:
+        """Carry out a plan until it ends, is refused, or the episode or the budget is over.
+
+        Args:
+            moves: the plan.
+            meter: is charged for each call; None where the search has paid for them.
+        """
         result: StepResult | None = None
         for move in moves:
             first = len(self._steps)
             for call in move.calls:
+                if meter is not None and meter.left <= 0:
+                    break
                 result = await self.perform(call)
+                if meter is not None:
+                    meter.charge(result)
                 if result.terminated or result.truncated or result.error is not None:
                     break
-            if move.skill is not None:
+            if move.skill is not None and len(self._steps) > first:
                 self._invocations.append(
                     Invocation(
                         skill=move.skill.name,

@@ -210,7 +210,9 @@ class Searcher:
         else:
             results, calls, completed = await self._call_skill(action, action.skill)
             move = PlannedMove(tuple(calls), action.skill, action.arguments)
-            if len(calls) == 1:
+            # Not where it broke after its call for a reason of its own: what the call alone
+            # leads to was then dropped with it.
+            if len(calls) == 1 and (completed or results[0].error is not None):
                 self._tried.add((node.number, _spell(calls[0].tool, calls[0].arguments)))
             if action.clause is not None:
                 done = done | {action.clause}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from agentlab.events import Event, SkillMoved
 from agentlab.graph import jobs
 from agentlab.graph.attempts import finished_event, run_attempt
-from agentlab.graph.nodes import ADMIT_SEQUENCE, past_draws
+from agentlab.graph.nodes import ADMIT_SEQUENCE, LEAST_STEPS, past_draws
 from agentlab.graph.practice import Practice, RunState, RunUpdate
 from agentlab.graph.workers import WorkerFault
 from agentlab.library import retirement
@@ -77,6 +77,9 @@ class _Round:
     """Whether no round follows: what is undecided then is refused."""
     served: dict[str, Skill]
     """Active skills by name, candidates admitted in this round included."""
+    attempts_left: int | None = None
+    """Shadow attempts that the budget still pays for; None where it has no limit."""
+    steps_left: int | None = None
     next_slot: int = SHADOW_SLOTS
     baseline: dict[tuple[str, frozenset[str]], AttemptOutcome] = field(default_factory=lambda: {})
     moves: list[_Move] = field(default_factory=lambda: [])
@@ -91,7 +94,8 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
         return {}
     practice.library.refresh()
     last = round_ + 1 >= practice.config.rounds
-    current = _Round(practice, round_, last, {s.name: s for s in practice.active()})
+    served = {skill.name: skill for skill in practice.active()}
+    current = _Round(practice, round_, last, served, *_allowance(practice, round_))
     rows = _candidates(practice)
     candidates = [row.item for row in rows]
     if practice.config.admission.enabled:
@@ -112,6 +116,26 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     records.once(run_id, round_, "admit", work)
     practice.tell(events)
     return {}
+
+
+def _allowance(practice: Practice, round_: int) -> tuple[int | None, int | None]:
+    """Attempts and steps for this admission, the same whether or not a part of it ran before."""
+    left = practice.left()
+    done = practice.records.attempts.all(practice.run_id, round_, kind="shadow")
+    return (
+        None if left.attempts is None else left.attempts + len(done),
+        None if left.steps is None else left.steps + sum(row.steps for row in done),
+    )
+
+
+def _affordable(current: _Round) -> int | None:
+    """Tasks that can be tried with and without a candidate; None where there is no limit."""
+    pairs = [
+        left // (2 * each)
+        for left, each in ((current.attempts_left, 1), (current.steps_left, LEAST_STEPS))
+        if left is not None
+    ]
+    return max(0, min(pairs)) if pairs else None
 
 
 def _candidates(practice: Practice) -> list[ItemRow[Skill]]:
@@ -167,8 +191,9 @@ async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
     names = {*current.served, *(skill.name for skill in candidates)}
     for skill in candidates:
         reason = static_check(skill, tools, names)
-        twin = exact_duplicate(skill, list(current.served.values()))
-        if reason is None and twin is not None:
+        # What does not parse has no fingerprint either.
+        twin = None if reason else exact_duplicate(skill, list(current.served.values()))
+        if twin is not None:
             reason = f"duplicate: the same as {twin.name!r}"
         if reason is not None:
             _refuse(current, skill, reason)
@@ -176,12 +201,16 @@ async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
             passed.append((skill, ()))
         else:
             pending.append(skill)
+    if _affordable(current) == 0:
+        return
     results = await asyncio.gather(*(_replay(current, skill, candidates) for skill in pending))
     for skill, replays in zip(pending, results, strict=True):
         reason = judge_replays(replays, practice.config.admission.replays)
         current.replay_usage += Usage(
             tool_calls=sum(r.tool_calls for r in replays), steps=sum(r.steps for r in replays)
         )
+        if current.steps_left is not None:
+            current.steps_left -= sum(r.steps for r in replays)
         if reason is not None:
             _refuse(current, skill, reason, replays)
         else:
@@ -189,7 +218,7 @@ async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
     order = {skill.id: place for place, skill in enumerate(candidates)}
     for skill, replays in sorted(passed, key=lambda item: order[item[0].id]):
         practice.go_on()
-        if practice.exhausted() is not None:
+        if _affordable(current) == 0 or practice.out_of_time():
             return
         await _try_out(current, skill, replays, born[skill.id])
 
@@ -265,9 +294,12 @@ async def _try_out(current: _Round, skill: Skill, replays: Sequence[Replay], bor
 
 
 async def _trials(current: _Round, skill: Skill) -> list[Trial]:
-    tasks = _trial_tasks(current, skill)
-    without = await _search(current, tasks, None)
-    with_it = await _search(current, tasks, skill)
+    tasks = _trial_tasks(current, skill)[: _affordable(current)]
+    steps = None
+    if current.steps_left is not None and tasks:
+        steps = current.steps_left // (2 * len(tasks))
+    without = await _search(current, tasks, None, steps)
+    with_it = await _search(current, tasks, skill, steps)
     budget = current.practice.config.admission.trial_tool_calls
     trials: list[Trial] = []
     for task, before, after in zip(tasks, without, with_it, strict=True):
@@ -314,8 +346,9 @@ def _trial_tasks(current: _Round, skill: Skill) -> list[Task]:
 
 
 async def _search(
-    current: _Round, tasks: Sequence[Task], candidate: Skill | None
+    current: _Round, tasks: Sequence[Task], candidate: Skill | None, steps: int | None
 ) -> list[AttemptOutcome]:
+    """Search each task with the served skills and the candidate, within so many steps each."""
     base = frozenset(skill.id for skill in current.served.values())
     outcomes: list[AttemptOutcome | None] = []
     specs: list[AttemptSpec] = []
@@ -323,17 +356,24 @@ async def _search(
         known = current.baseline.get((task.id, base)) if candidate is None else None
         outcomes.append(known)
         if known is None:
-            specs.append(_shadow(current, task, candidate))
-    fresh = iter(await asyncio.gather(*(_record(current.practice, spec) for spec in specs)))
+            specs.append(_shadow(current, task, candidate, steps))
+    done = await asyncio.gather(*(_record(current.practice, spec) for spec in specs))
+    if current.attempts_left is not None:
+        current.attempts_left -= len(specs)
+    if current.steps_left is not None:
+        current.steps_left -= sum(outcome.usage.steps for outcome in done)
+    fresh = iter(done)
     result = [known or next(fresh) for known in outcomes]
-    if candidate is None:
+    if candidate is None and steps is None:
         current.baseline.update(
             {(task.id, base): outcome for task, outcome in zip(tasks, result, strict=True)}
         )
     return result
 
 
-def _shadow(current: _Round, task: Task, candidate: Skill | None) -> AttemptSpec:
+def _shadow(
+    current: _Round, task: Task, candidate: Skill | None, steps: int | None
+) -> AttemptSpec:
     """A flagged attempt that counts in no rate: nothing is withheld, nothing retrieved."""
     practice = current.practice
     slot = current.next_slot
@@ -353,7 +393,11 @@ def _shadow(current: _Round, task: Task, candidate: Skill | None) -> AttemptSpec
         seed=derive_seed(practice.config.seed, task.id, "shadow"),
         environment=practice.environment_ref,
         executor=practice.config.model,
-        limits=Limits(tool_calls=practice.config.admission.trial_tool_calls),
+        limits=Limits(
+            tool_calls=practice.config.admission.trial_tool_calls,
+            steps=steps,
+            seconds=practice.config.attempt_seconds,
+        ),
         skills=closure(offered, by_name),
         offers=tuple(
             Offer(item_id=s.id, name=s.name, probability=0.0, withheld=False) for s in offered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agentlab.environments.registration import make_environment
+from agentlab.errors import AgentLabError, UsageError
 from agentlab.events import AttemptFinished
 from agentlab.graph import jobs
 from agentlab.graph.workers import WorkerFault, WorkerPool
@@ -13,7 +14,7 @@ from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import AttemptOutcome, AttemptSpec
 
 GRACE_SECONDS = 30.0
-"""Beyond an attempt's own time limit, before it counts as hung."""
+"""Beyond an attempt's own time limit, before it counts as hung; at most half of that."""
 
 
 async def run_attempt(spec: AttemptSpec, *, evaluator: str, pool: WorkerPool) -> AttemptOutcome:
@@ -22,7 +23,7 @@ async def run_attempt(spec: AttemptSpec, *, evaluator: str, pool: WorkerPool) ->
     Raises:
         UsageError: the configuration is wrong, and every attempt would fail alike.
     """
-    timeout = spec.limits.seconds + GRACE_SECONDS
+    timeout = spec.limits.seconds + min(GRACE_SECONDS, spec.limits.seconds / 2)
     if getattr(resolve("executor", spec.executor), "cpu_bound", False):
         outcome = await pool.run(jobs.attempt, spec, evaluator, seconds=timeout)
         if not isinstance(outcome, WorkerFault):
@@ -35,6 +36,10 @@ async def run_attempt(spec: AttemptSpec, *, evaluator: str, pool: WorkerPool) ->
             return await jobs.run_attempt(spec, evaluator, environment, runtime)
     except TimeoutError:
         return _failed(spec, f"it did not end within {timeout:.0f} s")
+    except UsageError:
+        raise
+    except AgentLabError as error:
+        return _failed(spec, str(error))
     finally:
         await runtime.close()
         await environment.close()

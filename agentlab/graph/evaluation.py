@@ -71,13 +71,19 @@ def evaluation_tasks(
 
 
 async def evaluate_arms(
-    bench: Bench, arms: Sequence[Arm], tasks: Sequence[Task], *, tool_calls: int
+    bench: Bench,
+    arms: Sequence[Arm],
+    tasks: Sequence[Task],
+    *,
+    tool_calls: int,
+    seconds: float = 120.0,
 ) -> dict[str, list[AttemptSpec]]:
     """Attempt every task in every arm and record it; the specs of each arm, in task order."""
+    limits = Limits(tool_calls=tool_calls, seconds=seconds)
     plans: dict[str, list[AttemptSpec]] = {}
     for number, arm in enumerate(arms):
         plans[arm.name] = [
-            _spec(bench, arm, number * ARM_SLOTS + place, task, tool_calls)
+            _spec(bench, arm, number * ARM_SLOTS + place, task, limits)
             for place, task in enumerate(tasks)
         ]
     specs = [spec for column in zip(*plans.values(), strict=True) for spec in column]
@@ -95,10 +101,14 @@ async def evaluate_arms(
         done += 1
         _tell(bench, done, total)
 
-    async with asyncio.TaskGroup() as group:
-        for spec in specs:
-            if spec.id not in recorded:
-                group.create_task(one(spec))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for spec in specs:
+                if spec.id not in recorded:
+                    group.create_task(one(spec))
+    except ExceptionGroup as failures:
+        # One is enough to say; the others mostly say the same (a disk that is full, say).
+        raise failures.exceptions[0] from None
     return plans
 
 
@@ -113,7 +123,7 @@ def _tell(bench: Bench, done: int, total: int) -> None:
         observer.notify(event)
 
 
-def _spec(bench: Bench, arm: Arm, slot: int, task: Task, tool_calls: int) -> AttemptSpec:
+def _spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> AttemptSpec:
     found = (
         arm.library.retrieve(task.instruction, bench.retrieval, task_id=task.id)
         if arm.library is not None
@@ -131,7 +141,7 @@ def _spec(bench: Bench, arm: Arm, slot: int, task: Task, tool_calls: int) -> Att
         seed=derive_seed("evaluation", task.id),
         environment=bench.environment,
         executor=arm.executor,
-        limits=Limits(tool_calls=tool_calls),
+        limits=limits,
         skills=arm.library.with_callees(skills) if arm.library is not None else (),
         offers=tuple(
             Offer(

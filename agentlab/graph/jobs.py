@@ -8,12 +8,13 @@ environment new, and `open` a runtime.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import EnvironmentFaultError, InvalidTaskError
+from agentlab.errors import EnvironmentFaultError, InvalidTaskError, VerifierFaultError
 from agentlab.executors.actions import bindings, holds, tool_calls
 from agentlab.library.admission import enough
 from agentlab.protocols import (
@@ -34,6 +35,7 @@ from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
     Clause,
+    CodeVerifier,
     Entity,
     EnvironmentRef,
     Frozen,
@@ -77,7 +79,7 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
 
 def check(task: Task, environment: EnvironmentRef) -> str | None:
     """Why a proposal may not become a task, or None."""
-    return _run(check_task(task, _environment(environment)))
+    return _run(check_task(task, _environment(environment), _shared_runtime()))
 
 
 def replay(request: ReplayRequest) -> tuple[Replay, ...]:
@@ -89,7 +91,15 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     global _loop
     if _loop is None:
         _loop = asyncio.new_event_loop()
+        atexit.register(_leave, _loop)
     return _loop.run_until_complete(work)
+
+
+def _leave(loop: asyncio.AbstractEventLoop) -> None:
+    """Close what this process kept; skill code has a temporary directory, for one."""
+    if _runtime is not None:
+        loop.run_until_complete(_runtime.close())
+    loop.close()
 
 
 def _environment(ref: EnvironmentRef) -> Environment:
@@ -139,32 +149,57 @@ def _broken(spec: AttemptSpec, error: str) -> AttemptOutcome:
     return AttemptOutcome(attempt_id=spec.id, status="infrastructure_failure", error=error)
 
 
-async def check_task(task: Task, environment: Environment) -> str | None:
+async def check_task(
+    task: Task, environment: Environment, runtime: SkillRuntime | None = None
+) -> str | None:
     """Code-as-Task's gate (Self-Challenging): the solution passes twice, the rest fails.
+
+    Args:
+        task: the proposal.
+        environment: an instance that nobody else uses.
+        runtime: where a generated verifier runs; needed only for one.
 
     Returns:
         `<rule>: <what happened>`, or None when the task is fit.
+
+    Raises:
+        SkillFaultError: its generated verifier raised or did not end in time.
+        VerifierFaultError: its generated verifier gave two answers to one question.
     """
     if task.solution is not None:
         for _ in range(2):
-            if not await _passes(task, task.solution, environment):
+            if not await _passes(task, task.solution, environment, runtime):
                 return "solution fails: the reference solution did not pass from a fresh reset"
-    if await _passes(task, (), environment):
+    if await _passes(task, (), environment, runtime):
         return "empty trajectory passes: there is nothing to do"
     for calls in task.failing:
-        if await _passes(task, calls, environment):
+        if await _passes(task, calls, environment, runtime):
             named = ", ".join(call.tool for call in calls)
             return f"failing case passes: {named} on things the mission does not name"
     return None
 
 
-async def _passes(task: Task, calls: Sequence[ToolCall], environment: Environment) -> bool:
+async def _passes(
+    task: Task, calls: Sequence[ToolCall], environment: Environment, runtime: SkillRuntime | None
+) -> bool:
     await environment.reset(task, 0)
+    before = await environment.state() if isinstance(environment, HasState) else None
+    succeeded = False
     for call in calls:
         result = await environment.step(call)
         if result.terminated or result.truncated:
-            return result.succeeded
-    return False
+            succeeded = result.succeeded
+            break
+    if not isinstance(task.verifier, CodeVerifier):
+        return succeeded
+    if before is None or not isinstance(environment, HasState) or runtime is None:
+        raise VerifierFaultError("A generated verifier needs an environment with state().")
+    after = await environment.state()
+    inputs: JsonObject = {"initial": before, "final": after, "answer": None}
+    verdicts = [await runtime.evaluate(task.verifier.source, "verify", inputs) for _ in range(2)]
+    if verdicts[0] is not verdicts[1] or not isinstance(verdicts[0], bool):
+        raise VerifierFaultError(f"verify() gave {verdicts[0]!r} and {verdicts[1]!r} on one state.")
+    return verdicts[0]
 
 
 async def replay_skill(
@@ -192,15 +227,22 @@ async def replay_skill(
         if outcome is None:
             continue
         seen.add(canonical_json([start.task.seed, start.arguments]))
-        seen.add(canonical_json(start.arguments))
+        seen.add(canonical_json(_named(request.skill, start.arguments)))
         replays.append(outcome)
         if enough(replays, request.count):
             break
     return tuple(replays)
 
 
+def _named(skill: Skill, arguments: JsonObject) -> JsonObject:
+    """What the clause names; the tests of a skill tell nothing of its free parameters."""
+    return {p.name: arguments[p.name] for p in skill.parameters if p.from_clause}
+
+
 class _Start(Frozen):
     task: Task
+    free: Task
+    """The same start state without a goal."""
     lead_in: tuple[ToolCall, ...]
     arguments: JsonObject
 
@@ -232,13 +274,14 @@ async def _start(
     choices = [
         arguments
         for arguments in bindings(request.skill, None, observation.entities)
-        if canonical_json([layout, arguments] if scarce else arguments) not in seen
+        if canonical_json([layout, arguments] if scarce else _named(request.skill, arguments))
+        not in seen
     ]
     rng.shuffle(choices)
     for arguments in choices[:8]:
         task = _stated(request.skill, arguments, observation.entities, grammar, setup, layout)
         if task is not None:
-            return _Start(task=task, lead_in=tuple(calls), arguments=arguments)
+            return _Start(task=task, free=free, lead_in=tuple(calls), arguments=arguments)
     return None
 
 
@@ -324,10 +367,16 @@ async def _replay_once(
     if ended and not shown:
         # The task's words fit another thing too, and its verifier was content with that one.
         return None
+    if ended and not returned.completed:
+        # It would have gone on, and what it does after the goal may undo it.
+        onward = start.model_copy(update={"task": start.free})
+        rest = await _replay_once(skill, onward, environment, runtime)
+        success = None if start.lead_in else ended
+        return rest and rest.model_copy(update={"task_id": start.task.id, "success": success})
     return Replay(
         task_id=start.task.id,
         arguments=start.arguments,
-        completed=returned.completed or ended,
+        completed=returned.completed,
         used=any(result.error is None for result in results),
         effect=shown,
         success=None if start.lead_in else ended,

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agentlab.curricula.draw import Pool, draw_tasks
+from agentlab.errors import EnvironmentFaultError
 from agentlab.events import (
     AttemptsPlanned,
     Event,
@@ -42,10 +43,12 @@ from agentlab.types import (
     derive_seed,
 )
 
-CHECK_SECONDS = 20.0
-"""A proposal whose verifier has not answered by then is rejected."""
 LEAST_STEPS = 200
 """Primitive steps without which an attempt is not begun."""
+FAULT = "verifier fault"
+"""Why a proposal is rejected when its check came to no answer."""
+LEAST_FAILURES = 3
+"""Attempts that must fail for reasons outside the agent, and no other, to stop a run."""
 SELECT_SEQUENCE = 10_000
 CURATE_SEQUENCE = 20_000
 ADMIT_SEQUENCE = 30_000
@@ -53,7 +56,11 @@ END_SEQUENCE = 90_000
 
 
 async def propose(state: RunState, practice: Practice) -> RunUpdate:
-    """Make tasks and admit those that are fit; the record store enforces the splits."""
+    """Make tasks and admit those that are fit; the record store enforces the splits.
+
+    Raises:
+        EnvironmentFaultError: none of them could be made or checked.
+    """
     run_id, round_ = practice.run_id, state["round"]
     records = practice.records
     if records.nodes.done(run_id, round_, "propose") is None:
@@ -66,8 +73,14 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             templates=records.attempts.template_outcomes(run_id),
             recent=records.trajectories.learnable(run_id, round_ - 1) if round_ else [],
         )
-        tasks = await practice.proposer.propose(context)
+        tasks = await _proposals(practice, context)
         faults = await asyncio.gather(*(_check(task, practice) for task in tasks))
+        if tasks and all(fault is not None and fault.startswith(FAULT) for fault in faults):
+            raise EnvironmentFaultError(
+                f"No proposed task could be checked in {practice.config.environment!r} "
+                f"({str(faults[0]).removeprefix(FAULT + ': ')}); put that right, then "
+                f"`agentlab resume {run_id}` goes on."
+            )
         events: list[Event] = []
 
         def work(part: Transaction) -> JsonObject:
@@ -83,14 +96,24 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
     return {"round": round_, "finished": False}
 
 
+async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[Task]:
+    try:
+        return await practice.proposer.propose(context)
+    except EnvironmentFaultError as error:
+        raise EnvironmentFaultError(
+            f"No task can be proposed in {practice.config.environment!r} ({error}); put that "
+            f"right, then `agentlab resume {practice.run_id}` goes on."
+        ) from error
+
+
 async def _check(task: Task, practice: Practice) -> str | None:
     if practice.split_rule.refusal(task) is not None:
         return None
     found = await practice.pool.run(
-        jobs.check, task, practice.environment_ref, seconds=CHECK_SECONDS
+        jobs.check, task, practice.environment_ref, seconds=practice.config.check_seconds
     )
     if isinstance(found, WorkerFault):
-        return f"verifier fault: {found.error}"
+        return f"{FAULT}: {found.error}"
     return found
 
 
@@ -199,7 +222,9 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
     by_id = {task.id: task for task in fresh}
     practice.library.refresh()
     draws = past_draws(practice)
-    limits = Limits(tool_calls=config.tool_calls, steps=reserved.steps)
+    limits = Limits(
+        tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
+    )
     return [
         _spec(practice, round_, choice.slot, by_id[choice.task_id], draws, limits)
         for choice in choices
@@ -287,21 +312,40 @@ def _spec(
 
 async def attempt(state: AttemptState, practice: Practice) -> RunUpdate:
     """Attempt one planned task and record it with its event, in one transaction."""
-    records, round_ = practice.records, state["round"]
+    round_ = state["round"]
     practice.go_on()
     spec = practice.planned(round_)[state["attempt_id"]]
     if spec.id in practice.recorded(round_) or practice.out_of_time():
         return {}
     outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
     event = finished_event(spec, outcome)
-    if records.attempts.record(spec, outcome, [event]):
+    if await practice.writer.record(spec, outcome, [event]):
         practice.tell([event])
     return {}
 
 
+def _check_that_something_works(practice: Practice, round_: int) -> None:
+    """Stop where every attempt failed for reasons outside the agent; once, so that it may go on."""
+    rows = practice.records.attempts.all(practice.run_id, round_, kind="practice")
+    if len(rows) < LEAST_FAILURES or any(row.status == "completed" for row in rows):
+        return
+    if all(row.attempt_id in practice.recorded(round_) for row in rows):
+        return
+    raise EnvironmentFaultError(
+        f"All {len(rows)} attempts of a round failed in {practice.config.environment!r} for "
+        f"reasons outside the agent ({rows[0].error}); put that right, then "
+        f"`agentlab resume {practice.run_id}` goes on."
+    )
+
+
 async def curate(state: RunState, practice: Practice) -> RunUpdate:
-    """Distil the solved attempts so far into candidates."""
+    """Distil the solved attempts so far into candidates.
+
+    Raises:
+        EnvironmentFaultError: no attempt of this round could be made.
+    """
     run_id, round_ = practice.run_id, state["round"]
+    _check_that_something_works(practice, round_)
     records = practice.records
     if records.nodes.done(run_id, round_, "curate") is None:
         rows = records.items.skills(

@@ -15,6 +15,7 @@ from agentlab.config import PracticeConfig
 from agentlab.environments.registration import make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
+from agentlab.graph.recording import AttemptWriter
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import (
@@ -101,6 +102,7 @@ class Practice:
             name=config.environment, options=config.environment_options
         )
         self.environment = self.make_environment()
+        self.writer = AttemptWriter(self.records)
         self.proposer = cast("type[Proposer]", resolve("proposer", config.proposer))()
         self.curriculum = cast("type[Curriculum]", resolve("curriculum", config.curriculum))()
         self.curator = cast("type[Curator]", resolve("curator", config.curator))()
@@ -139,17 +141,21 @@ class Practice:
         """The served skills, by name."""
         return sorted(self.library.skills.values(), key=lambda skill: skill.name)
 
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds of this and earlier processes on this run."""
+        return self.spent_before + time.monotonic() - self.started
+
     def left(self) -> Left:
         """What the budget has left now."""
         budget = self.config.budget
         spent: Usage = self.records.attempts.spent(
             self.run_id, kinds=("practice", "shadow")
         ) + self.records.budgets.charged(self.run_id)
-        elapsed = self.spent_before + time.monotonic() - self.started
         return Left(
             attempts=None if budget.attempts is None else max(0, budget.attempts - spent.attempts),
             steps=None if budget.steps is None else max(0, budget.steps - spent.steps),
-            seconds=None if budget.seconds is None else max(0.0, budget.seconds - elapsed),
+            seconds=None if budget.seconds is None else max(0.0, budget.seconds - self.elapsed),
         )
 
     def exhausted(self) -> str | None:
@@ -165,8 +171,9 @@ class Practice:
         return None
 
     def out_of_time(self) -> bool:
-        """Whether the wall-clock budget is used up."""
-        return self.left().seconds == 0.0
+        """Whether the wall-clock budget is used up; asked before each attempt, so no query."""
+        seconds = self.config.budget.seconds
+        return seconds is not None and self.elapsed >= seconds
 
     def go_on(self) -> None:
         """Return while the run may go on.

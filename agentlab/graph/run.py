@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import platform
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentlab.config import PracticeConfig
 from agentlab.environments.registration import make_environment
-from agentlab.errors import AgentLabError
+from agentlab.errors import AgentLabError, RecordsError, WorkspaceError
 from agentlab.events import RunFinished, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
@@ -137,7 +138,7 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
         "recursion_limit": config.rounds * STEPS_PER_ROUND + 10,
         "max_concurrency": _width(config),
     }
-    async with AsyncSqliteSaver.from_conn_string(str(directory / "checkpoints.db")) as saver:
+    async with _checkpoints(directory / "checkpoints.db") as saver:
         graph = build(practice_, saver)
         known = await graph.aget_state(where)
         if known.values.get("finished") and not known.next:
@@ -146,6 +147,18 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
         start = None if known.values else first
         # LangGraph's signature is partly untyped.
         await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
+
+
+@asynccontextmanager
+async def _checkpoints(path: Path) -> AsyncGenerator[AsyncSqliteSaver]:
+    try:
+        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+            yield saver
+    except sqlite3.Error as error:
+        raise WorkspaceError(
+            f"The checkpoints in {str(path)!r} cannot be used ({error}); free some space or make "
+            "the directory writable, and run the same command again."
+        ) from error
 
 
 async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationReport | None:
@@ -167,12 +180,19 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
     arms = [Arm(LIBRARY, config.model, practice_.library), Arm(BASELINE, config.model)]
     tasks = evaluation_tasks(practice_.environment, "heldout", config.heldout, config.seed)
     work = asyncio.ensure_future(
-        evaluate_arms(bench, arms, tasks, tool_calls=config.heldout_tool_calls)
+        evaluate_arms(
+            bench,
+            arms,
+            tasks,
+            tool_calls=config.heldout_tool_calls,
+            seconds=config.attempt_seconds,
+        )
     )
     while not work.done():
         await asyncio.wait({work}, timeout=0.2)
         if stop():
             work.cancel()
+            await asyncio.wait({work})
             raise RunStopped
     return evaluation_report(
         bench, work.result(), split="heldout", budget=config.heldout_tool_calls
@@ -224,8 +244,12 @@ def _seconds_before(directory: Path) -> float:
 def _leave(
     records: Records, directory: Path, run_id: str, status: RunStatus, reason: str, seconds: float
 ) -> None:
-    records.runs.set_status(run_id, status, reason)
-    (directory / "seconds").write_text(f"{seconds:.3f}\n", encoding="utf-8")
+    try:
+        records.runs.set_status(run_id, status, reason)
+        (directory / "seconds").write_text(f"{seconds:.3f}\n", encoding="utf-8")
+    except (RecordsError, OSError):
+        if status != "failed":
+            raise  # else what made it fail is what is told, and is mostly this
 
 
 def package_versions() -> JsonObject:

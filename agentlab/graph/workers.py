@@ -8,6 +8,7 @@ run decides when to stop) and end by themselves when the process that started th
 from __future__ import annotations
 
 import asyncio
+import importlib
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,12 @@ from agentlab.errors import AgentLabError, UsageError
 
 T = TypeVar("T")
 
+JOBS = "agentlab.graph.jobs"
+"""What a worker imports before it is ready."""
+START_SECONDS = 60.0
+"""That a worker has to start; no job's time is spent on it."""
+LEAVE_SECONDS = 1.0
+"""That an idle worker has to end by itself."""
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -46,12 +53,19 @@ class _Worker:
         )
         self.process.start()
         child.close()
+        self._ready = False
 
     def ask(
         self, function: Callable[..., object], args: tuple[object, ...], seconds: float
     ) -> _Reply:
         """Send a job and wait for its answer; blocks the calling thread."""
         try:
+            if not self._ready and not self.connection.poll(START_SECONDS):
+                self.stop()
+                return _Reply(None, WorkerFault("its worker process did not start"))
+            if not self._ready:
+                self.connection.recv()
+                self._ready = True
             self.connection.send((function, args))
             if not self.connection.poll(seconds):
                 self.stop()
@@ -129,11 +143,14 @@ class WorkerPool:
         await asyncio.gather(*(self.run(_nothing, seconds=60) for _ in range(self.size)))
 
     def close(self) -> None:
-        """End every worker, busy or not."""
+        """End every worker, busy or not; idle ones may put away what they hold."""
         self._closed = True
+        for worker in self._idle:
+            worker.connection.close()
+        for worker in self._idle:
+            worker.process.join(LEAVE_SECONDS)
         for worker in tuple(self._all):
-            if worker.alive:
-                worker.stop()
+            worker.stop()
         self._all.clear()
         self._idle.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -146,6 +163,8 @@ def _nothing() -> None:
 def _serve(connection: Connection[Any, Any], parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    importlib.import_module(JOBS)
+    connection.send(None)
     while True:
         try:
             function, args = connection.recv()

@@ -17,6 +17,10 @@ from typing import NamedTuple
 
 from agentlab.types import Admission, JsonObject, Replay, Skill, Status
 
+REACHING = frozenset(
+    "eval exec compile open input getattr setattr delattr vars globals locals breakpoint".split()
+)
+"""Built-in functions by which code gets at what nobody declared."""
 REJECTED = "rejected: "
 """How the reason of a candidate that never served begins."""
 
@@ -41,16 +45,17 @@ def static_check(skill: Skill, tools: Collection[str], skills: Collection[str]) 
     """
     try:
         tree = ast.parse(skill.source)
-        ast.parse(skill.effect_source)
-    except SyntaxError as error:
-        return f"static: it does not parse ({error.msg})"
+        effect = ast.parse(skill.effect_source)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        return f"static: it does not parse ({error})"
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
         return "static: it is not exactly one function"
     function = tree.body[0]
     arguments = function.args
     if function.name != skill.name:
         return f"static: the function is called {function.name!r}, the skill {skill.name!r}"
-    if [a.arg for a in arguments.args] != ["env"] or arguments.vararg or arguments.kwarg:
+    others = (*arguments.posonlyargs, arguments.vararg, arguments.kwarg)
+    if [a.arg for a in arguments.args] != ["env"] or any(others):
         return "static: it must take env and keyword-only parameters"
     if [a.arg for a in arguments.kwonlyargs] != [p.name for p in skill.parameters]:
         return "static: its parameters are not the declared ones"
@@ -59,7 +64,27 @@ def static_check(skill: Skill, tools: Collection[str], skills: Collection[str]) 
     docstring = ast.get_docstring(function) or ""
     if "Precondition:" not in docstring or "Effect:" not in docstring:
         return "static: the docstring lacks a precondition or an effect"
-    return _reach(function, skill, tools, skills)
+    if [getattr(node, "name", None) for node in effect.body] != ["check"]:
+        return "static: the effect is not exactly one function 'check'"
+    return _beyond(function) or _beyond(effect) or _reach(function, skill, tools, skills)
+
+
+def _beyond(tree: ast.AST) -> str | None:
+    """What reaches for more than arguments, values and the parts of `env`."""
+    parts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
+            return "static: it imports or reaches outside itself"
+        name = node.id if isinstance(node, ast.Name) else None
+        name = node.attr if isinstance(node, ast.Attribute) else name
+        if name is not None and name.startswith("_"):
+            return f"static: it reaches the private name {name!r}"
+        if isinstance(node, ast.Name) and node.id in REACHING:
+            return f"static: it reaches beyond env with {node.id!r}"
+        whole = (isinstance(node, ast.Name) and node.id == "env") or _is_env_skills(node)
+        if whole and id(node) not in parts:
+            return "static: it hands on env, instead of calling what is in it"
+    return None
 
 
 def _reach(
@@ -68,12 +93,8 @@ def _reach(
     called_tools: set[str] = set()
     called_skills: set[str] = set()
     for node in ast.walk(function):
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
-            return "static: it imports or reaches outside itself"
         if not isinstance(node, ast.Attribute):
             continue
-        if node.attr.startswith("_"):
-            return f"static: it reaches the private name {node.attr!r}"
         if isinstance(node.value, ast.Name) and node.value.id == "env" and node.attr != "skills":
             called_tools.add(node.attr)
         elif _is_env_skills(node.value):
@@ -87,7 +108,7 @@ def _reach(
     return None
 
 
-def _is_env_skills(node: ast.expr) -> bool:
+def _is_env_skills(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Attribute)
         and node.attr == "skills"
@@ -173,6 +194,10 @@ def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = No
             continue
         if not replay.effect:
             return f"replay: the effect did not show on replay {number}"
+        if not replay.completed:
+            return f"replay: it broke off on replay {number}: {replay.error}"
+        if not replay.used:
+            return f"replay: it made no call of its own on replay {number}"
         return f"replay: the task's verifier was not satisfied on replay {number}"
     broken = [replay for replay in replays if broke_off(replay)]
     if len(broken) > 1:
@@ -182,7 +207,8 @@ def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = No
         return f"replay: it did nothing in {len(idle)} of {len(replays)}: {idle[-1].error}"
     good = sum(map(passed, replays))
     if good < (needed if found is None else found):
-        return f"replay: only {good} of {needed} unseen argument sets were found"
+        why = f"; it broke off in another: {broken[-1].error}" if broken else ""
+        return f"replay: only {good} of {needed} unseen argument sets were found{why}"
     return None
 
 

@@ -134,8 +134,8 @@ class Retriever:
                 the query's BM25 weight that the document covers, in [0, 1).
             tokens: cap on the tokens of all returned documents together; one that no longer
                 fits is passed over for a later, shorter one. None means no cap.
-            exclude: ids never returned, such as items derived from the task itself; they take
-                no place in either ranking.
+            exclude: ids never returned, such as items derived from the task itself, and ids
+                that only the index knows; they take no place in either ranking.
         """
         with self._lock:
             if k <= 0 or not self._tokens:
@@ -147,8 +147,7 @@ class Retriever:
     ) -> tuple[Retrieved, ...]:
         depth = 2 * k
         vector = self._embedder.embed([query])[0]
-        hidden = sum(identifier in self._tokens for identifier in exclude)
-        matches = self._index.search(vector, depth + hidden) if vector.any() else ()
+        matches = self._index.search(vector, depth + len(exclude)) if vector.any() else ()
         near = [
             match.id
             for match in matches

@@ -96,6 +96,7 @@ class SkillLibrary:
             backend=backend,
         )
         self._skills: dict[str, Skill] = {}
+        self._foreign: list[str] = []
         self._retriever = Retriever({}, self._index, self._embedder)
         self._version = -1
         self.refresh()
@@ -121,10 +122,10 @@ class SkillLibrary:
         version = self._records.items.library_version(self._environment)
         if version == self._version:
             return
-        rows = self._records.items.skills(
-            environment=self._environment, toolset=self._toolset, status="active"
-        )
-        self._skills = {row.item.id: row.item for row in rows}
+        rows = self._records.items.skills(environment=self._environment, status="active")
+        self._skills = {row.item.id: row.item for row in rows if row.item.toolset == self._toolset}
+        # The index serves every toolset; without this the others would take the first places.
+        self._foreign = [row.item.id for row in rows if row.item.id not in self._skills]
         self._index.sync()
         documents = {skill.id: skill.document for skill in self._skills.values()}
         self._retriever = Retriever(documents, self._index, self._embedder)
@@ -140,9 +141,13 @@ class SkillLibrary:
             config: how many, how similar, how long.
             task_id: skills derived from this task are left out.
         """
-        exclude = [s.id for s in self._skills.values() if task_id in s.source_tasks]
+        derived = [s.id for s in self._skills.values() if task_id in s.source_tasks]
         found = self._retriever.search(
-            query, k=config.k, floor=config.floor, tokens=config.tokens, exclude=exclude
+            query,
+            k=config.k,
+            floor=config.floor,
+            tokens=config.tokens,
+            exclude=[*derived, *self._foreign],
         )
         return [Found(self._skills[item.id], item.score) for item in found]
 

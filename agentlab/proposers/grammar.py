@@ -15,7 +15,12 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from agentlab.errors import InvalidTaskError, UsageError
+from agentlab.errors import (
+    AgentLabError,
+    EnvironmentFaultError,
+    InvalidTaskError,
+    UsageError,
+)
 from agentlab.protocols import (
     Environment,
     Grammar,
@@ -30,6 +35,7 @@ from agentlab.types import (
     GrammarSpec,
     JsonObject,
     Mission,
+    Observation,
     SplitRule,
     Task,
     ToolCall,
@@ -63,13 +69,16 @@ class GrammarProposer:
     def __init__(self, *, hindsight: float = 0.15, tries: int = 12) -> None:
         self._hindsight = hindsight
         self._tries = tries
+        self._fault: EnvironmentFaultError | None = None
 
     async def propose(self, context: ProposalContext) -> Sequence[Task]:
         """At most `context.count` tasks. See `protocols.Proposer`.
 
         Raises:
             UsageError: the environment has no grammar.
+            EnvironmentFaultError: it raised whenever it was reset.
         """
+        self._fault = None
         environment = context.environment()
         try:
             if not isinstance(environment, HasGrammar):
@@ -86,6 +95,8 @@ class GrammarProposer:
                 task = await self._compose(environment, grammar, kinds, context.split_rule, seed)
                 if task is not None:
                     tasks.append(task)
+            if not tasks and self._fault is not None:
+                raise self._fault
             return tasks
         finally:
             await environment.close()
@@ -104,16 +115,28 @@ class GrammarProposer:
             layout = practice_seed(rng.randrange(SEED_SPACE), rule)
             try:
                 free = grammar.compose(None, kind.setup, layout)
-                entities = (await environment.reset(free, 0)).entities
+                entities = (await _reset(environment, free)).entities
                 mission = random_mission(grammar.spec, kind.clauses, entities, rng)
                 if mission is None:
                     continue
                 task = grammar.compose(mission, kind.setup, layout)
             except InvalidTaskError:
                 continue
+            except EnvironmentFaultError as error:
+                self._fault = error
+                continue
             failing = wrong_calls(environment.tools, mission, entities, rng)
             return task.model_copy(update={"source": "grammar", "failing": failing})
         return None
+
+
+async def _reset(environment: Environment, task: Task) -> Observation:
+    try:
+        return await environment.reset(task, 0)
+    except AgentLabError:
+        raise
+    except Exception as error:  # foreign code, which may fail in any way
+        raise EnvironmentFaultError(f"reset() raised {type(error).__name__}: {error}") from error
 
 
 def practice_seed(number: int, rule: SplitRule) -> int:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from agentlab.errors import RecordsError
 from agentlab.events import Event
@@ -148,8 +148,7 @@ class Attempts:
                 "each with its own spec."
             )
         with self._session.write() as connection:
-            query = select(ATTEMPTS.c.status).where(ATTEMPTS.c.id == spec.id)
-            known = connection.execute(query).one_or_none()
+            known = connection.execute(_STATUS, {"attempt": spec.id}).one_or_none()
             if known is None:
                 _plan(connection, [spec])
             elif known.status is not None:
@@ -305,26 +304,24 @@ def _record(connection: Connection, outcome: AttemptOutcome) -> None:
     key = outcome.attempt_id
     first = outcome.first_success
     usage = outcome.usage
-    connection.execute(
-        update(ATTEMPTS)
-        .where(ATTEMPTS.c.id == key)
-        .values(
-            status=outcome.status,
-            success=outcome.success,
-            error=None if outcome.error is None else plain(outcome.error),
-            tool_calls=usage.tool_calls,
-            steps=usage.steps,
-            tokens=usage.tokens,
-            usd=usage.usd,
-            cpu_seconds=usage.cpu_seconds,
-            wall_seconds=usage.wall_seconds,
-            first_tool_calls=None if first is None else first.tool_calls,
-            first_steps=None if first is None else first.steps,
-            first_cpu_seconds=None if first is None else first.cpu_seconds,
-            skills_used=json.dumps(outcome.skills_used),
-            recorded_at=now(),
-        )
-    )
+    row: dict[str, object] = {
+        "attempt": key,
+        "status": outcome.status,
+        "success": outcome.success,
+        "error": None if outcome.error is None else plain(outcome.error),
+        "tool_calls": usage.tool_calls,
+        "steps": usage.steps,
+        "tokens": usage.tokens,
+        "usd": usage.usd,
+        "cpu_seconds": usage.cpu_seconds,
+        "wall_seconds": usage.wall_seconds,
+        "first_tool_calls": None if first is None else first.tool_calls,
+        "first_steps": None if first is None else first.steps,
+        "first_cpu_seconds": None if first is None else first.cpu_seconds,
+        "skills_used": json.dumps(outcome.skills_used),
+        "recorded_at": now(),
+    }
+    connection.execute(_FINISH, row)
     left_out: dict[str, bool | set[str]] = {"score": True, "trajectory": {"steps", "model_calls"}}
     add(connection, OUTCOMES, [{"attempt_id": key, "body": encode(outcome, exclude=left_out)}])
     score = {
@@ -365,6 +362,11 @@ def _step_row(attempt_id: str, position: int, step: Step) -> dict[str, object]:
         "body": encode(step, exact=not math.isfinite(step.result.reward)),
     }
 
+
+# Built once, since building a statement takes longer than running it; the columns it sets are
+# those of the row that it is given.
+_STATUS = select(ATTEMPTS.c.status).where(ATTEMPTS.c.id == bindparam("attempt"))
+_FINISH = update(ATTEMPTS).where(ATTEMPTS.c.id == bindparam("attempt"))
 
 # The last field, which is JSON, is read apart.
 _ROW_COLUMNS = [ATTEMPTS.c["id" if name == "attempt_id" else name] for name in AttemptRow._fields]

@@ -14,10 +14,11 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -192,8 +193,14 @@ def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert the rows; one whose key is taken already is left as it was."""
     if not rows:
         return
-    make = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    connection.execute(make(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+    connection.execute(_insertion(table, connection.dialect.name), [dict(row) for row in rows])
+
+
+@cache
+def _insertion(table: Table, dialect: str) -> Insert:
+    # Building a statement takes longer than running it.
+    make = postgresql_insert if dialect == "postgresql" else sqlite_insert
+    return make(table).on_conflict_do_nothing()
 
 
 def now() -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,26 +18,52 @@ import pytest
 
 from agentlab.records import Records, Workspace
 from agentlab.types import JsonObject
+from agentlab.types.report import INTERRUPTED
 from tests.faults.run_process import (
     HAS_PROC,
     ROOT,
     Child,
     acknowledged,
-    alive,
     all_end,
     descendants,
     run_id_of,
 )
 
-SHORT: JsonObject = {
-    "rounds": 2,
-    "attempts": 12,
-    "proposals": 12,
-    "tool_calls": 150,
-    "heldout": 4,
-    "heldout_tool_calls": 150,
+SHORT: dict[str, JsonObject] = {
+    "courier": {
+        "environment": "courier",
+        "rounds": 2,
+        "attempts": 12,
+        "proposals": 12,
+        "tool_calls": 150,
+        "heldout": 4,
+        "heldout_tool_calls": 150,
+    },
+    "babyai": {
+        "environment": "babyai",
+        "rounds": 2,
+        "attempts": 8,
+        "proposals": 8,
+        "tool_calls": 100,
+        "heldout": 2,
+        "heldout_tool_calls": 100,
+        "index": "exact",
+    },
+    "budget": {
+        "environment": "courier",
+        "rounds": 2,
+        "attempts": 12,
+        "proposals": 12,
+        "tool_calls": 150,
+        "heldout": 0,
+        "index": "exact",
+        "budget.attempts": 40,
+        "budget.steps": 20000,
+    },
 }
-KILLS_A_RUN = 3
+"""The runs of these tests, by name."""
+KILLS_A_RUN = 5
+STARTED: list[Child] = []
 LONGEST_SECONDS = 15.0
 """Within which processes whose parent was killed must end by themselves."""
 TIMED = {"cpu_seconds", "wall_seconds", "first_cpu_seconds"}
@@ -53,24 +79,38 @@ class Left(NamedTuple):
     """What became of each skill."""
 
 
-@cache
-def undisturbed(environment: str, seed: int, place: Path) -> tuple[Left, float]:
-    """An uninterrupted run, and how long it took from its first word."""
-    child = Child.start(place, config={"environment": environment, "seed": seed, **SHORT})
-    assert child.wait_for("RunStarted")
-    started = time.monotonic()
-    report = child.finish()
-    return left_behind(place, report), time.monotonic() - started
+class Wanted(NamedTuple):
+    """An uninterrupted run."""
+
+    left: Left
+    told: int
+    """How many events it told."""
 
 
-@pytest.fixture(scope="session")
-def reference(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[str, int], tuple[Left, float]]:
+Reference = Callable[[str, int], Wanted]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     base = tmp_path_factory.mktemp("undisturbed")
-    return lambda environment, seed: undisturbed(
-        environment, seed, base / f"{environment}-{seed}"
-    )
+
+    @cache
+    def run(environment: str, seed: int) -> Wanted:
+        place = base / f"{environment}-{seed}"
+        child = go_on(place, environment, seed)
+        left = left_behind(place, child.finish())
+        return Wanted(left, len(child.told) - 1)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    yield
+    for child in STARTED:
+        if child.process.poll() is None:
+            child.kill(group=True)
+    STARTED.clear()
 
 
 def left_behind(workspace: Path, report: JsonObject) -> Left:
@@ -85,7 +125,7 @@ def left_behind(workspace: Path, report: JsonObject) -> Left:
             for row in records.items.skills()
         }
         events = [event.comparable() for event in records.events.all(run_id)]
-        assert records.runs.get(run_id).status == "finished"
+        assert records.runs.get(run_id).status == report["status"] != "running"
     assert len({row["attempt_id"] for row in attempts}) == len(attempts)
     return Left(_untimed(report), events, attempts, life)
 
@@ -117,8 +157,9 @@ def nothing_lost(workspace: Path) -> int:
 def go_on(workspace: Path, environment: str, seed: int) -> Child:
     """The next process: it resumes what is there, or starts where nothing was written yet."""
     run = run_id_of(workspace)
-    config: JsonObject = {"environment": environment, "seed": seed, **SHORT}
-    return Child.start(workspace, run=run, config=config)
+    child = Child.start(workspace, run=run, config={"seed": seed, **SHORT[environment]})
+    STARTED.append(child)
+    return child
 
 
 def same(found: Left, wanted: Left) -> None:
@@ -128,21 +169,37 @@ def same(found: Left, wanted: Left) -> None:
     assert found.report == wanted.report
 
 
+def wait_for_the_moment(child: Child, told: int, draw: random.Random) -> None:
+    """Until the run has told so much, or, in a third of the trials, for a while.
+
+    Much happens that tells nothing (imports, checks of proposals, replays); hence the times.
+    """
+    kind = draw.randrange(6)
+    if kind == 0:
+        time.sleep(draw.uniform(0, 2))
+    elif kind == 1:
+        child.wait_for("RunStarted")
+        time.sleep(draw.uniform(0, 1))
+    else:
+        child.wait_for_any(told)
+        time.sleep(draw.uniform(0, 0.15))
+
+
 def disturbed(
-    workspace: Path, environment: str, seed: int, moments: list[float], draw: random.Random
+    workspace: Path, environment: str, seed: int, *, told: int, kills: int, draw: random.Random
 ) -> tuple[Left, list[int]]:
-    """A run that is killed at each moment after its start and then resumed, to its end.
+    """A run that is killed and resumed until it comes to its end.
 
     Returns also how much was acknowledged at each kill.
     """
     places: list[int] = []
     orphans: list[int] = []
-    for moment in moments:
+    while len(places) < kills:
         child = go_on(workspace, environment, seed)
-        # A quarter are killed while they start.
-        if draw.random() < 0.75 and not child.wait_for("RunStarted"):
+        wait_for_the_moment(child, draw.randrange(3 * told // (kills + 1)), draw)
+        if child.process.poll() is not None:
+            child.finish()
             break
-        time.sleep(moment)
         # In half of the trials the workers outlive the run, and the next process meets them.
         orphans += child.kill(group=draw.random() < 0.5)
         places.append(nothing_lost(workspace))
@@ -152,49 +209,62 @@ def disturbed(
     return left_behind(workspace, report), places
 
 
-def shares(kills: int) -> list[tuple[str, int, int]]:
-    """The trials: environment, seed, kills. One in three is on babyai."""
-    trials: list[tuple[str, int, int]] = []
-    while kills > 0:
-        environment = "babyai" if len(trials) % 3 == 1 else "courier"
-        trials.append((environment, 3 + len(trials) // 6, min(KILLS_A_RUN, kills)))
-        kills -= KILLS_A_RUN
-    return trials
-
-
+@pytest.mark.parametrize("environment", ["courier", "babyai"])
 def test_kill_9_at_random_moments(
-    tmp_path: Path, kills: int, reference: Callable[[str, int], tuple[Left, float]]
+    tmp_path: Path, kills: int, reference: Reference, environment: str
 ) -> None:
-    draw = random.Random(11)
-    done = 0
-    for number, (environment, seed, count) in enumerate(shares(kills)):
-        wanted, seconds = reference(environment, seed)
-        moments = [draw.uniform(0, seconds / 1.5) for _ in range(count)]
-        found, places = disturbed(tmp_path / str(number), environment, seed, moments, draw)
-        print(f"{environment}, seed {seed}: killed after {places} of {len(wanted.attempts)}")
-        same(found, wanted)
+    draw = random.Random(f"kills {environment}")
+    wanted_kills = (kills + 1) // 2
+    done = number = 0
+    while done < wanted_kills:
+        seed = 3 + number // 2
+        wanted = reference(environment, seed)
+        found, places = disturbed(
+            tmp_path / str(number),
+            environment,
+            seed,
+            told=wanted.told,
+            kills=min(KILLS_A_RUN, wanted_kills - done),
+            draw=draw,
+        )
+        total = len(wanted.left.attempts)
+        print(f"{environment}, seed {seed}: killed after {places} of {total} attempts")
+        same(found, wanted.left)
         done += len(places)
-    assert done >= 0.8 * kills  # a run that was over before its moment came is no kill
+        number += 1
 
 
 def test_kill_9_during_the_closing_comparison(
-    tmp_path: Path, reference: Callable[[str, int], tuple[Left, float]]
+    tmp_path: Path, reference: Reference
 ) -> None:
-    wanted, _ = reference("courier", 3)
+    wanted = reference("courier", 3).left
     for done in (1, 4):
-        child = go_on(tmp_path, "courier", 3)
+        child = go_on(tmp_path / "ws", "courier", 3)
         assert child.wait_for("Progress", done + 1)
         child.kill(group=done == 1)
-        assert nothing_lost(tmp_path) > 0
-    child = go_on(tmp_path, "courier", 3)
-    same(left_behind(tmp_path, child.finish()), wanted)
+        assert nothing_lost(tmp_path / "ws") > 0
+    child = go_on(tmp_path / "ws", "courier", 3)
+    same(left_behind(tmp_path / "ws", child.finish()), wanted)
     # What was measured before was not measured again: the rest, and the figure to begin with.
     assert child.told.count("Progress") <= 8 - 4 + 1
 
 
+def test_kill_9_while_candidates_are_tried_on_a_budget(
+    tmp_path: Path, reference: Reference
+) -> None:
+    wanted = reference("budget", 3).left
+    assert wanted.report["reason"] == "attempts used up"
+    for told in (16, 7):
+        child = go_on(tmp_path / "ws", "budget", 3)
+        assert child.wait_for("AttemptFinished", told)
+        child.kill(group=True)
+        nothing_lost(tmp_path / "ws")
+    same(left_behind(tmp_path / "ws", go_on(tmp_path / "ws", "budget", 3).finish()), wanted)
+
+
 @pytest.mark.skipif(not HAS_PROC, reason="needs /proc to see what runs")
 def test_workers_end_by_themselves_when_the_run_is_killed(tmp_path: Path) -> None:
-    child = go_on(tmp_path, "courier", 5)
+    child = go_on(tmp_path / "ws", "courier", 5)
     assert child.wait_for("AttemptFinished", 3)
     workers = descendants(child.process.pid)
     assert len(workers) >= 2
@@ -206,12 +276,16 @@ def command(workspace: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "agentlab", *words, "--workspace", str(workspace)]
 
 
-@pytest.mark.parametrize("terminal", [True, False], ids=["the whole group", "the run alone"])
+@pytest.mark.parametrize(
+    ("count", "terminal"),
+    [(5, True), (20, False), (55, True)],
+    ids=["in attempts", "in trials, the run alone", "in the closing comparison"],
+)
 def test_control_c_ends_cleanly_and_resume_finishes(
-    tmp_path: Path, reference: Callable[[str, int], tuple[Left, float]], terminal: bool
+    tmp_path: Path, reference: Reference, count: int, terminal: bool
 ) -> None:
-    wanted, _ = reference("courier", 3)
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in SHORT.items()]
+    wanted = reference("courier", 3).left
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SHORT["courier"].items()][1:]
     process = subprocess.Popen(
         command(tmp_path, "practice", "courier", "--seed=3", "--json", *options),
         cwd=ROOT,
@@ -220,7 +294,6 @@ def test_control_c_ends_cleanly_and_resume_finishes(
         text=True,
         start_new_session=True,
     )
-    count = 5 if terminal else 20
     while process.poll() is None and _recorded(tmp_path) < count:
         time.sleep(0.02)
     below = descendants(process.pid)
@@ -230,11 +303,11 @@ def test_control_c_ends_cleanly_and_resume_finishes(
     assert process.returncode == 130, err
     assert "Traceback" not in err
     report = json.loads(out)
-    assert report["status"] == "interrupted"
+    assert (report["status"], report["reason"]) == ("stopped", INTERRUPTED)
     run = report["run_id"]
-    assert alive(below) == []
-    shown = _cli(tmp_path, "runs", "show", run, "--json")
-    assert json.loads(shown.stdout)["status"] == "interrupted"
+    assert all_end(below, seconds=5) == []
+    shown = json.loads(_cli(tmp_path, "runs", "show", run, "--json").stdout)
+    assert (shown["status"], shown["reason"]) == ("stopped", INTERRUPTED)
     assert count <= _recorded(tmp_path) < len(wanted.attempts)
     resumed = _cli(tmp_path, "resume", run, "--json")
     same(left_behind(tmp_path, json.loads(resumed.stdout)), wanted)

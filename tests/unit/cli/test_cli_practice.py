@@ -71,7 +71,7 @@ def test_json_is_one_document_on_stdout_and_nothing_else(
     assert heldout["steps"] == 12.5
     assert "a library writes to stdout" in result.stderr
     assert "Round 2 of 2" not in result.stdout
-    assert "Round 2 of 6" in result.stderr
+    assert "Round 2 of 5" in result.stderr
 
 
 def test_the_end_compares_then_lists_skills_then_names_the_next_command(
@@ -90,7 +90,7 @@ def test_the_end_compares_then_lists_skills_then_names_the_next_command(
     assert comparison < skill < len(lines) - 1
     assert lines[skill + 1].strip() == "Bring a letter to a house."
     assert lines[-1] == "Next: agentlab skills show deliver"
-    assert "Round 2 of 6 done" in result.stderr
+    assert "Round 2 of 5 done" in result.stderr
 
 
 def test_the_next_command_keeps_the_workspace_that_was_named(

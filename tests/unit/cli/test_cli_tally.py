@@ -78,7 +78,7 @@ def test_budget_left_follows_what_was_spent(run_events: tuple[Event, ...]) -> No
 
 def test_without_a_budget_the_rounds_say_what_is_left(run_events: tuple[Event, ...]) -> None:
     tally = _after(run_events, RoundFinished)
-    assert tally.budget_left() == "9 attempts"
+    assert tally.budget_left() == "10 of 20 attempts"
     assert Tally(Plan()).budget_left() == "no limit"
 
 

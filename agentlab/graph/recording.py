@@ -1,0 +1,75 @@
+"""Putting attempts on record from many tasks without holding up the event loop.
+
+A commit waits for the disk, and waiting in the event loop would stop every attempt under way.
+Commits are made in a thread; attempts that finish while one is being made share the next. Each
+is on the disk before `record` returns, recorded once under its id, as if it had been alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agentlab.errors import RecordsError
+from agentlab.events import Event
+from agentlab.records import Records
+from agentlab.types import AttemptOutcome, AttemptSpec
+
+
+class _Entry(NamedTuple):
+    spec: AttemptSpec
+    outcome: AttemptOutcome
+    events: Sequence[Event]
+    recorded: asyncio.Future[bool]
+
+
+class AttemptWriter:
+    """Records attempts for the tasks of one event loop."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._waiting: list[_Entry] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def record(
+        self, spec: AttemptSpec, outcome: AttemptOutcome, events: Sequence[Event] = ()
+    ) -> bool:
+        """As `records.attempts.record`: False when it was recorded before.
+
+        Raises:
+            RecordsError: it cannot be recorded, or the disk failed.
+        """
+        recorded = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Entry(spec, outcome, events, recorded))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        return await recorded
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                entries, self._waiting = self._waiting, []
+                for entry, fate in zip(
+                    entries, await asyncio.to_thread(self._commit, entries), strict=True
+                ):
+                    if entry.recorded.done():  # its task was cancelled meanwhile
+                        continue
+                    if isinstance(fate, BaseException):
+                        entry.recorded.set_exception(fate)
+                    else:
+                        entry.recorded.set_result(fate)
+        finally:
+            self._writing = None
+
+    def _commit(self, entries: Sequence[_Entry]) -> list[bool | BaseException]:
+        try:
+            with self._records.transaction() as part:
+                return [part.attempts.record(e.spec, e.outcome, e.events) for e in entries]
+        except RecordsError as error:
+            if len(entries) == 1:
+                return [error]
+            # One that is at fault must not take the others with it.
+            return [fate for entry in entries for fate in self._commit([entry])]
+        except Exception as error:  # handed on to whoever waits
+            return [error for _ in entries]

@@ -1,0 +1,159 @@
+"""Anti-unification: an explanation gives back what it explains, and Python says the same."""
+
+from __future__ import annotations
+
+import ast
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from agentlab.curators.expressions import (
+    Column,
+    Constant,
+    Expression,
+    FieldOf,
+    Record,
+    Reference,
+    evaluate,
+    explain,
+    free_choices,
+    python_literal,
+    render,
+)
+from agentlab.types import canonical_json
+
+TEXT = st.text(max_size=4)
+SCALARS: st.SearchStrategy[JsonValue] = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 2), TEXT
+)
+VALUES: st.SearchStrategy[JsonValue] = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+OBJECTS = st.fixed_dictionaries({"kind": SCALARS, "hue": SCALARS, "odd 'n\" end": SCALARS})
+PARAMETERS = ("x", "y")
+
+EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
+    st.one_of(
+        st.builds(Constant, VALUES),
+        st.builds(Reference, st.sampled_from(PARAMETERS)),
+        st.builds(
+            FieldOf,
+            st.sampled_from(PARAMETERS),
+            st.sampled_from(("kind", "hue", "odd 'n\" end")),
+        ),
+    ),
+    lambda inner: st.dictionaries(TEXT, inner, min_size=1, max_size=3).map(
+        lambda fields: Record(tuple(fields.items()))
+    ),
+    max_leaves=4,
+)
+
+
+def _rows(parameters: dict[str, list[dict[str, JsonValue]]], count: int) -> list[dict[str, JsonValue]]:
+    return [{name: column[i] for name, column in parameters.items()} for i in range(count)]
+
+
+def _run(expression: Expression, arguments: dict[str, JsonValue]) -> object:
+    """What the rendered source gives; `eval` of our own text, as a skill would run it."""
+    tree = ast.parse(render(expression), mode="eval")
+    return eval(compile(tree, "<expression>", "eval"), {"__builtins__": {}}, dict(arguments))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[dict[str, Column], list[dict[str, JsonValue]]]:
+    count = draw(st.integers(1, 4))
+    parameters = {
+        name: draw(st.lists(OBJECTS, min_size=count, max_size=count)) for name in PARAMETERS
+    }
+    columns: dict[str, Column] = {name: list(column) for name, column in parameters.items()}
+    return columns, _rows(parameters, count)
+
+
+@given(EXPRESSIONS, tables())
+def test_what_an_expression_made_is_explained(
+    expression: Expression, table: tuple[dict[str, Column], list[dict[str, JsonValue]]]
+) -> None:
+    parameters, rows = table
+    column = [evaluate(expression, row) for row in rows]
+    found = explain(column, parameters)
+    assert found is not None
+    assert _same([evaluate(found, row) for row in rows], column)
+    assert _same([_run(found, row) for row in rows], column)
+
+
+def _same(left: list[object] | list[JsonValue], right: list[JsonValue]) -> bool:
+    return [canonical_json(v) for v in left] == [canonical_json(v) for v in right]
+
+
+@given(st.lists(VALUES, min_size=2, max_size=4), tables())
+def test_whatever_is_explained_is_explained_rightly(
+    column: list[JsonValue], table: tuple[dict[str, Column], list[dict[str, JsonValue]]]
+) -> None:
+    parameters, rows = table
+    assume(len(rows) == len(column))
+    found = explain(column, parameters)
+    if found is not None:
+        assert _same([evaluate(found, row) for row in rows], column)
+
+
+@given(VALUES)
+def test_literals_are_python(value: JsonValue) -> None:
+    assert canonical_json(ast.literal_eval(python_literal(value))) == canonical_json(value)
+
+
+def test_literals_beyond_the_basic_plane() -> None:
+    for text in ("\N{GRINNING FACE}", "é", "\u2028", "\x00", "\x7f", 'a"b', "a'b", "a\\b", "\n"):
+        assert ast.literal_eval(python_literal(text)) == text
+        assert ast.literal_eval(python_literal({text: [text]})) == {text: [text]}
+
+
+def test_the_least_general_is_taken() -> None:
+    x: Column = [{"kind": "door", "hue": "red"}, {"kind": "door", "hue": "blue"}]
+    parameters = {"x": x}
+    assert explain(x, parameters) == Reference("x")
+    assert explain(["a", "a"], parameters) == Constant("a")
+    assert explain(["red", "blue"], parameters) == FieldOf("x", "hue")
+    key: Column = [{"kind": "key", "hue": "red"}, {"kind": "key", "hue": "blue"}]
+    assert explain(key, parameters) == Record(
+        (("kind", Constant("key")), ("hue", FieldOf("x", "hue")))
+    )
+    assert explain(["red", "green"], parameters) is None
+    assert explain([{"kind": "key"}, {"hue": "key"}], parameters) is None
+    assert explain([{"kind": "key"}, 3], parameters) is None
+
+
+def test_the_field_of_the_same_name_is_preferred() -> None:
+    x: Column = [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
+    assert explain([{"b": 1}, {"b": 2}], {"x": x}) == Record((("b", FieldOf("x", "b")),))
+
+
+def test_true_is_not_one() -> None:
+    assert explain([True, 1], {"x": [{"a": 1}, {"a": 1}]}) is None
+    assert explain([1, 1.0], {}) is None
+    assert evaluate(Constant(True), {}) is True
+
+
+def test_rendered_source() -> None:
+    expression = Record((("kind", Constant("key")), ("hue", FieldOf("x", "hue"))))
+    assert render(expression) == '{"kind": "key", "hue": x["hue"]}'
+    assert render(Constant([None, True, "a"])) == '[None, True, "a"]'
+
+
+def test_a_missing_field_is_none() -> None:
+    assert evaluate(FieldOf("x", "hue"), {"x": {}}) is None
+    assert evaluate(FieldOf("x", "hue"), {"x": "red"}) is None
+
+
+def test_free_choices() -> None:
+    x: Column = [{"hue": "red"}, {"hue": "blue"}]
+    other: Column = [{"hue": "grey", "kind": "box"}, {"hue": "pink", "kind": "box"}]
+    hue_of_other: Column = ["grey", "pink"]
+    third: Column = ["p", "q"]
+    assert free_choices([x, ["red", "blue"]], {"x": x}) == [()]
+    assert free_choices([], {"x": x}) == [()]
+    assert free_choices([other, other, x], {"x": x}) == [(other,)]
+    assert free_choices([other, hue_of_other], {"x": x}) == [(other,), (hue_of_other,)]
+    assert free_choices([other, third], {"x": x}) == []

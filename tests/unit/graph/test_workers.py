@@ -1,0 +1,188 @@
+"""Workers: whatever becomes of one job is that job's alone, and none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from agentlab.errors import UsageError
+from agentlab.graph.workers import WorkerFault, WorkerPool
+from tests.unit.graph import errands
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _with_pool(work: Callable[[WorkerPool], Awaitable[T]], size: int = 1) -> T:
+    async def main() -> T:
+        pool = WorkerPool(size)
+        try:
+            return await work(pool)
+        finally:
+            pool.close()
+
+    return asyncio.run(main())
+
+
+def _gone(pid: int, *, within: float = 8.0) -> bool:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if not _runs(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def test_one_worker_does_one_job_after_another() -> None:
+    async def work(pool: WorkerPool) -> None:
+        assert await pool.run(errands.add, 2, 3, seconds=20) == 5
+        first = await pool.run(errands.process_id, seconds=20)
+        assert first == await pool.run(errands.process_id, seconds=20)
+        assert first != os.getpid()
+        assert await pool.run(errands.interrupt_handler, seconds=20) is True
+
+    _with_pool(work)
+
+
+def test_failures_are_told_and_cost_no_worker() -> None:
+    async def work(pool: WorkerPool) -> None:
+        worker = await pool.run(errands.process_id, seconds=20)
+        raised = await pool.run(errands.fail, seconds=20)
+        assert isinstance(raised, WorkerFault)
+        assert raised.error.startswith("ValueError: not like this (errands.py:")
+        broken = await pool.run(errands.fault, seconds=20)
+        assert broken == WorkerFault("The world broke.")
+        with pytest.raises(UsageError, match="The option 'x' is wrong"):
+            await pool.run(errands.misuse, seconds=20)
+        assert worker == await pool.run(errands.process_id, seconds=20)
+
+    _with_pool(work)
+
+
+def test_a_worker_that_dies_is_replaced() -> None:
+    async def work(pool: WorkerPool) -> None:
+        dead = await pool.run(errands.die, 7, seconds=20)
+        assert dead == WorkerFault("its worker process died (exit code 7)")
+        left = await pool.run(errands.leave, seconds=20)
+        assert isinstance(left, WorkerFault)
+        unsent = await pool.run(errands.give_what_cannot_be_sent, seconds=20)
+        assert isinstance(unsent, WorkerFault)
+        assert await pool.run(errands.add, 1, 1, seconds=20) == 2
+
+    _with_pool(work)
+
+
+def test_a_job_that_cannot_be_sent_raises_here_and_costs_no_worker() -> None:
+    async def work(pool: WorkerPool) -> None:
+        with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+            await pool.run(errands.add, 1, lambda: 2, seconds=20)
+        assert await pool.run(errands.add, 1, 1, seconds=20) == 2
+
+    _with_pool(work)
+
+
+def test_a_job_that_takes_too_long_costs_its_own_worker_alone() -> None:
+    async def work(pool: WorkerPool) -> None:
+        await pool.warm()
+        slow = asyncio.create_task(pool.run(errands.spin, seconds=0.3))
+        other = asyncio.create_task(pool.run(errands.nap, 1.0, seconds=20))
+        fault = await slow
+        assert isinstance(fault, WorkerFault)
+        assert "did not end within" in fault.error
+        neighbour = await other
+        assert isinstance(neighbour, int)
+        pids = await asyncio.gather(*(pool.run(errands.nap, 0.5, seconds=20) for _ in range(2)))
+        assert neighbour in pids
+        assert len(set(pids)) == 2
+
+    _with_pool(work, size=2)
+
+
+def test_no_more_jobs_at_a_time_than_workers() -> None:
+    async def work(pool: WorkerPool) -> None:
+        await pool.warm()
+        pids = await asyncio.gather(*(pool.run(errands.nap, 0.02, seconds=20) for _ in range(9)))
+        assert len(set(pids)) == 2
+
+    _with_pool(work, size=2)
+
+
+def test_a_cancelled_job_ends_with_its_worker() -> None:
+    async def work(pool: WorkerPool) -> None:
+        pid = await pool.run(errands.process_id, seconds=20)
+        assert isinstance(pid, int)
+        job = asyncio.create_task(pool.run(errands.spin, seconds=60))
+        await asyncio.sleep(0.2)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert _gone(pid)
+        assert await pool.run(errands.add, 1, 1, seconds=20) == 2
+
+    _with_pool(work)
+
+
+def test_closing_ends_idle_and_busy_workers() -> None:
+    async def main() -> list[int]:
+        pool = WorkerPool(2)
+        idle = await pool.run(errands.process_id, seconds=20)
+        busy = asyncio.create_task(pool.run(errands.spin, seconds=60))
+        await asyncio.sleep(0.2)
+        other = await pool.run(errands.process_id, seconds=20)
+        pool.close()
+        assert isinstance(await busy, WorkerFault)
+        assert isinstance(idle, int)
+        assert isinstance(other, int)
+        pool.close()
+        return [idle, other]
+
+    assert all(map(_gone, asyncio.run(main())))
+
+
+def test_workers_ignore_ctrl_c() -> None:
+    async def work(pool: WorkerPool) -> None:
+        pid = await pool.run(errands.process_id, seconds=20)
+        assert isinstance(pid, int)
+        job = asyncio.create_task(pool.run(errands.nap, 0.5, seconds=20))
+        await asyncio.sleep(0.1)
+        os.kill(pid, signal.SIGINT)
+        assert await job == pid
+
+    _with_pool(work)
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.unit.graph.errands"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(_runs, pids))
+    finally:
+        parent.kill()
+        parent.wait()
+        if parent.stdout is not None:
+            parent.stdout.close()
+    assert all(map(_gone, pids))

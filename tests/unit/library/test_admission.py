@@ -1,0 +1,347 @@
+"""Admission fails closed at each gate, and the reason says which."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlab.library.admission import (
+    LEAST_SAVING,
+    REJECTED,
+    Trial,
+    enough,
+    exact_duplicate,
+    fingerprint,
+    judge_replays,
+    judge_trials,
+    mean_saving,
+    near_duplicate,
+    passed,
+    static_check,
+    verdict,
+)
+from agentlab.types import Clause, JsonObject, Parameter, Replay, Skill
+
+DOC = '    """Carry it.\n\n    Precondition: none.\n    Effect: it is there.\n    """\n'
+CHECK = "def check(initial, final, *, x: dict):\n    return x in final['on']\n"
+
+
+def _skill(body: str = "    env.push(x=x)\n", **changes: object) -> Skill:
+    name = str(changes.get("name", "carry"))
+    return Skill.model_validate(
+        {
+            "id": f"skill-{name}",
+            "name": name,
+            "environment": "shelf",
+            "source": f"def {name}(env, *, x: dict):\n{DOC}{body}",
+            "parameters": [Parameter(name="x", type="box")],
+            "achieves": Clause(predicate="on", arguments={"x": "x"}),
+            "summary": "",
+            "effect_source": CHECK,
+            "effect": ["x in final['on']"],
+            "tools": ["push"],
+            "skills": ["lift"],
+            **changes,
+        }
+    )
+
+
+def _check(skill: Skill) -> str | None:
+    return static_check(skill, {"push", "pull"}, {"lift", "drop"})
+
+
+def test_a_plain_skill_passes() -> None:
+    assert _check(_skill()) is None
+    assert _check(_skill("    env.skills.lift(x=x)\n    env.push(x={'a': x['a']})\n")) is None
+    assert _check(_skill("    for n in sorted(x):\n        env.push(x=n)\n    return len(x)\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("    env.push(x=x\n", "does not parse"),
+        ("    env.push(x='\x00')\n", "does not parse"),
+        ("    import os\n", "imports"),
+        ("    from os import path\n", "imports"),
+        ("    global y\n    y = 1\n", "imports or reaches outside"),
+        ("    env._host.push(x=x)\n", "private name '_host'"),
+        ("    x.__class__\n", "private name '__class__'"),
+        ("    __import__('os').system('true')\n", "private name '__import__'"),
+        ("    print(__builtins__)\n", "private name '__builtins__'"),
+        ("    eval('1')\n", "beyond env with 'eval'"),
+        ("    open('/etc/passwd')\n", "beyond env with 'open'"),
+        ("    getattr(env, 'pull')(x=x)\n", "beyond env with 'getattr'"),
+        ("    other = env\n    other.pull(x=x)\n", "hands on env"),
+        ("    (lambda e: e.pull(x=x))(env)\n", "hands on env"),
+        ("    s = env.skills\n    s.drop(x=x)\n", "hands on env"),
+        ("    env.pull(x=x)\n", "does not declare"),
+        ("    env.skills.drop(x=x)\n", "does not declare"),
+    ],
+)
+def test_what_the_body_may_not_do(body: str, reason: str) -> None:
+    found = _check(_skill(body))
+    assert found is not None
+    assert found.startswith("static: ")
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "exactly one function"),
+        ("x = 1\n", "exactly one function"),
+        (f"def carry(env, *, x: dict):\n{DOC}\nprint(1)\n", "exactly one function"),
+        (f"async def carry(env, *, x: dict):\n{DOC}", "exactly one function"),
+        (f"def other(env, *, x: dict):\n{DOC}", "called 'other'"),
+        (f"def carry(*, x: dict):\n{DOC}", "must take env"),
+        (f"def carry(world, *, x: dict):\n{DOC}", "must take env"),
+        (f"def carry(a, /, env, *, x: dict):\n{DOC}", "must take env"),
+        (f"def carry(env, *more, x: dict):\n{DOC}", "must take env"),
+        (f"def carry(env, *, x: dict, **more):\n{DOC}", "must take env"),
+        (f"def carry(env, x: dict):\n{DOC}", "must take env"),
+        (f"def carry(env, *, y: dict):\n{DOC}", "not the declared ones"),
+        (f"def carry(env):\n{DOC}", "not the declared ones"),
+        (f"def carry(env, *, x):\n{DOC}", "no type"),
+        ("def carry(env, *, x: dict):\n    env.push(x=x)\n", "docstring"),
+        ('def carry(env, *, x: dict):\n    """Precondition: none."""\n', "docstring"),
+        ("def carry(env, *, x: dict = __import__('os')):\n" + DOC, "private name"),
+        ("def carry(env, *, x: dict):\n" + DOC + "    def inner(e=env): return e\n", "hands on"),
+    ],
+)
+def test_what_the_function_must_be(source: str, reason: str) -> None:
+    found = _check(_skill(source=source))
+    assert found is not None
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        "def check(initial, final, *, x: dict)",
+        "",
+        "True",
+        "def verify(initial, final, *, x: dict):\n    return True\n",
+        CHECK + "\nimport os\n",
+        "def check(initial, final, *, x: dict):\n    import os\n    return True\n",
+        "def check(initial, final, *, x: dict):\n    return x.__class__\n",
+        "def check(initial, final, *, x: dict):\n    return eval('True')\n",
+    ],
+)
+def test_the_effect_is_checked_too(effect: str) -> None:
+    found = _check(_skill(effect_source=effect))
+    assert found is not None
+    assert found.startswith("static: ")
+
+
+def test_declared_but_unknown() -> None:
+    assert static_check(_skill(), (), ()) == "static: there is no tool 'push'"
+    calls = _skill("    env.skills.lift(x=x)\n")
+    found = static_check(calls, {"push"}, ())
+    assert found == "static: it calls 'lift', which is not in the library"
+
+
+def _replay(**changes: object) -> Replay:
+    return Replay.model_validate(
+        {
+            "task_id": "t",
+            "arguments": {},
+            "completed": True,
+            "used": True,
+            "effect": True,
+            "success": True,
+            **changes,
+        }
+    )
+
+
+GOOD = _replay()
+UNASKED = _replay(success=None)
+BROKEN = _replay(completed=False, effect=False, success=False, error="stuck")
+IDLE = _replay(completed=False, used=False, effect=False, success=False, error="refused")
+
+
+def test_enough_good_replays_pass() -> None:
+    assert judge_replays([GOOD] * 5, 5) is None
+    assert judge_replays([UNASKED] * 5, 5) is None
+    assert passed(GOOD)
+    assert passed(UNASKED)
+
+
+def test_none_found_is_failure() -> None:
+    assert judge_replays([], 5) == "replay: only 0 of 5 unseen argument sets were found"
+    found = judge_replays([GOOD] * 4, 5)
+    assert found == "replay: only 4 of 5 unseen argument sets were found"
+
+
+def test_one_break_is_borne_and_two_are_not() -> None:
+    assert judge_replays([GOOD, BROKEN, GOOD, GOOD], 3) is None
+    found = judge_replays([BROKEN, GOOD, GOOD, BROKEN, GOOD], 3)
+    assert found == "replay: it broke off in 2 of 5: stuck"
+    alone = judge_replays([BROKEN], 3)
+    assert alone is not None
+    assert "stuck" in alone, "what went wrong is told where nothing else was found either"
+
+
+@pytest.mark.parametrize(
+    ("replay", "reason"),
+    [
+        (_replay(effect=False), "the effect did not show on replay 2"),
+        (_replay(effect=False, success=True), "the effect did not show on replay 2"),
+        (_replay(success=False), "verifier was not satisfied on replay 2"),
+        (_replay(used=False), "made no call of its own on replay 2"),
+        (_replay(completed=False, error="late"), "broke off on replay 2: late"),
+    ],
+)
+def test_one_bad_replay_is_final(replay: Replay, reason: str) -> None:
+    for replays in ([GOOD, replay], [GOOD, replay, *[GOOD] * 9]):
+        found = judge_replays(replays, 2)
+        assert found is not None
+        assert reason in found
+        assert enough(replays, 9)
+
+
+def test_where_it_does_not_apply_says_little() -> None:
+    assert judge_replays([*[IDLE] * 3, *[GOOD] * 3], 3) is None
+    found = judge_replays([*[IDLE] * 4, *[GOOD] * 3], 3)
+    assert found == "replay: it did nothing in 4 of 7: refused"
+
+
+def test_enough() -> None:
+    assert not enough([], 2)
+    assert not enough([GOOD, BROKEN, IDLE, IDLE], 2)
+    assert enough([GOOD, GOOD], 2)
+    assert enough([BROKEN, BROKEN], 2)
+    assert enough([IDLE] * 3, 2)
+
+
+REPLAYS = st.builds(
+    _replay,
+    completed=st.booleans(),
+    used=st.booleans(),
+    effect=st.booleans(),
+    success=st.sampled_from([True, False, None]),
+)
+
+
+@given(st.lists(REPLAYS, max_size=8), st.integers(1, 5))
+def test_nothing_passes_without_as_many_good_replays(replays: list[Replay], needed: int) -> None:
+    reason = judge_replays(replays, needed)
+    if reason is None:
+        assert sum(map(passed, replays)) >= needed
+    else:
+        assert reason.startswith("replay: ")
+    if enough(replays, needed) and reason is None:
+        assert judge_replays([*replays, GOOD], needed) is None
+
+
+def _trial(without: int | None, with_: int | None, *, budget: int = 500) -> Trial:
+    """None is a task that was not solved."""
+    return Trial(
+        "t", without is not None, with_ is not None, without or budget, with_ or budget
+    )
+
+
+def test_worth_it() -> None:
+    assert judge_trials([_trial(100, 50), _trial(100, 60)]) is None
+    assert judge_trials([_trial(None, 60), _trial(None, 90), _trial(20, 20)]) is None
+
+
+def test_no_trials_is_failure() -> None:
+    assert judge_trials([]) == "use: there was no practice task to prove it on"
+
+
+def test_losing_more_than_winning_is_failure() -> None:
+    fast = [_trial(400, 2)] * 5
+    found = judge_trials([*fast, _trial(20, None)])
+    assert found == "use: it broke 1 of 6 practice tasks and solved 0 more"
+    assert judge_trials([*fast, _trial(20, None), _trial(None, 20)]) is None
+
+
+def test_saving_too_little_is_failure() -> None:
+    found = judge_trials([_trial(100, 100)] * 3)
+    assert found == "use: it saved 0 % of the calls, on 0 of 3 tasks"
+    assert judge_trials([_trial(100, 2), _trial(100, 100)]) is not None, "on one task alone"
+    assert judge_trials([_trial(100, 95)] * 9) is not None
+    assert judge_trials([_trial(100, 110), _trial(100, 115)]) is not None
+
+
+def test_mean_saving() -> None:
+    assert mean_saving([]) == 0.0
+    assert math.isclose(mean_saving([_trial(99, 9), _trial(9, 99)]), 0.0, abs_tol=1e-9)
+    assert math.isclose(mean_saving([_trial(99, 9)]), math.log(10))
+    just = [_trial(999, round(1000 * math.exp(-LEAST_SAVING)) - 2)] * 2
+    assert judge_trials(just) is None
+
+
+def test_verdicts() -> None:
+    skill = _skill()
+    yes = verdict(skill, None, [GOOD], [_trial(3, 2)])
+    assert (yes.admitted, yes.status, yes.reason) == (True, "active", "admitted")
+    no = verdict(skill, "use: none", [], [])
+    assert (no.admitted, no.status, no.reason) == (False, "retired", REJECTED + "use: none")
+    replays = yes.evidence["replays"]
+    assert isinstance(replays, list)
+    assert len(replays) == 1
+    assert yes.evidence["mean_log_saving"] == round(math.log(4 / 3), 6)
+
+
+def _renamed(skill: Skill, old: str, new: str) -> Skill:
+    achieves = skill.achieves
+    assert achieves is not None
+    return skill.model_copy(
+        update={
+            "source": skill.source.replace(f"{old}:", f"{new}:").replace(f"={old})", f"={new})"),
+            "parameters": (Parameter(name=new, type="box"),),
+            "achieves": Clause(predicate=achieves.predicate, arguments={"x": new}),
+        }
+    )
+
+
+def test_names_and_words_do_not_make_another_skill() -> None:
+    skill = _skill()
+    other = _skill(name="bring", source=skill.source.replace("carry", "bring"))
+    assert fingerprint(other) == fingerprint(skill)
+    assert fingerprint(_renamed(skill, "x", "box")) == fingerprint(skill)
+    spaced = skill.source.replace("Carry it", "Take it").replace("x=x)", "x = x)  # so")
+    assert fingerprint(_skill(source=spaced)) == fingerprint(skill)
+    assert exact_duplicate(other, [_skill("    env.pull(x=x)\n"), skill]) == skill
+
+
+def test_what_does_make_another_skill() -> None:
+    skill = _skill()
+    for other in (
+        _skill("    env.pull(x=x)\n"),
+        _skill("    env.push(y=x)\n"),
+        _skill("    env.push(x=x)\n    env.push(x=x)\n"),
+        _skill(achieves=Clause(predicate="off", arguments={"x": "x"})),
+        _skill(achieves=None),
+    ):
+        assert fingerprint(other) != fingerprint(skill)
+        assert exact_duplicate(other, [skill]) is None
+
+
+def test_swapped_parameters_are_another_skill() -> None:
+    def two(body: str) -> Skill:
+        return _skill(
+            source=f"def carry(env, *, x: dict, y: dict):\n{DOC}{body}",
+            parameters=(Parameter(name="x", type="box"), Parameter(name="y", type="box")),
+        )
+
+    assert fingerprint(two("    env.push(x=x)\n")) != fingerprint(two("    env.push(x=y)\n"))
+
+
+def test_near_duplicates_promise_the_same() -> None:
+    skill = _skill()
+    longer = _skill("    env.push(x=x)\n    env.push(x=x)\n", name="longer")
+    assert near_duplicate(longer, [skill]) == skill
+    requires: JsonObject = {"hue": "red"}
+    for other in (
+        _skill(effect=("x in final['off']",)),
+        _skill(precondition={"held": {"present": True}}),
+        _skill(parameters=(Parameter(name="x", type="box", requires=requires),)),
+        _skill(achieves=None),
+    ):
+        assert near_duplicate(other, [skill]) is None
