@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from agentlab.config import AttributionConfig, RetrievalConfig
-from agentlab.environments.registration import make_environment
+from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.practice import toolset_name
@@ -92,7 +92,7 @@ class Agent:
         place = library or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab"
         self._records = Records.open(Workspace.open(place))
         self._library = SkillLibrary(
-            self._records, environment, toolset=toolset_name(self._environment.tools)
+            self._records, base_name(environment), toolset=toolset_name(self._environment.tools)
         )
         self._pool = WorkerPool(os.cpu_count() or 1)
         config: JsonObject = {"command": "agent", "environment": environment, "model": model}
@@ -110,7 +110,7 @@ class Agent:
 
     async def arun(self, task: Task) -> RunResult:
         """As `run`, from a running event loop; several may run at a time."""
-        if task.environment != self._ref.name:
+        if task.environment != base_name(self._ref.name):
             raise UsageError(
                 f"The task is of the environment {task.environment!r}, the agent of "
                 f"{self._ref.name!r}; make an agent for it."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from agentlab.config import PracticeConfig, RetrievalConfig, load_config, parse_config
-from agentlab.environments.registration import make_environment
+from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
@@ -185,13 +185,15 @@ async def aevaluate(
             "tool_calls": tool_calls,
             "split": split,
             "baseline": baseline,
-            "library": records.items.library_version(environment) if library else None,
+            "library": records.items.library_version(base_name(environment)) if library else None,
         }
         run_id = _run_id(records, "evaluate-" + environment, seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(), seed=seed)
             pool = WorkerPool(cores(0))
-            skills = SkillLibrary(records, environment, toolset=toolset_name(world.tools))
+            skills = SkillLibrary(
+                records, base_name(environment), toolset=toolset_name(world.tools)
+            )
             try:
                 first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
                 plan = [first, *([Arm(BASELINE, model)] if baseline and library else [])]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from agentlab.environments.registration import base_name
 from agentlab.errors import UnknownNameError
 from agentlab.events import RoundFinished
 from agentlab.graph.evaluation import ARM_SLOTS
@@ -51,7 +52,7 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
     with Records.open(Workspace.open(workspace)) as records:
         row = records.runs.get(run)
         summary = _summary(records, row)
-        skills = run_skills(records, run, summary.environment)
+        skills = run_skills(records, run, base_name(summary.environment))
         active = [item for item in skills if item.status == "active"]
         kinds = ("practice", "shadow")
         return RunDetail(
@@ -81,7 +82,9 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
         signatures = [
             {
                 item.item.signature
-                for item in run_skills(records, row.run_id, str(row.config["environment"]))
+                for item in run_skills(
+                    records, row.run_id, base_name(str(row.config["environment"]))
+                )
                 if item.status == "active"
             }
             for row in rows
@@ -104,7 +107,7 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
 def _summary(records: Records, row: RunRow) -> RunSummary:
     tries = records.attempts.all(row.run_id, kind="practice")
     environment = str(row.config.get("environment", ""))
-    counts = skill_counts(run_skills(records, row.run_id, environment))
+    counts = skill_counts(run_skills(records, row.run_id, base_name(environment)))
     return RunSummary(
         run_id=row.run_id,
         run_dir=str(records.workspace.run_directory(row.run_id)),

@@ -61,7 +61,8 @@ class GeneralisingCurator:
                 if before is not None:
                     if before.id not in refused or len(group.examples) < 2 * _support(before):
                         continue
-                    skill = new_version(skill, before)
+                    if skill.name.rpartition("_")[2].isdigit():
+                        skill = new_version(skill, before)
                 known[identity(skill)] = skill
                 names.add(skill.name)
                 candidates.append(skill)

@@ -59,6 +59,11 @@ def make_environment(ref: EnvironmentRef) -> Environment:
     return cast("Environment", environment)
 
 
+def base_name(name: str) -> str:
+    """The environment's name without what follows a colon: libraries belong to this one."""
+    return name.partition(":")[0]
+
+
 def options_of(make: Callable[..., object], *, positional: int = 0) -> tuple[str, ...] | None:
     """Names of the options a factory takes, `positional` leading ones apart.
 

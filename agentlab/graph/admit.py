@@ -141,7 +141,7 @@ def _affordable(current: _Round) -> int | None:
 def _candidates(practice: Practice) -> list[ItemRow[Skill]]:
     """New candidates and those in quarantine, the shortest first."""
     rows = practice.records.items.skills(
-        environment=practice.config.environment,
+        environment=practice.environment_name,
         toolset=practice.toolset,
         status=("candidate", "quarantined"),
     )
@@ -371,9 +371,7 @@ async def _search(
     return result
 
 
-def _shadow(
-    current: _Round, task: Task, candidate: Skill | None, steps: int | None
-) -> AttemptSpec:
+def _shadow(current: _Round, task: Task, candidate: Skill | None, steps: int | None) -> AttemptSpec:
     """A flagged attempt that counts in no rate: nothing is withheld, nothing retrieved."""
     practice = current.practice
     slot = current.next_slot

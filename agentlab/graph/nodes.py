@@ -240,15 +240,17 @@ def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[
     """
     skills = practice.library.skills
     found: dict[str, list[Draw]] = {}
-    for row in practice.records.trajectories.draws(environment=practice.config.environment):
+    for row in practice.records.trajectories.draws(environment=practice.environment_name):
         skill = skills.get(row.item_id)
         if skill is None or row.task_id in skill.source_tasks:
             continue
         if row.kind not in ("practice", "production"):
             continue
         achieved = skill.achieves.predicate if skill.achieves else ""
-        if relevant and achieved not in row.template.partition(": ")[2].replace(">", "&").split(
-            " & "
+        if (
+            relevant
+            and achieved
+            and achieved not in row.template.partition(": ")[2].replace(">", "&").split(" & ")
         ):
             continue
         found.setdefault(row.item_id, []).append(
@@ -348,12 +350,10 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
     _check_that_something_works(practice, round_)
     records = practice.records
     if records.nodes.done(run_id, round_, "curate") is None:
-        rows = records.items.skills(
-            environment=practice.config.environment, toolset=practice.toolset
-        )
+        rows = records.items.skills(environment=practice.environment_name, toolset=practice.toolset)
         candidates = await practice.curator.curate(
             CurationContext(
-                environment=practice.config.environment,
+                environment=practice.environment_name,
                 toolset=practice.toolset,
                 attempts=records.trajectories.learnable(run_id, solved=True),
                 library=[row.item for row in rows],

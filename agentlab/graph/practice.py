@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict, cast
 
 from agentlab.config import PracticeConfig
-from agentlab.environments.registration import make_environment
+from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
 from agentlab.graph.recording import AttemptWriter
@@ -110,6 +110,11 @@ class Practice:
     def make_environment(self) -> Environment:
         """A new instance of the run's environment."""
         return make_environment(self.environment_ref)
+
+    @property
+    def environment_name(self) -> str:
+        """The environment's name, to which library and records belong."""
+        return base_name(self.config.environment)
 
     @property
     def toolset(self) -> str:

@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentlab.config import PracticeConfig
-from agentlab.environments.registration import make_environment
+from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, RecordsError, WorkspaceError
 from agentlab.events import RunFinished, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
@@ -109,7 +109,7 @@ async def _practising(
     ref = EnvironmentRef(name=config.environment, options=config.environment_options)
     library = SkillLibrary(
         records,
-        config.environment,
+        base_name(config.environment),
         toolset=toolset_name(make_environment(ref).tools),
         embedder=config.embedder,
         backend=config.index,
@@ -208,7 +208,7 @@ def _report(
     seconds: float,
 ) -> PracticeReport:
     records, run_id = practice_.records, practice_.run_id
-    rows = run_skills(records, run_id, practice_.config.environment)
+    rows = run_skills(records, run_id, practice_.environment_name)
     active = [row for row in rows if row.status == "active"]
     kinds = ("practice", "shadow")
     usage: Usage = records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)

@@ -219,12 +219,17 @@ LEAST_SAVING = 0.1
 def judge_trials(trials: Sequence[Trial]) -> str | None:
     """Why the candidate is not worth serving, or None.
 
-    It must solve no fewer tasks, and save a tenth of the calls on the (geometric) mean over
-    tasks, on at least two of them. No trials is failure.
+    It must break no more tasks than it solves; one counts as broken that was solved with less
+    than half of the budget and no longer is (nearer to the edge is chance). And it must save a
+    tenth of the calls on the geometric mean over tasks, on at least two of them. No trials is
+    failure.
     """
     if not trials:
         return "use: there was no practice task to prove it on"
-    lost = sum(t.solved_without and not t.solved_with for t in trials)
+    budget = max(max(t.calls_without, t.calls_with) for t in trials)
+    lost = sum(
+        t.solved_without and not t.solved_with and t.calls_without <= budget / 2 for t in trials
+    )
     won = sum(t.solved_with and not t.solved_without for t in trials)
     if lost > won:
         return f"use: it broke {lost} of {len(trials)} practice tasks and solved {won} more"

@@ -33,11 +33,16 @@ from agentlab.types.report import (
 def list_skills(
     workspace: Path | str, environment: str | None = None, status: Status | None = None
 ) -> list[SkillLine]:
-    """The skills of a workspace, most used first; refused candidates too, as retired."""
+    """The skills of a workspace, most used first.
+
+    Candidates that admission refused are left out, unless a status is asked for.
+    """
     if not Path(workspace).exists():
         return []
     with Records.open(Workspace.open(workspace)) as records:
         rows = records.items.skills(environment=environment, status=status)
+        if status is None:
+            rows = [row for row in rows if not row.reason.startswith(REJECTED)]
         return skill_lines(records, rows)
 
 

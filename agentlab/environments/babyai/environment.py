@@ -57,3 +57,17 @@ class BabyAI(KnownEpisodes):
         if view == "partial":
             return PartialBabyAI(toolset=toolset, level=level, max_steps=max_steps)
         return super().__new__(cls)
+
+    @classmethod
+    def from_argument(
+        cls,
+        argument: str,
+        *,
+        toolset: Toolset = "objects",
+        view: View = "full",
+        max_steps: int | None = None,
+    ) -> BabyAI | PartialBabyAI:
+        """`babyai:GoToLocal`: the environment with one of BabyAI's own levels."""
+        if view == "partial":
+            return PartialBabyAI(toolset=toolset, level=argument, max_steps=max_steps)
+        return cls(toolset=toolset, level=argument, max_steps=max_steps)
