@@ -44,7 +44,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck bench faults curves install lock clean
+.PHONY: help practice test lint format typecheck bench faults curves ablations seeds install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,14 @@ faults:  ## kill -9 at 50 moments, then resume and compare
 curves:  ## Held-out success over budgets, with and without the library
 	$(call ensure,practice)
 	@$(BIN)/python examples/curves.py $(ARGS)
+
+ablations:  ## What each part of practice is worth: practice without it
+	$(call ensure,practice)
+	@$(BIN)/python examples/ablations.py $(ARGS)
+
+seeds:  ## Practice and held-out success for three seeds: ARGS="--seeds 1 2 3"
+	$(call ensure,practice)
+	@$(BIN)/python examples/three_seeds.py $(ARGS)
 
 install:  ## Everything for development, into .venv
 	$(call ensure,dev)

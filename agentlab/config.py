@@ -78,7 +78,8 @@ class PracticeConfig(Frozen):
     tool_calls: int = Field(default=600, ge=1)
     """Tool calls an attempt may search with, in practice."""
     attempt_seconds: float = Field(default=120.0, gt=0)
-    """Wall clock of an attempt; runs in which it strikes are not reproducible."""
+    """Wall clock of an attempt, and of a candidate's replays; runs in which it strikes are not
+    reproducible."""
     check_seconds: float = Field(default=20.0, gt=0)
     """A proposal that has not been checked by then, verifier included, is rejected."""
     concurrency: int = Field(default=0, ge=0)

@@ -7,7 +7,7 @@ learnt here. Practise first (01_practice.py), or both arms are the same.
 import agentlab
 
 if __name__ == "__main__":
-    report = agentlab.evaluate("courier", tasks=20, tool_calls=1000, baseline=True)
+    report = agentlab.evaluate("courier", tasks=20, tool_calls=500, baseline=True)
     print(f"success {report.success_rate:.2f}, n={report.n}, 95% interval {report.interval}")
     if report.difference:
         low, high = report.difference.interval

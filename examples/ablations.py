@@ -30,7 +30,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "uniform curriculum": {"curriculum": "uniform"},
     "no skill composition": {"compose": False},
 }
-QUICK: Mapping[str, object] = {"rounds": 1, "proposals": 12, "attempts": 12}
+QUICK: Mapping[str, object] = {"rounds": 1, "proposals": 10, "attempts": 10, "tool_calls": 300}
 
 
 def main() -> None:

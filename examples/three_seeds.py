@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from tempfile import TemporaryDirectory
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import agentlab
 from agentlab.environments.registration import make_environment
@@ -24,6 +24,7 @@ HEADINGS = (
     *("seed", "n", "with the library", "empty library", "difference", "flat search"),
     *("own solution", "bot", "skills", "practice, s"),
 )
+QUICK: dict[str, Any] = {"rounds": 1, "proposals": 10, "attempts": 10, "tool_calls": 300}
 
 
 @runtime_checkable
@@ -42,9 +43,9 @@ def main() -> None:
     parser.add_argument("--environment", default="babyai")
     parser.add_argument("--tasks", type=int, default=120, help="distinct held-out tasks a seed")
     parser.add_argument("--tool-calls", type=int, default=1000, help="budget of an attempt")
-    parser.add_argument("--rounds", type=int, help="of practice; its default otherwise")
+    parser.add_argument("--quick", action="store_true", help="a practice too short to judge by")
     given = parser.parse_args()
-    options = {} if given.rounds is None else {"rounds": given.rounds}
+    options: dict[str, Any] = QUICK if given.quick else {}
     print("| " + " | ".join(HEADINGS) + " |\n" + "|---" * len(HEADINGS) + "|", flush=True)
     for seed in given.seeds:
         with TemporaryDirectory(prefix="agentlab-seed-") as folder:

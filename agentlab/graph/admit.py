@@ -47,7 +47,6 @@ from agentlab.types import (
     derive_seed,
 )
 
-REPLAY_SECONDS = 120.0
 LEAST_TRIALS = 6
 """Practice tasks without which use is not judged, but in the last round."""
 PATIENCE = 2
@@ -244,7 +243,7 @@ async def _replay(current: _Round, skill: Skill, candidates: Sequence[Skill]) ->
         count=practice.config.admission.replays,
         seed=derive_seed(practice.config.seed, current.round, "replay"),
     )
-    result = await practice.pool.run(jobs.replay, request, seconds=REPLAY_SECONDS)
+    result = await practice.pool.run(jobs.replay, request, seconds=practice.config.attempt_seconds)
     if isinstance(result, WorkerFault):
         return (
             Replay(

@@ -53,13 +53,15 @@ def table(request: pytest.FixtureRequest) -> Generator[None]:
     yield
     with uncaptured(request):
         print(f"\nOne attempt at a time, {SKILLS} skills, {machine()}; ms an attempt")
-        print(f"{'executor':>9} {'n':>9} {'bare':>8} {'run':>8} {'select':>7} {'added':>7} {'%':>7}")
+        print(
+            f"{'executor':>9} {'n':>9} {'bare':>8} {'run':>8} {'select':>7} {'added':>7} {'%':>7}"
+        )
         for seconds, line in LINES.items():
             name = f"{1000 * seconds:g} ms" if seconds else "instant"
             share = f"{100 * line.added / line.bare:.1f}" if seconds else "-"
             print(
-                f"{name:>9} {REPEATS:>3} x {line.attempts:<3} {line.bare:>8.2f} "
-                f"{line.attempting:>8.2f} {line.selecting:>7.2f} {line.added:>7.2f} {share:>7}"
+                f"{name:>9} {REPEATS} x {line.attempts:<4} {line.bare:>8.2f} "
+                f"{line.attempting:>8.2f} {line.selecting:>8.2f} {line.added:>8.2f} {share:>8}"
             )
 
 

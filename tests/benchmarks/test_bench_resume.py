@@ -165,7 +165,8 @@ def make_run(workspace: Workspace, config: PracticeConfig) -> None:
         records.runs.create(RUN, config=spelt, versions={}, seed=config.seed)
         make_round(records, 0, tasks[:PER_ROUND], missing=0)
     with sqlite3.connect(workspace.database) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-500000"):
+            connection.execute(f"PRAGMA {pragma}")
         for round_ in range(1, COPIES):
             for statement in COPY:
                 connection.execute(statement, {"r": round_})
@@ -183,9 +184,7 @@ async def checkpoint(records: Records, config: PracticeConfig) -> None:
     directory = records.workspace.run_directory(RUN, create=True)
     where: RunnableConfig = {"configurable": {"thread_id": RUN}}
     with SkillLibrary(records, "courier", toolset=toolset) as library:
-        practice = Practice(
-            run_id=RUN, config=config, records=records, pool=pool, library=library
-        )
+        practice = Practice(run_id=RUN, config=config, records=records, pool=pool, library=library)
         async with AsyncSqliteSaver.from_conn_string(str(directory / "checkpoints.db")) as saver:
             graph: Any = build(practice, saver)
             values = RunState(run_id=RUN, round=COPIES, planned=200, finished=False)

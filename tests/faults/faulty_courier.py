@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentlab.protocols import ProposalContext, SkillRuntime
 from agentlab.proposers.grammar import GrammarProposer
+from agentlab.protocols import ProposalContext, SkillRuntime
 from agentlab.testing.courier import Courier, CourierSnapshot
 from agentlab.types import (
     CodeVerifier,
@@ -101,12 +101,12 @@ class _Searched(Courier):
         return await super().reset(task, seed)
 
     async def snapshot(self) -> CourierSnapshot:
-        self.fatal = (self._seed // 10) % 5 == 0
+        self.fatal = (self._seed // 10) % 3 == 0
         return await super().snapshot()
 
 
 class HangsInSomeAttempts(_Searched):
-    """Blocks for good in every fifth attempt."""
+    """Blocks for good in every third attempt."""
 
     async def step(self, call: ToolCall) -> StepResult:
         while self.fatal:
@@ -115,7 +115,7 @@ class HangsInSomeAttempts(_Searched):
 
 
 class KillsItsProcess(_Searched):
-    """Takes its process along in every fifth attempt."""
+    """Takes its process along in every third attempt."""
 
     async def step(self, call: ToolCall) -> StepResult:
         if self.fatal:
@@ -124,7 +124,7 @@ class KillsItsProcess(_Searched):
 
 
 class HangsInSomeChecks(Courier):
-    """Waits for good in the steps of every fifth seed: its tasks cannot be checked."""
+    """Waits for good in the steps of every third seed: its tasks cannot be checked."""
 
     _seed = 0
 
@@ -133,7 +133,7 @@ class HangsInSomeChecks(Courier):
         return await super().reset(task, seed)
 
     async def step(self, call: ToolCall) -> StepResult:
-        if (self._seed // 10) % 5 == 0:
+        if (self._seed // 10) % 3 == 0:
             await asyncio.Event().wait()
         return await super().step(call)
 

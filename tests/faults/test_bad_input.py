@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -133,12 +134,12 @@ class Expected(NamedTuple):
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     seen = Seen()
     place = tmp_path_factory.mktemp("expected")
-    report = agentlab.practice(workspace=place, observers=[seen], **_options())
+    report = agentlab.practice(workspace=place, observers=[seen], **_options(SHORT))
     return Expected(content(place, report.run_id), sorted(seen.attempts))
 
 
-def _options() -> dict[str, Any]:
-    return dict(SHORT)
+def _options(config: JsonObject) -> dict[str, Any]:
+    return dict(config)
 
 
 def content(workspace: Path, run_id: str) -> list[Any]:
@@ -182,7 +183,17 @@ class Seen:
         (["resume", "courier-9"], ["no run named 'courier-9'"]),
         (["evaluate", "babyia"], ["no environment named 'babyia'", "Did you mean 'babyai'?"]),
     ],
-    ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else None,
+    ids=[
+        "environment",
+        "model",
+        "curriculum",
+        "seed",
+        "negative",
+        "option",
+        "file",
+        "run",
+        "evaluate",
+    ],
 )
 def test_a_name_or_number_that_is_wrong(tmp_path: Path, words: list[str], parts: list[str]) -> None:
     refused(cli(tmp_path / "ws", *words), 2, *parts)
@@ -302,8 +313,9 @@ def test_a_disk_that_is_full_from_the_start(disk: Path) -> None:
 
 
 def test_a_damaged_index_is_rebuilt_while_the_run_goes_on(tmp_path: Path) -> None:
-    config = {**SHORT, "index": "chroma"}
-    whole = agentlab.practice(workspace=tmp_path / "whole", **config)
+    config: JsonObject = {**SHORT, "attempts": 12, "proposals": 12, "index": "chroma"}
+    whole = agentlab.practice(workspace=tmp_path / "whole", **_options(config))
+    assert whole.skills.admitted > 0
     workspace = tmp_path / "ws"
     child = Child.start(workspace, config=config)
     assert child.wait_for("RoundFinished", 2)
@@ -316,7 +328,7 @@ def test_a_damaged_index_is_rebuilt_while_the_run_goes_on(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert content(workspace, whole.run_id) == content(tmp_path / "whole", whole.run_id)
-    found = cli(workspace, "skills", "search", "deliver it", "--json")
+    found = cli(workspace, "skills", "search", "Deliver it.", "--environment", "courier", "--json")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)
     assert "rebuilt" not in found.stderr
@@ -337,16 +349,17 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
     assert readable(tmp_path / "ws")["status"] == "finished"
 
 
-def test_a_run_that_another_process_works_on(
-    tmp_path: Path, expected: Expected
-) -> None:
+def test_a_run_that_another_process_works_on(tmp_path: Path, expected: Expected) -> None:
     workspace = tmp_path / "ws"
     child = Child.start(workspace, config=SHORT)
     assert child.wait_for("AttemptFinished")
-    os.kill(child.process.pid, 19)  # stopped, so that it is at work however long this takes
-    run_id = readable(workspace)["run_id"]
-    done = cli(workspace, "resume", run_id)
-    os.kill(child.process.pid, 18)
+    # Stopped, so that it is at work however long this takes.
+    os.kill(child.process.pid, signal.SIGSTOP)
+    try:
+        run_id = readable(workspace)["run_id"]
+        done = cli(workspace, "resume", run_id)
+    finally:
+        os.kill(child.process.pid, signal.SIGCONT)
     refused(done, 1, repr(run_id), f"in use by process {child.process.pid}", "try again")
     assert child.finish()["status"] == "finished"
     assert content(workspace, run_id) == expected.content
@@ -421,9 +434,7 @@ def test_an_environment_whose_step_never_returns(tmp_path: Path, plugins: Path) 
 
 
 def test_an_environment_that_takes_its_process_along(tmp_path: Path, plugins: Path) -> None:
-    done = practise(
-        tmp_path / "ws", plugins, environment="kills-its-process", rounds=1, heldout=0
-    )
+    done = practise(tmp_path / "ws", plugins, environment="kills-its-process", rounds=1, heldout=0)
     fails_in_part(tmp_path / "ws", done, "its worker process died (exit code -9)")
 
 
@@ -490,7 +501,7 @@ def test_an_observer_that_raises_is_dropped(
     tmp_path: Path, expected: Expected, caplog: pytest.LogCaptureFixture
 ) -> None:
     grumbler, seen = Grumbler(), Seen()
-    report = agentlab.practice(workspace=tmp_path, observers=[grumbler, seen], **_options())
+    report = agentlab.practice(workspace=tmp_path, observers=[grumbler, seen], **_options(SHORT))
     assert report.status == "finished"
     assert grumbler.told == 3
     assert sorted(seen.attempts) == expected.attempts

@@ -31,9 +31,14 @@ from agentlab.types import (
 )
 
 VALUES: st.SearchStrategy[JsonValue] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 OBJECTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
@@ -42,9 +47,7 @@ OBJECTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
 def test_derived_values_are_for_ever() -> None:
     """Records hold them: a change of these is a change of every run."""
     assert canonical_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"é","b":[1,2.5,null]}'
-    assert digest("a", 1) == (
-        "135f17a475a61afdeeaf3759ad2e45ad1c7abb192395abe47e41fc8e395dc1a9"
-    )
+    assert digest("a", 1) == ("135f17a475a61afdeeaf3759ad2e45ad1c7abb192395abe47e41fc8e395dc1a9")
     assert derive_id("attempt", "run-1", 0, 3) == "attempt-0a9d7311b625849b"
     assert derive_seed(7, "slot", 3) == 1216930293080658330
     assert derive_uniform(7, "slot", 3) == 0.41367745074908635
@@ -126,17 +129,27 @@ def test_allows_reads_only_what_narrowing_keeps(schema: JsonObject, value: JsonV
     assert allows(schema, value) == allows(narrowing(schema), value)
 
 
+def _with_parts(inner: st.SearchStrategy[JsonObject]) -> st.SearchStrategy[JsonObject]:
+    parts = st.dictionaries(st.sampled_from("abc"), inner, max_size=2)
+    return parts.map(lambda found: {"properties": dict(found)})
+
+
+def _narrowed(enum: list[int] | None, const: int | None) -> JsonObject:
+    schema: JsonObject = {"type": "string"}
+    if enum is not None:
+        schema["enum"] = list(enum)
+    if const is not None:
+        schema["const"] = const
+    return schema
+
+
 SCHEMAS: st.SearchStrategy[JsonObject] = st.recursive(
-    st.fixed_dictionaries(
-        {"type": st.just("string")},
-        optional={
-            "enum": st.lists(st.integers(0, 3), min_size=1, max_size=3),
-            "const": st.integers(0, 3),
-        },
+    st.builds(
+        _narrowed,
+        st.none() | st.lists(st.integers(0, 3), min_size=1, max_size=3),
+        st.none() | st.integers(0, 3),
     ),
-    lambda inner: st.fixed_dictionaries(
-        {"properties": st.dictionaries(st.sampled_from("abc"), inner, max_size=2)}
-    ),
+    _with_parts,
     max_leaves=3,
 )
 ARGUMENTS = st.integers(0, 3) | st.dictionaries(
@@ -185,9 +198,7 @@ RESIDUES = st.frozensets(st.integers(0, 9), max_size=4)
 
 
 @given(st.integers(0, 10**12), RESIDUES, RESIDUES)
-def test_every_seed_has_one_split(
-    seed: int, dev: frozenset[int], heldout: frozenset[int]
-) -> None:
+def test_every_seed_has_one_split(seed: int, dev: frozenset[int], heldout: frozenset[int]) -> None:
     rule = SplitRule(dev=dev, heldout=heldout)
     split = rule.split_of_seed(seed)
     assert (split == "heldout") == (seed % 10 in heldout)

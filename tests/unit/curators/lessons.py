@@ -31,7 +31,9 @@ from agentlab.types import (
 )
 
 
-def courier_attempts(predicate: str, setup: str, count: int, *, first: int = 0) -> list[PastAttempt]:
+def courier_attempts(
+    predicate: str, setup: str, count: int, *, first: int = 0
+) -> list[PastAttempt]:
     """Attempts that did one clause of the predicate, as the courier's oracle does it."""
 
     async def work() -> list[PastAttempt]:

@@ -153,9 +153,7 @@ def test_the_couriers_deliveries() -> None:
     context = courier_context(attempts)
     found = examples(attempts, context.grammar, compose=True)
     assert len(found) == 4
-    assert {example.shape for example in found} == {
-        ("delivered", "walk", "take", "walk", "put_in")
-    }
+    assert {example.shape for example in found} == {("delivered", "walk", "take", "walk", "put_in")}
     for example, past in zip(found, attempts, strict=True):
         trajectory: Trajectory | None = past.trajectory
         assert trajectory is not None

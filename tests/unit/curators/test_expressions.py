@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -32,7 +33,14 @@ VALUES: st.SearchStrategy[JsonValue] = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
-OBJECTS = st.fixed_dictionaries({"kind": SCALARS, "hue": SCALARS, "odd 'n\" end": SCALARS})
+FIELDS = ("kind", "hue", "odd 'n\" end")
+
+
+def _with_fields(values: Sequence[JsonValue]) -> JsonValue:
+    return dict(zip(FIELDS, values, strict=True))
+
+
+OBJECTS = st.lists(SCALARS, min_size=3, max_size=3).map(_with_fields)
 PARAMETERS = ("x", "y")
 
 EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
@@ -42,7 +50,7 @@ EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
         st.builds(
             FieldOf,
             st.sampled_from(PARAMETERS),
-            st.sampled_from(("kind", "hue", "odd 'n\" end")),
+            st.sampled_from(FIELDS),
         ),
     ),
     lambda inner: st.dictionaries(TEXT, inner, min_size=1, max_size=3).map(
@@ -52,7 +60,7 @@ EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
 )
 
 
-def _rows(parameters: dict[str, list[dict[str, JsonValue]]], count: int) -> list[dict[str, JsonValue]]:
+def _rows(parameters: Mapping[str, Column], count: int) -> list[dict[str, JsonValue]]:
     return [{name: column[i] for name, column in parameters.items()} for i in range(count)]
 
 
@@ -65,11 +73,10 @@ def _run(expression: Expression, arguments: dict[str, JsonValue]) -> object:
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[dict[str, Column], list[dict[str, JsonValue]]]:
     count = draw(st.integers(1, 4))
-    parameters = {
+    parameters: dict[str, Column] = {
         name: draw(st.lists(OBJECTS, min_size=count, max_size=count)) for name in PARAMETERS
     }
-    columns: dict[str, Column] = {name: list(column) for name, column in parameters.items()}
-    return columns, _rows(parameters, count)
+    return parameters, _rows(parameters, count)
 
 
 @given(EXPRESSIONS, tables())

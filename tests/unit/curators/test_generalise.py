@@ -66,7 +66,7 @@ def test_two_solutions_of_one_shape_are_one_skill() -> None:
     assert skill.origin == "search"
     assert skill.source_tasks == tuple(sorted(past.task.id for past in attempts))
     assert skill.source_attempts == tuple(sorted(past.attempt_id for past in attempts))
-    assert {test["task"] for test in skill.tests} == set(skill.source_tasks)
+    assert sorted(str(test["task"]) for test in skill.tests) == sorted(skill.source_tasks)
 
 
 def test_effects_are_what_all_have_in_common() -> None:
@@ -136,9 +136,7 @@ def test_names_that_are_taken_get_a_number() -> None:
     skill = _one(word_context([_pressed(n, thing(f"b{n}"), ()) for n in range(2)]))
     assert skill.name == "on"
     stranger = skill.model_copy(update={"id": "other", "source": "def on(env):\n    pass\n"})
-    context = word_context(
-        [_pressed(n, thing(f"b{n}"), ()) for n in range(2)], library=[stranger]
-    )
+    context = word_context([_pressed(n, thing(f"b{n}"), ()) for n in range(2)], library=[stranger])
     assert _one(context).name == "on_2"
 
 
@@ -253,8 +251,7 @@ PRESS = Skill(
     name="press_it",
     environment="words",
     toolset="all",
-    source='def press_it(env, *, x: dict):\n    """P\n\n    Precondition: -\n    Effect: -\n    """\n'
-    "    env.press(x=x)\n",
+    source="def press_it(env, *, x: dict):\n    env.press(x=x)\n",
     parameters=(Parameter(name="x", type="thing", accepts=({"enum": ["p", "q"]},)),),
     achieves=Clause(predicate="on", arguments={"x": "x"}),
     summary="",

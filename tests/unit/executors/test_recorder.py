@@ -16,9 +16,7 @@ def _push(name: str) -> ToolCall:
     return ToolCall(tool="push", arguments={"x": name})
 
 
-def _record(
-    shelf: Shelf, moves: Sequence[PlannedMove]
-) -> tuple[Trajectory, StepResult | None]:
+def _record(shelf: Shelf, moves: Sequence[PlannedMove]) -> tuple[Trajectory, StepResult | None]:
     async def work() -> tuple[Trajectory, StepResult | None]:
         recorder = Recorder(shelf, await shelf.reset(a_task(), 0))
         await recorder.start()
@@ -29,7 +27,9 @@ def _record(
 
 
 def test_steps_and_states() -> None:
-    trajectory, result = _record(Shelf("ab"), [PlannedMove((_push("a"),)), PlannedMove((_push("b"),))])
+    trajectory, result = _record(
+        Shelf("ab"), [PlannedMove((_push("a"),)), PlannedMove((_push("b"),))]
+    )
     assert trajectory.initial_state == {"last": None, "pushed": []}
     assert [step.state for step in trajectory.steps] == [
         {"last": "a", "pushed": ["a"]},
@@ -76,7 +76,9 @@ def test_stops_where_the_plan_no_longer_fits() -> None:
 
 
 def test_stops_when_the_episode_is_over() -> None:
-    won, _ = _record(Shelf("a"), [PlannedMove((_push("a"), _push("b"))), PlannedMove((_push("c"),))])
+    won, _ = _record(
+        Shelf("a"), [PlannedMove((_push("a"), _push("b"))), PlannedMove((_push("c"),))]
+    )
     assert len(won.steps) == 1
     cut, result = _record(Shelf("zz", most=2), [PlannedMove(tuple(map(_push, "abca")))])
     assert len(cut.steps) == 2

@@ -398,9 +398,7 @@ def _attempt(spec: AttemptSpec, environment: Environment | None = None) -> Attem
 
 
 def test_an_attempt() -> None:
-    mission = Mission(
-        groups=((Clause(predicate="at", arguments={"place": _places()[1]}),),)
-    )
+    mission = Mission(groups=((Clause(predicate="at", arguments={"place": _places()[1]}),),))
     task = Courier().grammar().compose(mission, str(_task().setup["setup"]), _task().seed)
     outcome = _attempt(_spec(task))
     assert outcome.success is True

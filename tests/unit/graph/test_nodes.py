@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,14 +28,14 @@ SMALL: dict[str, Any] = {
     "environment": "courier",
     "seed": 3,
     "rounds": 2,
-    "proposals": 20,
-    "attempts": 16,
-    "tool_calls": 250,
+    "proposals": 16,
+    "attempts": 14,
+    "tool_calls": 150,
     "heldout": 0,
     "concurrency": 2,
     "index": "exact",
     "admission.trials": 6,
-    "admission.trial_tool_calls": 120,
+    "admission.trial_tool_calls": 80,
     "admission.replays": 3,
 }
 
@@ -50,22 +50,17 @@ class Log:
         self.events.append(event)
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("nodes")
-
-
 def _with_practice(
     path: Path,
     work: Callable[[Practice, Log], Coroutine[Any, Any, T]],
     *,
     stop: Callable[[], bool] = lambda: False,
-    **options: Any,
+    options: Mapping[str, Any] | None = None,
 ) -> T:
-    config = load_config(None, **{**SMALL, **options})
+    config = load_config(None, **{**SMALL, **(options or {})})
 
     async def main() -> T:
-        pool = WorkerPool(2)
+        pool = WorkerPool(1)
         with Records.open(Workspace.open(path)) as records:
             if RUN not in {row.run_id for row in records.runs.all()}:
                 spelt = config.model_dump(mode="json")
@@ -257,12 +252,12 @@ def test_the_budget_of_attempts_is_kept(tmp_path: Path, attempts: int) -> None:
             assert practice.exhausted() == "attempts" or _spent(practice)[0] < attempts
         return _spent(practice)[0]
 
-    found = _with_practice(tmp_path, work, **{"budget.attempts": attempts})
+    found = _with_practice(tmp_path, work, options={"budget.attempts": attempts})
     assert found <= attempts
     assert attempts == 0 or found > 0
 
 
-@pytest.mark.parametrize("steps", [100, 3000, 9000])
+@pytest.mark.parametrize("steps", [100, 3000])
 def test_the_budget_of_steps_is_kept(tmp_path: Path, steps: int) -> None:
     in_flight = 30
 
@@ -271,7 +266,7 @@ def test_the_budget_of_steps_is_kept(tmp_path: Path, steps: int) -> None:
             await _round(practice, round_)
         return _spent(practice)
 
-    attempts, found = _with_practice(tmp_path, work, **{"budget.steps": steps})
+    attempts, found = _with_practice(tmp_path, work, options={"budget.steps": steps})
     assert found <= steps + attempts * in_flight
     assert (attempts == 0) == (steps < nodes.LEAST_STEPS)
 
@@ -288,7 +283,7 @@ def test_out_of_time_no_attempt_begins(tmp_path: Path) -> None:
         assert update.get("finished") is True
         assert practice.exhausted() == "seconds"
 
-    _with_practice(tmp_path, work, **{"budget.seconds": 60.0})
+    _with_practice(tmp_path, work, options={"budget.seconds": 60.0})
 
 
 def test_asked_to_stop(tmp_path: Path) -> None:
@@ -358,7 +353,7 @@ def test_without_admission_everything_is_served(tmp_path: Path) -> None:
         assert [skill.name for skill in practice.active()] == ["bad"]
         assert items.skill("skill-bad").reason == "admitted unchecked"
 
-    _with_practice(tmp_path, work, **{"admission.enabled": False})
+    _with_practice(tmp_path, work, options={"admission.enabled": False})
 
 
 def test_offers_are_committed_before_the_first_step(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def _check(skill: Skill) -> str | None:
 def test_a_plain_skill_passes() -> None:
     assert _check(_skill()) is None
     assert _check(_skill("    env.skills.lift(x=x)\n    env.push(x={'a': x['a']})\n")) is None
-    assert _check(_skill("    for n in sorted(x):\n        env.push(x=n)\n    return len(x)\n")) is None
+    assert (
+        _check(_skill("    for n in sorted(x):\n        env.push(x=n)\n    return len(x)\n"))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,9 +242,7 @@ def test_nothing_passes_without_as_many_good_replays(replays: list[Replay], need
 
 def _trial(without: int | None, with_: int | None, *, budget: int = 500) -> Trial:
     """None is a task that was not solved."""
-    return Trial(
-        "t", without is not None, with_ is not None, without or budget, with_ or budget
-    )
+    return Trial("t", without is not None, with_ is not None, without or budget, with_ or budget)
 
 
 def test_worth_it() -> None:

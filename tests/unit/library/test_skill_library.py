@@ -55,9 +55,7 @@ def backend(request: pytest.FixtureRequest) -> IndexName:
 
 def _open(records: Records, backend: IndexName = "exact", **options: str) -> SkillLibrary:
     values = {"environment": "town", "toolset": "tools", **options}
-    return SkillLibrary(
-        records, values["environment"], toolset=values["toolset"], backend=backend
-    )
+    return SkillLibrary(records, values["environment"], toolset=values["toolset"], backend=backend)
 
 
 def _found(library: SkillLibrary, query: str, *, task_id: str | None = None) -> list[str]:

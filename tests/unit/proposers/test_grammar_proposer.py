@@ -133,7 +133,7 @@ def _template(setup: str, clauses: int, outcomes: Sequence[bool]) -> Template:
 def _ladder(*templates: Template, rule: SplitRule | None = None) -> list[tuple[str, int]]:
     spec = GrammarSpec(templates=(), setups=("easy", "hard"), max_groups=2, max_group_size=2)
     context = ProposalContext(Courier, rule or SplitRule(), 1, 0, 0, templates, ())
-    return [tuple(kind) for kind in open_kinds(spec, context)]
+    return [(kind.setup, kind.clauses) for kind in open_kinds(spec, context)]
 
 
 def test_the_ladder_opens_with_success() -> None:
@@ -150,9 +150,7 @@ def test_the_ladder_opens_with_success() -> None:
 
 
 def test_templates_of_one_length_count_together() -> None:
-    halves = [
-        Template(name=f"easy: {name}", outcomes=(True,) * 3) for name in ("go_to", "open")
-    ]
+    halves = [Template(name=f"easy: {name}", outcomes=(True,) * 3) for name in ("go_to", "open")]
     assert ("easy", 2) in _ladder(*halves)
     sequence = Template(name="easy: open > open", outcomes=(True,) * 6)
     assert ("easy", 3) in _ladder(*halves, sequence)

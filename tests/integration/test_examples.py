@@ -1,0 +1,87 @@
+"""Every example runs, as a script in a process of its own, in its quickest form."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+QUICK = ("--environment", "courier", "--tasks", "4")
+
+
+@pytest.fixture(scope="module")
+def practised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A workspace after the first example, and what that printed."""
+    workspace = tmp_path_factory.mktemp("examples") / "workspace"
+    return workspace, run("01_practice.py", workspace)
+
+
+def run(name: str, workspace: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        env={
+            **os.environ,
+            "AGENTLAB_WORKSPACE": str(workspace),
+            "PYTHONPATH": str(EXAMPLES.parent),
+            "TMPDIR": str(workspace.parent),
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_run_here() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in source
+
+
+def test_practice(practised: tuple[Path, str]) -> None:
+    _, said = practised
+    assert said.startswith("40 attempts, ")
+    assert "with the library 0." in said
+
+
+def test_evaluate(practised: tuple[Path, str]) -> None:
+    said = run("02_evaluate.py", practised[0])
+    assert re.search(r"success [01]\.\d\d, n=20", said)
+    assert "more than without: " in said
+
+
+def test_agent(practised: tuple[Path, str]) -> None:
+    said = run("03_agent.py", practised[0])
+    assert len(re.findall(r"(not )?done in \d+ tool calls", said)) == 3
+
+
+def test_curves(practised: tuple[Path, str]) -> None:
+    said = run("curves.py", practised[0], *QUICK, "--budget", "300")
+    assert "courier, 4 held-out tasks, up to 300 tool calls" in said
+    for cost in ("tool calls", "primitive steps", "CPU seconds", "wall seconds"):
+        assert f"all tasks, by {cost}" in said
+    for arm in ("library", "empty library", "flat", "oracle", "library, charged"):
+        assert re.search(rf"(?m)^ *{arm} +4 ", said)
+    assert re.search(r" 300  [+-]\d\.\d\d \(.*\), n=4", said)
+
+
+def test_ablations(tmp_path: Path) -> None:
+    said = run("ablations.py", tmp_path, *QUICK, "--quick", "--tool-calls", "100")
+    for name in ("full", "no library", "no admission", "uniform curriculum"):
+        assert re.search(rf"(?m)^ +{name} +4  \d\.\d\d \(\d\.\d\d to \d\.\d\d\)", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_three_seeds(tmp_path: Path) -> None:
+    arguments = ("--seeds", "5", "--quick", "--tool-calls", "100")
+    said = run("three_seeds.py", tmp_path, *QUICK, *arguments)
+    heading, rule, row = said.strip().splitlines()
+    assert heading.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| 5 | 4 | ")
