@@ -68,12 +68,12 @@ def show(name: str, workspace: Path, as_json: bool, display: DisplayName | None)
 
 @skills.command()
 @click.argument("query", metavar="QUERY")
-@option("--environment", metavar="ENV", default="babyai", show_default=True, help="Where.")
+@option("--environment", metavar="ENV", help="Only those for this environment.")
 @workspace_option
 @output_options
 def search(
     query: str,
-    environment: str,
+    environment: str | None,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,

@@ -29,7 +29,7 @@ from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
 from agentlab.library.attribution import Retrieved, draw_offers, withholding_probability
-from agentlab.protocols import CurationContext, ProposalContext
+from agentlab.protocols import CurationContext, PastAttempt, ProposalContext
 from agentlab.records import Transaction, Verdict
 from agentlab.statistics import Draw
 from agentlab.types import (
@@ -43,6 +43,8 @@ from agentlab.types import (
     derive_seed,
 )
 
+CURATED_ROUNDS = 6
+"""Rounds whose solved attempts a curator reads."""
 LEAST_STEPS = 200
 """Primitive steps without which an attempt is not begun."""
 FAULT = "verifier fault"
@@ -340,8 +342,17 @@ def _check_that_something_works(practice: Practice, round_: int) -> None:
     )
 
 
+def _lately_solved(practice: Practice, round_: int) -> list[PastAttempt]:
+    """The solved attempts of the last rounds, so that a round costs no more in a long run."""
+    return [
+        past
+        for earlier in range(max(0, round_ + 1 - CURATED_ROUNDS), round_ + 1)
+        for past in practice.records.trajectories.learnable(practice.run_id, earlier, solved=True)
+    ]
+
+
 async def curate(state: RunState, practice: Practice) -> RunUpdate:
-    """Distil the solved attempts so far into candidates.
+    """Distil the solved attempts of the last rounds into candidates.
 
     Raises:
         EnvironmentFaultError: no attempt of this round could be made.
@@ -355,7 +366,7 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
             CurationContext(
                 environment=practice.environment_name,
                 toolset=practice.toolset,
-                attempts=records.trajectories.learnable(run_id, solved=True),
+                attempts=_lately_solved(practice, round_),
                 library=[row.item for row in rows],
                 refused=[
                     row.item

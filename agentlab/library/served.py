@@ -208,7 +208,10 @@ class ServedIndex:
             gone = [i for i in self._marks if i not in marks]
             self.remove(gone)
             if changed:
-                self.upsert(changed, fresh.vectors(changed))
+                # As they are stored: scaling a row a second time may change its last bits, and
+                # with them the mark by which the index on disk is known.
+                place = {identifier: row for row, identifier in enumerate(stored.ids)}
+                self.upsert(changed, stored.vectors[[place[i] for i in changed]])
 
     def reindex(self) -> IndexStatus:
         """Rebuild the index from the truth, whatever its state, and wait for it.

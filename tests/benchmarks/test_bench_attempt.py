@@ -22,7 +22,7 @@ from agentlab.environments.registration import make_environment
 from agentlab.protocols import ExecutionContext
 from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import AttemptSpec, EnvironmentRef, derive_id
-from tests.benchmarks.waiting import Waiting, machine, practise, stock, uncaptured, waiting
+from tests.benchmarks.bench_waiting import Waiting, machine, practise, stock, uncaptured, waiting
 
 SKILLS = 100
 REPEATS = 3

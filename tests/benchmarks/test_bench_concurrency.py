@@ -37,7 +37,7 @@ from agentlab.protocols import ExecutionContext
 from agentlab.records import Records, Workspace
 from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import AttemptSpec, EnvironmentRef, Limits, Task, attempt_id, derive_id
-from tests.benchmarks.waiting import Waiting, machine, practise, uncaptured, waiting
+from tests.benchmarks.bench_waiting import Waiting, machine, practise, uncaptured, waiting
 
 WAITS = [float(part) for part in os.environ.get("AGENTLAB_BENCH_SECONDS", "3,0.05").split(",")]
 WIDTHS = (1, 8, 64)

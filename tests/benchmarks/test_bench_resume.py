@@ -4,12 +4,14 @@ Run by `make bench`; nothing here passes or fails by time. The records are made 
 round through the record store itself, copied 100 times under new ids, then a last round of which
 ten attempts are missing, with LangGraph's checkpoint in between. Half of the attempts are solved.
 Target: under 5 s from `resume` to the first new attempt. What the rest of that round and the
-beginning of the next take with so long a past is printed beside.
+beginning of the next take with so long a past is printed beside. `AGENTLAB_BENCH_ROUNDS` (default
+100) chooses how many thousand attempts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -42,10 +44,11 @@ from agentlab.types import (
     attempt_id,
     derive_id,
 )
-from tests.benchmarks.waiting import Waiting, machine, make_skills, stock, uncaptured, waiting
+from tests.benchmarks.bench_waiting import Waiting, machine, make_skills, stock, uncaptured, waiting
 
 RUN = "long"
-COPIES, PER_ROUND, MISSING, OFFERS = 100, 1000, 10, 4
+COPIES = int(os.environ.get("AGENTLAB_BENCH_ROUNDS", "100"))
+PER_ROUND, MISSING, OFFERS = 1000, 10, 4
 NODES = ("propose", "select", "curate", "admit", "end")
 # As each round was made but for its ids, which get the round's number behind them. Only the last
 # round's plans are ever read in full.

@@ -195,3 +195,17 @@ def test_closing_twice(records: Records, backend: IndexName) -> None:
     library = _open(records, backend)
     library.close()
     library.close()
+
+
+def test_an_index_that_followed_is_not_stale(
+    records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was added while open is known again when opened next, to the last bit."""
+    with _open(records, "chroma") as library:
+        for number in range(12):
+            _serve(records, _skill(f"skill_{number}", f"{DOOR} {number}"))
+        library.refresh()
+    with _open(records, "chroma") as library:
+        assert library.status.state == "ready"
+        assert library.status.items == 12
+    assert "rebuilt" not in caplog.text

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.statistics import Result, compare
-from agentlab.statistics import wilson
+from agentlab.statistics import Result, compare, wilson
 
 
 def results(pattern: str) -> list[Result]:
