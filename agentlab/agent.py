@@ -18,13 +18,18 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.practice import toolset_name
+from agentlab.graph.run import package_versions
 from agentlab.graph.workers import WorkerPool
-from agentlab.library.attribution import Retrieved, draw_offers, withholding_probability
+from agentlab.library.attribution import (
+    Retrieved,
+    draw_offers,
+    draws_of,
+    withholding_probability,
+)
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import HasTasks
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
-from agentlab.statistics import Draw
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
@@ -32,11 +37,13 @@ from agentlab.types import (
     Frozen,
     JsonObject,
     Limits,
+    Skill,
     Task,
     Trajectory,
     attempt_id,
     derive_id,
     derive_seed,
+    digest,
 )
 
 
@@ -95,10 +102,16 @@ class Agent:
             self._records, base_name(environment), toolset=toolset_name(self._environment.tools)
         )
         self._pool = WorkerPool(os.cpu_count() or 1)
-        config: JsonObject = {"command": "agent", "environment": environment, "model": model}
-        self._run_id = derive_id("agent", environment, model, seed)
-        self._records.runs.create(self._run_id, config=config, versions={}, seed=seed)
-        self._next = self._records.attempts.count(self._run_id)
+        config: JsonObject = {
+            "command": "agent",
+            "environment": environment,
+            "environment_options": self._ref.options,
+            "model": model,
+            "tool_calls": tool_calls,
+            "withhold": withhold,
+        }
+        self._run_id = _begin(self._records, config, seed)
+        self._next = 0
 
     def run(self, task: Task) -> RunResult:
         """Attempt a task and record the attempt; blocks until it is done.
@@ -117,6 +130,8 @@ class Agent:
             )
         slot, self._next = self._next, self._next + 1
         spec = self._spec(task, slot)
+        # What was drawn is on record before the first step, so that no draw is lost selectively.
+        self._records.attempts.plan(self._run_id, 0, [spec])
         outcome = await run_attempt(spec, evaluator="verifier", pool=self._pool)
         self._records.attempts.record(spec, outcome)
         return _result(spec, outcome)
@@ -153,7 +168,7 @@ class Agent:
         found = self._library.retrieve(task.instruction, RetrievalConfig(), task_id=task.id)
         offers = draw_offers(
             [
-                Retrieved(f.skill.id, f.skill.name, self._withholding(f.skill.id), f.score)
+                Retrieved(f.skill.id, f.skill.name, self._withholding(f.skill), f.score)
                 for f in found
             ],
             calls=self._library.calls(),
@@ -179,22 +194,22 @@ class Agent:
             offers=offers,
         )
 
-    def _withholding(self, item_id: str) -> float:
+    def _withholding(self, skill: Skill) -> float:
         if self._attribution is None:
             return 0.0
-        draws = [
-            Draw(
-                withheld=row.withheld,
-                probability=row.probability,
-                success=row.success,
-                tool_calls=row.tool_calls,
-                steps=row.steps,
-                tokens=row.tokens,
-            )
-            for row in self._records.trajectories.draws(item_id=item_id)
-            if row.kind in ("practice", "production")
-        ]
-        return withholding_probability(draws, self._attribution)
+        rows = self._records.trajectories.draws(item_id=skill.id)
+        return withholding_probability(draws_of(skill, rows), self._attribution)
+
+
+def _begin(records: Records, config: JsonObject, seed: int) -> str:
+    """A run of this agent's own, numbered among those of the same configuration."""
+    base = f"agent-{seed}-{digest(config)[:8]}"
+    number = 1
+    while True:
+        run_id = f"{base}-{number}"
+        if records.runs.create(run_id, config=config, versions=package_versions(), seed=seed):
+            return run_id
+        number += 1
 
 
 def _result(spec: AttemptSpec, outcome: AttemptOutcome) -> RunResult:

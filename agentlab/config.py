@@ -22,7 +22,10 @@ IndexName = Literal["chroma", "exact"]
 
 
 class BudgetConfig(Frozen):
-    """What a run may spend, all roles together. None means no limit."""
+    """What a run may spend, all roles together. None means no limit.
+
+    The closing comparison on held-out tasks measures the run and is not charged to it.
+    """
 
     attempts: int | None = Field(default=None, ge=0)
     steps: int | None = Field(default=None, ge=0)

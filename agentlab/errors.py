@@ -19,8 +19,7 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
-    ├── IndexFaultError             a derived index is missing, stale, locked or damaged
-    └── BudgetExhaustedError        a reservation does not fit in what is left
+    └── IndexFaultError             a derived index is missing, stale, locked or damaged
 """
 
 from __future__ import annotations
@@ -111,7 +110,3 @@ class RunInUseError(WorkspaceError):
 
 class IndexFaultError(AgentLabError):
     """Raised inside the library when a derived index is unusable; callers fall back."""
-
-
-class BudgetExhaustedError(AgentLabError):
-    """Raised when a reservation does not fit in what a budget has left."""

@@ -24,6 +24,7 @@ from agentlab.types import (
     JsonObject,
     Mission,
     Observation,
+    Origin,
     Score,
     Skill,
     Split,
@@ -317,10 +318,13 @@ class SkillRuntime(Protocol):
         """Call a skill; its tool calls go to `perform`, one at a time."""
         ...
 
-    async def evaluate(self, source: str, function: str, arguments: JsonObject) -> JsonValue:
+    async def evaluate(
+        self, source: str, function: str, arguments: JsonObject, *, origin: Origin = "search"
+    ) -> JsonValue:
         """Call a pure function of generated code, such as an effect check or a verifier.
 
         Raises:
+            SkillRefusedError: code of that origin may not run here.
             SkillFaultError: it raised, or did not end in time.
         """
         ...

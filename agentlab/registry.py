@@ -15,7 +15,7 @@ import importlib
 import warnings
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Literal, get_args
+from typing import Literal
 
 from agentlab.errors import MissingExtraError, UnknownNameError
 
@@ -99,8 +99,3 @@ def _warn(key: str, target: str, error: Exception) -> None:
         RuntimeWarning,
         stacklevel=3,
     )
-
-
-def check_kinds() -> tuple[str, ...]:
-    """The kinds of things that can be registered."""
-    return get_args(Kind)

@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from agentlab.config import PracticeConfig, RetrievalConfig, load_config, parse_config
+from agentlab.config import IndexName, PracticeConfig, RetrievalConfig, load_config, parse_config
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
-from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report
+from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
 from agentlab.graph.run import cores, package_versions, work_on
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
@@ -88,6 +88,7 @@ def resume(
 
     Raises:
         UnknownNameError: there is no such run.
+        UsageError: it is no practice run but keeps what an evaluation or an agent tried.
         RunInUseError: another process works on it.
     """
     return _run(lambda stop: _resume(run, workspace, observers, stop), interruptible=True)
@@ -117,6 +118,8 @@ def evaluate(
     arms: Sequence[str] = (),
     observers: Sequence[Observer] = (),
     environment_options: JsonObject | None = None,
+    embedder: str = "lexical",
+    index: IndexName = "chroma",
 ) -> EvaluationReport:
     """Measure success on tasks of a split; nothing is learnt and nothing withheld.
 
@@ -133,6 +136,8 @@ def evaluate(
         arms: further executors on the same tasks.
         observers: are told how far it is.
         environment_options: options of the environment.
+        embedder: makes the vectors that skills are found by; see `embeddings`.
+        index: keeps the vectors; `exact` keeps nothing on disk.
     """
     return _run(
         lambda _: aevaluate(
@@ -148,6 +153,8 @@ def evaluate(
             arms=arms,
             observers=observers,
             environment_options=environment_options,
+            embedder=embedder,
+            index=index,
         )
     )
 
@@ -166,6 +173,8 @@ async def aevaluate(
     arms: Sequence[str] = (),
     observers: Sequence[Observer] = (),
     environment_options: JsonObject | None = None,
+    embedder: str = "lexical",
+    index: IndexName = "chroma",
 ) -> EvaluationReport:
     """As `evaluate`, from a running event loop."""
     for executor in (model, *arms):
@@ -186,13 +195,19 @@ async def aevaluate(
             "split": split,
             "baseline": baseline,
             "library": records.items.library_version(base_name(environment)) if library else None,
+            "embedder": embedder,
+            "index": index,
         }
         run_id = _run_id(records, "evaluate-" + environment, seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(), seed=seed)
             pool = WorkerPool(cores(0))
             skills = SkillLibrary(
-                records, base_name(environment), toolset=toolset_name(world.tools)
+                records,
+                base_name(environment),
+                toolset=toolset_name(world.tools),
+                embedder=embedder,
+                backend=index,
             )
             try:
                 first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
@@ -252,9 +267,7 @@ async def _resume(
 ) -> PracticeReport:
     run_id, place = _locate(run, workspace)
     with Records.open(_workspace(place)) as records:
-        row = records.runs.get(run_id)
-        if row.config.get("command") == "evaluate":
-            raise UsageError(f"The run {run_id!r} is an evaluation; start it again instead.")
+        row = practice_run(records, run_id)
         config = parse_config(row.config, where=f"the config of the run {run_id!r}")
         return await work_on(records, run_id, config, observers, stop, resumed=True)
 

@@ -11,16 +11,24 @@ from pydantic import JsonValue
 from agentlab.environments.registration import base_name
 from agentlab.errors import UnknownNameError
 from agentlab.events import RoundFinished
-from agentlab.graph.evaluation import ARM_SLOTS
-from agentlab.graph.reports import paired_difference, run_skills, task_counts
+from agentlab.graph.reports import (
+    LIBRARY,
+    Tried,
+    arm_report,
+    closing_comparison,
+    closing_report,
+    paired_difference,
+    practice_run,
+    run_skills,
+    task_counts,
+)
 from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.records import AttemptRow, Records, RunRow, Workspace
-from agentlab.statistics import Result, proportion
+from agentlab.statistics import proportion
 from agentlab.types import JsonObject
 from agentlab.types.report import (
     ArmReport,
     ConfigDifference,
-    EvaluationReport,
     Interval,
     RoundLine,
     RunComparison,
@@ -34,7 +42,7 @@ def list_runs(workspace: Path | str) -> list[RunSummary]:
     if not Path(workspace).exists():
         return []
     with Records.open(Workspace.open(workspace)) as records:
-        rows = [row for row in records.runs.all() if row.config.get("command") != "evaluate"]
+        rows = [row for row in records.runs.all() if "command" not in row.config]
         return [_summary(records, row) for row in rows]
 
 
@@ -43,6 +51,7 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
 
     Raises:
         UnknownNameError: there is no such run; suggests near ones.
+        UsageError: it is no practice run but keeps what an evaluation or an agent tried.
     """
     path = Path(run)
     if path.parent.name == "runs" and path.parent.parent.is_dir():
@@ -50,7 +59,7 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
     if not Path(workspace).exists():
         raise UnknownNameError("run", run, ())
     with Records.open(Workspace.open(workspace)) as records:
-        row = records.runs.get(run)
+        row = practice_run(records, run)
         summary = _summary(records, row)
         skills = run_skills(records, run, base_name(summary.environment))
         active = [item for item in skills if item.status == "active"]
@@ -64,7 +73,7 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
             tasks=task_counts(records, run),
             skill_counts=skill_counts(skills),
             learnt=tuple(skill_lines(records, active)),
-            heldout=_heldout(_evaluation(records, row)),
+            heldout=closing_report(records, row),
             usage=records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run),
         )
 
@@ -74,11 +83,12 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
 
     Raises:
         UnknownNameError: one of them does not exist.
+        UsageError: one of them is no practice run.
     """
     with Records.open(Workspace.open(workspace)) as records:
-        rows = (records.runs.get(a), records.runs.get(b))
+        rows = (practice_run(records, a), practice_run(records, b))
         tries = [records.attempts.all(row.run_id, kind="practice") for row in rows]
-        arms = [_evaluation(records, row)[0] for row in rows]
+        arms = [closing_comparison(records, row)[LIBRARY] for row in rows]
         signatures = [
             {
                 item.item.signature
@@ -93,11 +103,11 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
             a=_summary(records, rows[0]),
             b=_summary(records, rows[1]),
             config=tuple(_differences(rows[0].config, rows[1].config)),
-            practice_a=_arm("practice", tries[0]),
-            practice_b=_arm("practice", tries[1]),
-            heldout_a=_arm("library", arms[0]),
-            heldout_b=_arm("library", arms[1]),
-            difference=paired_difference(_results(arms[1]), _results(arms[0])),
+            practice_a=_practised(tries[0]),
+            practice_b=_practised(tries[1]),
+            heldout_a=_library_arm(arms[0]),
+            heldout_b=_library_arm(arms[1]),
+            difference=paired_difference(arms[1], arms[0]),
             skills_a=tuple(sorted(signatures[0] - signatures[1])),
             skills_b=tuple(sorted(signatures[1] - signatures[0])),
             skills_both=tuple(sorted(signatures[0] & signatures[1])),
@@ -153,44 +163,12 @@ def _curve(records: Records, run: str) -> list[RoundLine]:
     return lines
 
 
-def _evaluation(records: Records, row: RunRow) -> tuple[Sequence[AttemptRow], Sequence[AttemptRow]]:
-    """The closing comparison's attempts: with the library, and without."""
-    rows = records.attempts.all(row.run_id, kind="evaluation")
-    return (
-        [attempt for attempt in rows if attempt.slot < ARM_SLOTS],
-        [attempt for attempt in rows if attempt.slot >= ARM_SLOTS],
-    )
+def _practised(attempts: Sequence[AttemptRow]) -> ArmReport | None:
+    return arm_report("practice", [row.success for row in attempts]) if attempts else None
 
 
-def _heldout(arms: tuple[Sequence[AttemptRow], Sequence[AttemptRow]]) -> EvaluationReport | None:
-    library, empty = _arm("library", arms[0]), _arm("empty library", arms[1])
-    if library is None:
-        return None
-    solved = [row for row in arms[0] if row.success]
-    return EvaluationReport(
-        success_rate=library.success_rate,
-        n=library.n,
-        interval=library.interval,
-        baseline=empty,
-        difference=paired_difference(_results(arms[0]), _results(arms[1])),
-        tool_calls=sum(row.tool_calls for row in solved) / len(solved) if solved else None,
-    )
-
-
-def _arm(name: str, rows: Sequence[AttemptRow]) -> ArmReport | None:
-    estimate = proportion([row.success for row in rows if row.success is not None])
-    if estimate is None:
-        return None
-    return ArmReport(
-        name=name,
-        success_rate=estimate.value,
-        n=estimate.n,
-        interval=Interval(estimate.low, estimate.high),
-    )
-
-
-def _results(rows: Sequence[AttemptRow]) -> list[Result]:
-    return [Result(row.task_id, row.success) for row in rows]
+def _library_arm(tried: Sequence[Tried]) -> ArmReport | None:
+    return arm_report(LIBRARY, [item.outcome.success for item in tried]) if tried else None
 
 
 def _differences(a: JsonObject, b: JsonObject) -> list[ConfigDifference]:

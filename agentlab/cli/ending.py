@@ -47,19 +47,27 @@ def tell_evaluation(report: EvaluationReport, output: Output) -> None:
         rows.append(_row("empty library", report.baseline))
     if report.difference is not None:
         gap = report.difference
-        rows.append(["difference", f"{gap.value:+.2f}", signed_span(*gap.interval), str(gap.n)])
+        interval = signed_span(*gap.interval)
+        rows.append(["difference", f"{gap.value:+.2f}", interval, str(gap.n), ""])
     rows.extend(_row(arm.name, arm) for arm in report.arms)
+    failed = any(arm.failed for arm in (report, report.baseline, *report.arms) if arm is not None)
     output.table(
         Table(
             title=f"Success on {_split(report.split)} tasks within "
             f"{count(report.budget, 'tool call')}",
-            columns=("", "success", "95% interval", "n"),
-            rows=rows,
-            right=frozenset({1, 2, 3}),
+            columns=("", "success", "95% interval", "n", *(["failed"] if failed else [])),
+            rows=[row if failed else row[:4] for row in rows],
+            right=frozenset({1, 2, 3, 4}),
         )
     )
     if report.baseline is not None:
-        output.line("Same tasks, same seeds, same budget; the intervals resample tasks.")
+        output.line("Same tasks, same seeds, same budget.")
+    rates = "Intervals of rates are Wilson's"
+    output.line(
+        f"{rates}; that of the difference resamples tasks." if report.difference else f"{rates}."
+    )
+    if failed:
+        output.line("What failed has no verdict and counts in no rate.")
     if report.steps is not None and report.steps_interval is not None:
         low, high = report.steps_interval
         successes = round(report.success_rate * report.n)
@@ -91,7 +99,7 @@ def first_line(text: str) -> str:
 
 
 def _row(name: str, arm: ArmReport | EvaluationReport) -> list[str]:
-    return [name, percent(arm.success_rate), span(*arm.interval), str(arm.n)]
+    return [name, percent(arm.success_rate), span(*arm.interval), str(arm.n), str(arm.failed)]
 
 
 def _split(split: str) -> str:

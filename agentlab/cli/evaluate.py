@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from agentlab.config import IndexName
     from agentlab.types import Split
 
 from agentlab.cli.options import (
@@ -38,6 +39,14 @@ from agentlab.cli.options import (
 )  # fmt: skip
 @option("--no-library", is_flag=True, help="Leave the library out.")
 @option("--arm", "arms", multiple=True, metavar="NAME", help="A further model; may be repeated.")
+@option(
+    "--index", type=click.Choice(["chroma", "exact"]), default="chroma", show_default=True,
+    help="Vector index.",
+)  # fmt: skip
+@option(
+    "--embedder", metavar="NAME", default="lexical", show_default=True,
+    help="What makes the vectors.",
+)  # fmt: skip
 @environment_options
 @output_options
 def evaluate(
@@ -51,6 +60,8 @@ def evaluate(
     split: Split,
     no_library: bool,
     arms: tuple[str, ...],
+    index: IndexName,
+    embedder: str,
     pairs: tuple[str, ...],
     view: str | None,
     toolset: str | None,
@@ -84,6 +95,8 @@ def evaluate(
                 arms=arms,
                 observers=(watching,),
                 environment_options=given or None,
+                embedder=embedder,
+                index=index,
             )
         output.document(report)
         tell_evaluation(report, output)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agentlab.cli.options import DisplayName, output_options, workspace_option
+from agentlab.cli.options import DisplayName, option, output_options, workspace_option
 
 
 @click.group()
@@ -15,9 +15,13 @@ def library() -> None:
 
 
 @library.command()
+@option(
+    "--embedder", metavar="NAME", default="lexical", show_default=True,
+    help="What makes the vectors.",
+)  # fmt: skip
 @workspace_option
 @output_options
-def reindex(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def reindex(embedder: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
     """Make the vector index again from the records. Nothing is lost by it."""
     from agentlab.cli.output import Table, opened
 
@@ -25,7 +29,7 @@ def reindex(workspace: Path, as_json: bool, display: DisplayName | None) -> None
         from agentlab.cli.figures import count
         from agentlab.library.catalogue import reindex as rebuild
 
-        report = rebuild(workspace)
+        report = rebuild(workspace, embedder=embedder)
         output.document(report)
         output.line(
             f"Indexed {count(report.items, 'item')} with {report.backend} and the embedder "

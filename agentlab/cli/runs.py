@@ -25,7 +25,7 @@ def runs() -> None:
 @workspace_option
 @output_options
 def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
-    """All runs of the workspace, oldest first."""
+    """The practice runs of the workspace, oldest first."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.analysis.runs import list_runs
 

@@ -53,14 +53,21 @@ def list_(
 
 @skills.command()
 @click.argument("name", metavar="NAME")
+@option("--environment", metavar="ENV", help="Whose skill, where several have that name.")
 @workspace_option
 @output_options
-def show(name: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def show(
+    name: str,
+    environment: str | None,
+    workspace: Path,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
     """One skill: its code, what it needs, and what vouches for it."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.catalogue import show_skill
 
-        detail = show_skill(workspace, name)
+        detail = show_skill(workspace, name, environment=environment)
         output.document(detail)
         _tell(detail, output)
         output.next("evaluate", detail.environment, "--baseline")
@@ -95,14 +102,21 @@ def search(
 
 @skills.command()
 @click.argument("name", metavar="NAME")
+@option("--environment", metavar="ENV", help="Whose skill, where several have that name.")
 @workspace_option
 @output_options
-def remove(name: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def remove(
+    name: str,
+    environment: str | None,
+    workspace: Path,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
     """Retire a skill, and those that call it. It is served no more and stays on record."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.catalogue import remove_skill
 
-        removed = remove_skill(workspace, name)
+        removed = remove_skill(workspace, name, environment=environment)
         output.document(removed)
         output.line(f"{removed.signature} is {removed.status} and is served no more.")
         output.next("skills", "list")

@@ -38,6 +38,7 @@ async def _by_code(verifier: CodeVerifier, trajectory: Trajectory, runtime: Skil
         verifier.source,
         "verify",
         {"initial": trajectory.initial_state, "final": final, "answer": trajectory.answer},
+        origin=verifier.origin,
     )
     if not isinstance(verdict, bool):
         return Score(explanation=f"the verifier gave {verdict!r}, which is neither true nor false")

@@ -52,7 +52,7 @@ class SearchExecutor:
         )
         if spec.skills:
             await context.runtime.open(spec.skills, environment.tools)
-        meter = Meter(spec.limits)
+        meter = Meter(spec.limits, besides=lambda: getattr(context.runtime, "cpu_seconds", 0.0))
         if isinstance(environment, HasModel):
             trajectory = await plan_and_act(environment, observation, space, context.runtime, meter)
             return Execution(trajectory, meter.usage(), meter.first_success)

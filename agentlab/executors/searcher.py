@@ -6,7 +6,7 @@ of Orseau et al. 2018, "Single-Agent Policy Tree Search With Guarantees", withou
 factor). States are told apart by the snapshot's key, so each is expanded once.
 
 The environment is its own model here: a snapshot is restored for every edge. Only executed
-calls are charged, refused ones included; a skill that makes k calls is charged k. What was
+calls are charged, which refused ones are not; a skill that makes k calls is charged k. What was
 spent when the goal was first reached is kept, so that one run gives success at every smaller
 budget.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from agentlab.errors import UsageError
@@ -59,10 +59,17 @@ class Plan(NamedTuple):
 
 
 class Meter:
-    """What one attempt has spent, and whether it may go on."""
+    """What one attempt has spent, and whether it may go on.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        limits: what it may spend.
+        besides: processor seconds that others have used for it so far, such as skill code.
+    """
+
+    def __init__(self, limits: Limits, *, besides: Callable[[], float] = lambda: 0.0) -> None:
         self._limits = limits
+        self._besides = besides
+        self._before = besides()
         self._started = time.monotonic()
         self._cpu = time.process_time()
         self.tool_calls = 0
@@ -100,7 +107,7 @@ class Meter:
             attempts=1,
             tool_calls=self.tool_calls,
             steps=self.steps,
-            cpu_seconds=time.process_time() - self._cpu,
+            cpu_seconds=time.process_time() - self._cpu + self._besides() - self._before,
             wall_seconds=time.monotonic() - self._started,
         )
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from agentlab.errors import RunInUseError
 from agentlab.events import Event, SkillMoved
 from agentlab.graph import jobs
-from agentlab.graph.attempts import finished_event, run_attempt
-from agentlab.graph.nodes import ADMIT_SEQUENCE, LEAST_STEPS, past_draws
+from agentlab.graph.nodes import ADMIT_SEQUENCE, past_draws
 from agentlab.graph.practice import Practice, RunState, RunUpdate
+from agentlab.graph.trials import AdmissionRound, Move, affordable, allowance, trials_of
 from agentlab.graph.workers import WorkerFault
 from agentlab.library import retirement
 from agentlab.library.admission import (
@@ -32,18 +32,11 @@ from agentlab.library.admission import (
 from agentlab.library.skills import closure
 from agentlab.records import ItemRow, Transaction
 from agentlab.types import (
-    AttemptOutcome,
-    AttemptSpec,
     JsonObject,
-    Limits,
-    Offer,
     Replay,
     Skill,
     Status,
-    Task,
     Usage,
-    attempt_id,
-    derive_id,
     derive_seed,
 )
 
@@ -51,38 +44,7 @@ LEAST_TRIALS = 6
 """Practice tasks without which use is not judged, but in the last round."""
 PATIENCE = 2
 """Rounds that a candidate may stay in quarantine before it must have proved useful."""
-SHADOW_SLOTS = 1_000_000
-"""Slots of shadow attempts begin here, apart from those of the round."""
 ASCENT: tuple[Status, ...] = ("quarantined", "verified", "active")
-
-
-@dataclass
-class _Move:
-    """A change of status that the round has decided on."""
-
-    skill: Skill
-    path: tuple[Status, ...]
-    reason: str
-    evidence: JsonObject = field(default_factory=lambda: {})
-
-
-@dataclass
-class _Round:
-    """The admission of one round, as it proceeds."""
-
-    practice: Practice
-    round: int
-    last: bool
-    """Whether no round follows: what is undecided then is refused."""
-    served: dict[str, Skill]
-    """Active skills by name, candidates admitted in this round included."""
-    attempts_left: int | None = None
-    """Shadow attempts that the budget still pays for; None where it has no limit."""
-    steps_left: int | None = None
-    next_slot: int = SHADOW_SLOTS
-    baseline: dict[tuple[str, frozenset[str]], AttemptOutcome] = field(default_factory=lambda: {})
-    moves: list[_Move] = field(default_factory=lambda: [])
-    replay_usage: Usage = field(default_factory=Usage)
 
 
 async def admit(state: RunState, practice: Practice) -> RunUpdate:
@@ -94,13 +56,13 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     practice.library.refresh()
     last = round_ + 1 >= practice.config.rounds
     served = {skill.name: skill for skill in practice.active()}
-    current = _Round(practice, round_, last, served, *_allowance(practice, round_))
+    current = AdmissionRound(practice, round_, last, served, *allowance(practice, round_))
     rows = _candidates(practice)
     candidates = [row.item for row in rows]
     if practice.config.admission.enabled:
         await _judge(current, rows)
     else:
-        current.moves.extend(_Move(skill, ASCENT, "admitted unchecked") for skill in candidates)
+        current.moves.extend(Move(skill, ASCENT, "admitted unchecked") for skill in candidates)
     _retire(current)
     events: list[Event] = []
 
@@ -117,26 +79,6 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     return {}
 
 
-def _allowance(practice: Practice, round_: int) -> tuple[int | None, int | None]:
-    """Attempts and steps for this admission, the same whether or not a part of it ran before."""
-    left = practice.left()
-    done = practice.records.attempts.all(practice.run_id, round_, kind="shadow")
-    return (
-        None if left.attempts is None else left.attempts + len(done),
-        None if left.steps is None else left.steps + sum(row.steps for row in done),
-    )
-
-
-def _affordable(current: _Round) -> int | None:
-    """Tasks that can be tried with and without a candidate; None where there is no limit."""
-    pairs = [
-        left // (2 * each)
-        for left, each in ((current.attempts_left, 1), (current.steps_left, LEAST_STEPS))
-        if left is not None
-    ]
-    return max(0, min(pairs)) if pairs else None
-
-
 def _candidates(practice: Practice) -> list[ItemRow[Skill]]:
     """New candidates and those in quarantine, the shortest first."""
     rows = practice.records.items.skills(
@@ -145,11 +87,22 @@ def _candidates(practice: Practice) -> list[ItemRow[Skill]]:
         status=("candidate", "quarantined"),
     )
     order = {row.item.id: number for number, row in enumerate(rows)}
-    rows = [row for row in rows if row.run_id == practice.run_id]
+    rows = [row for row in rows if row.run_id == practice.run_id or _left_behind(practice, row)]
     return sorted(rows, key=lambda row: (row.item.source.count("env."), order[row.item.id]))
 
 
-def _carry_out(part: Transaction, current: _Round, move: _Move, told: int) -> list[Event]:
+def _left_behind(practice: Practice, row: ItemRow[Skill]) -> bool:
+    """Whether nobody works on the run that made it any more, which then never judged it."""
+    if row.run_id is None:
+        return True
+    try:
+        with practice.records.workspace.lock_run(row.run_id):
+            return True
+    except RunInUseError:
+        return False
+
+
+def _carry_out(part: Transaction, current: AdmissionRound, move: Move, told: int) -> list[Event]:
     practice = current.practice
     before = part.items.skill(move.skill.id).status
     events: list[Event] = []
@@ -179,11 +132,14 @@ def _carry_out(part: Transaction, current: _Round, move: _Move, told: int) -> li
     return events
 
 
-async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
+async def _judge(current: AdmissionRound, rows: Sequence[ItemRow[Skill]]) -> None:
     practice = current.practice
     candidates = [row.item for row in rows]
     replayed = {row.item.id for row in rows if row.status == "quarantined"}
-    born = {row.item.id: row.round or 0 for row in rows}
+    born = {
+        row.item.id: (row.round or 0) if row.run_id == practice.run_id else current.round
+        for row in rows
+    }
     tools = {tool.name for tool in practice.environment.tools}
     passed: list[tuple[Skill, tuple[Replay, ...]]] = []
     pending: list[Skill] = []
@@ -200,7 +156,7 @@ async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
             passed.append((skill, ()))
         else:
             pending.append(skill)
-    if _affordable(current) == 0:
+    if affordable(current) == 0:
         return
     results = await asyncio.gather(*(_replay(current, skill, candidates) for skill in pending))
     for skill, replays in zip(pending, results, strict=True):
@@ -217,22 +173,24 @@ async def _judge(current: _Round, rows: Sequence[ItemRow[Skill]]) -> None:
     order = {skill.id: place for place, skill in enumerate(candidates)}
     for skill, replays in sorted(passed, key=lambda item: order[item[0].id]):
         practice.go_on()
-        if _affordable(current) == 0 or practice.out_of_time():
+        if affordable(current) == 0 or practice.out_of_time():
             return
         await _try_out(current, skill, replays, born[skill.id])
 
 
 def _refuse(
-    current: _Round,
+    current: AdmissionRound,
     skill: Skill,
     reason: str,
     replays: Sequence[Replay] = (),
     trials: Sequence[Trial] = (),
 ) -> None:
-    current.moves.append(_Move(skill, ("retired",), REJECTED + reason, evidence(replays, trials)))
+    current.moves.append(Move(skill, ("retired",), REJECTED + reason, evidence(replays, trials)))
 
 
-async def _replay(current: _Round, skill: Skill, candidates: Sequence[Skill]) -> tuple[Replay, ...]:
+async def _replay(
+    current: AdmissionRound, skill: Skill, candidates: Sequence[Skill]
+) -> tuple[Replay, ...]:
     practice = current.practice
     by_name = {**{c.name: c for c in candidates}, **current.served}
     request = jobs.ReplayRequest(
@@ -268,152 +226,37 @@ def _home(practice: Practice, skill: Skill) -> str:
     return next((setup for setup in setups if counts[setup]), setups[0])
 
 
-async def _try_out(current: _Round, skill: Skill, replays: Sequence[Replay], born: int) -> None:
+async def _try_out(
+    current: AdmissionRound, skill: Skill, replays: Sequence[Replay], born: int
+) -> None:
     """Prove it on practice tasks, with and without, then admit, replace or refuse it."""
     if missing := [name for name in skill.skills if name not in current.served]:
         _refuse(current, skill, f"calls: {missing[0]!r} is not served", replays)
         return
-    trials = await _trials(current, skill)
+    trials = await trials_of(current, skill)
     if len(trials) < LEAST_TRIALS and not current.last:
-        current.moves.append(_Move(skill, ("quarantined",), "too few practice tasks to prove it"))
+        current.moves.append(Move(skill, ("quarantined",), "too few practice tasks to prove it"))
         return
     reason = judge_trials(trials)
     if reason is not None and current.round - born < PATIENCE and not current.last:
-        current.moves.append(_Move(skill, ("quarantined",), reason, evidence(replays, trials)))
+        current.moves.append(Move(skill, ("quarantined",), reason, evidence(replays, trials)))
         return
     if reason is not None:
         _refuse(current, skill, reason, replays, trials)
         return
     rival = near_duplicate(skill, list(current.served.values()))
-    if rival is not None:
+    if rival is not None and any(rival.name in other.skills for other in current.served.values()):
         _refuse(current, skill, f"duplicate: {rival.name!r} promises the same", replays, trials)
         return
+    if rival is not None:
+        # It saved calls although the rival was there to be used, and nothing needs the rival.
+        del current.served[rival.name]
+        current.moves.append(Move(rival, ("retired",), f"superseded: by {skill.name}"))
     current.served[skill.name] = skill
-    current.moves.append(_Move(skill, ASCENT, "admitted", evidence(replays, trials)))
+    current.moves.append(Move(skill, ASCENT, "admitted", evidence(replays, trials)))
 
 
-async def _trials(current: _Round, skill: Skill) -> list[Trial]:
-    tasks = _trial_tasks(current, skill)[: _affordable(current)]
-    steps = None
-    if current.steps_left is not None and tasks:
-        steps = current.steps_left // (2 * len(tasks))
-    without = await _search(current, tasks, None, steps)
-    with_it = await _search(current, tasks, skill, steps)
-    budget = current.practice.config.admission.trial_tool_calls
-    trials: list[Trial] = []
-    for task, before, after in zip(tasks, without, with_it, strict=True):
-        if before.success is None or after.success is None:
-            continue
-        trials.append(
-            Trial(
-                task.id,
-                before.success,
-                after.success,
-                before.usage.tool_calls if before.success else budget,
-                after.usage.tool_calls if after.success else budget,
-            )
-        )
-    return trials
-
-
-def _trial_tasks(current: _Round, skill: Skill) -> list[Task]:
-    """Practice tasks that state its clause and were not trivial, in an order drawn by lot.
-
-    A quarter at most are tasks that took more calls than a trial may make.
-    """
-    practice = current.practice
-    budget = practice.config.admission.trial_tool_calls
-    if skill.achieves is None:
-        return []
-    calls: Counter[str] = Counter()
-    for row in practice.records.attempts.all(practice.run_id, kind="practice"):
-        calls[row.task_id] = max(calls[row.task_id], row.tool_calls)
-    tasks = [
-        task
-        for task in practice.records.tasks.all(practice.run_id)
-        if calls[task.id] > 2
-        and task.id not in skill.source_tasks
-        and task.mission is not None
-        and any(c.predicate == skill.achieves.predicate for c in task.mission.clauses)
-    ]
-    tasks.sort(key=lambda task: derive_seed(practice.config.seed, "trial", task.id))
-    count = practice.config.admission.trials
-    within = [task for task in tasks if calls[task.id] <= budget]
-    beyond = [task for task in tasks if calls[task.id] > budget]
-    spare = max(count // 4, count - len(within))
-    return [*within[: count - min(spare, len(beyond))], *beyond[:spare]]
-
-
-async def _search(
-    current: _Round, tasks: Sequence[Task], candidate: Skill | None, steps: int | None
-) -> list[AttemptOutcome]:
-    """Search each task with the served skills and the candidate, within so many steps each."""
-    base = frozenset(skill.id for skill in current.served.values())
-    outcomes: list[AttemptOutcome | None] = []
-    specs: list[AttemptSpec] = []
-    for task in tasks:
-        known = current.baseline.get((task.id, base)) if candidate is None else None
-        outcomes.append(known)
-        if known is None:
-            specs.append(_shadow(current, task, candidate, steps))
-    done = await asyncio.gather(*(_record(current.practice, spec) for spec in specs))
-    if current.attempts_left is not None:
-        current.attempts_left -= len(specs)
-    if current.steps_left is not None:
-        current.steps_left -= sum(outcome.usage.steps for outcome in done)
-    fresh = iter(done)
-    result = [known or next(fresh) for known in outcomes]
-    if candidate is None and steps is None:
-        current.baseline.update(
-            {(task.id, base): outcome for task, outcome in zip(tasks, result, strict=True)}
-        )
-    return result
-
-
-def _shadow(current: _Round, task: Task, candidate: Skill | None, steps: int | None) -> AttemptSpec:
-    """A flagged attempt that counts in no rate: nothing is withheld, nothing retrieved."""
-    practice = current.practice
-    slot = current.next_slot
-    current.next_slot += 1
-    offered = [s for s in current.served.values() if task.id not in s.source_tasks]
-    if candidate is not None:
-        offered.append(candidate)
-    by_name = {**current.served, **({candidate.name: candidate} if candidate else {})}
-    return AttemptSpec(
-        id=attempt_id(practice.run_id, current.round, slot, "shadow"),
-        run_id=practice.run_id,
-        round=current.round,
-        slot=slot,
-        kind="shadow",
-        task=task,
-        group_id=derive_id("group", practice.run_id, current.round, task.id, "shadow"),
-        seed=derive_seed(practice.config.seed, task.id, "shadow"),
-        environment=practice.environment_ref,
-        executor=practice.config.model,
-        limits=Limits(
-            tool_calls=practice.config.admission.trial_tool_calls,
-            steps=steps,
-            seconds=practice.config.attempt_seconds,
-        ),
-        skills=closure(offered, by_name),
-        offers=tuple(
-            Offer(item_id=s.id, name=s.name, probability=0.0, withheld=False) for s in offered
-        ),
-    )
-
-
-async def _record(practice: Practice, spec: AttemptSpec) -> AttemptOutcome:
-    known = practice.records.trajectories.outcomes([spec.id])
-    if known:
-        return known[0]
-    outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
-    event = finished_event(spec, outcome)
-    if practice.records.attempts.record(spec, outcome, [event]):
-        practice.tell([event])
-    return outcome
-
-
-def _retire(current: _Round) -> None:
+def _retire(current: AdmissionRound) -> None:
     """Retire served skills by their measured effect, callers with their callee."""
     practice = current.practice
     if not practice.config.admission.enabled:
@@ -453,4 +296,4 @@ def _retire(current: _Round) -> None:
             gone = [skill, *(current.served[name] for name in found.callers)]
             for item in gone:
                 if current.served.pop(item.name, None) is not None:
-                    current.moves.append(_Move(item, ("retired",), reason, found.numbers))
+                    current.moves.append(Move(item, ("retired",), reason, found.numbers))

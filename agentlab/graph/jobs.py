@@ -196,7 +196,10 @@ async def _passes(
         raise VerifierFaultError("A generated verifier needs an environment with state().")
     after = await environment.state()
     inputs: JsonObject = {"initial": before, "final": after, "answer": None}
-    verdicts = [await runtime.evaluate(task.verifier.source, "verify", inputs) for _ in range(2)]
+    code = task.verifier
+    verdicts = [
+        await runtime.evaluate(code.source, "verify", inputs, origin=code.origin) for _ in range(2)
+    ]
     if verdicts[0] is not verdicts[1] or not isinstance(verdicts[0], bool):
         raise VerifierFaultError(f"verify() gave {verdicts[0]!r} and {verdicts[1]!r} on one state.")
     return verdicts[0]
@@ -395,4 +398,5 @@ async def _effect(
     runtime: SkillRuntime,
 ) -> bool:
     inputs: JsonObject = {"initial": initial, "final": final, **arguments}
-    return await runtime.evaluate(skill.effect_source, "check", inputs) is True
+    shown = await runtime.evaluate(skill.effect_source, "check", inputs, origin=skill.origin)
+    return shown is True

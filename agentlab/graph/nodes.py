@@ -8,7 +8,6 @@ Admission is in `admit`.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -28,9 +27,14 @@ from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
-from agentlab.library.attribution import Retrieved, draw_offers, withholding_probability
+from agentlab.library.attribution import (
+    Retrieved,
+    draw_offers,
+    draws_of,
+    withholding_probability,
+)
 from agentlab.protocols import CurationContext, PastAttempt, ProposalContext
-from agentlab.records import Transaction, Verdict
+from agentlab.records import DrawRow, Transaction, Verdict
 from agentlab.statistics import Draw
 from agentlab.types import (
     AttemptSpec,
@@ -240,34 +244,14 @@ def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[
         practice: the run at work.
         relevant: only those for tasks that state the clause that the item achieves.
     """
-    skills = practice.library.skills
-    found: dict[str, list[Draw]] = {}
+    rows: dict[str, list[DrawRow]] = {}
     for row in practice.records.trajectories.draws(environment=practice.environment_name):
-        skill = skills.get(row.item_id)
-        if skill is None or row.task_id in skill.source_tasks:
-            continue
-        if row.kind not in ("practice", "production"):
-            continue
-        achieved = skill.achieves.predicate if skill.achieves else ""
-        if (
-            relevant
-            and achieved
-            and achieved not in row.template.partition(": ")[2].replace(">", "&").split(" & ")
-        ):
-            continue
-        found.setdefault(row.item_id, []).append(
-            Draw(
-                withheld=row.withheld,
-                probability=row.probability,
-                success=row.success,
-                # On a logarithmic scale: search costs are heavy-tailed, and a mean over them
-                # says more of the worst attempt than of the skill.
-                tool_calls=math.log1p(row.tool_calls),
-                steps=math.log1p(row.steps),
-                tokens=math.log1p(row.tokens),
-            )
-        )
-    return found
+        rows.setdefault(row.item_id, []).append(row)
+    return {
+        skill.id: draws_of(skill, rows[skill.id], relevant=relevant)
+        for skill in practice.library.skills.values()
+        if skill.id in rows
+    }
 
 
 def _spec(

@@ -69,6 +69,8 @@ class Left(Frozen):
     attempts: int | None = None
     steps: int | None = None
     seconds: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
 
 
 def toolset_name(tools: Sequence[ToolSpec]) -> str:
@@ -161,6 +163,8 @@ class Practice:
             attempts=None if budget.attempts is None else max(0, budget.attempts - spent.attempts),
             steps=None if budget.steps is None else max(0, budget.steps - spent.steps),
             seconds=None if budget.seconds is None else max(0.0, budget.seconds - self.elapsed),
+            tokens=None if budget.tokens is None else max(0, budget.tokens - spent.tokens),
+            usd=None if budget.usd is None else max(0.0, budget.usd - spent.usd),
         )
 
     def exhausted(self) -> str | None:
@@ -172,6 +176,13 @@ class Practice:
             ("seconds", left.seconds),
         ):
             if value is not None and value <= 0:
+                return name
+        # What a model costs; a run whose roles use none spends none, whatever the cap.
+        for name, value, cap in (
+            ("tokens", left.tokens, self.config.budget.tokens),
+            ("usd", left.usd, self.config.budget.usd),
+        ):
+            if value is not None and cap and value <= 0:
                 return name
         return None
 

@@ -24,7 +24,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, RecordsError, WorkspaceError
-from agentlab.events import RunFinished, RunStarted
+from agentlab.events import Event, RoundFinished, RunFinished, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import Practice, RunState, RunStopped, toolset_name
@@ -64,7 +64,9 @@ async def work_on(
         if not resumed:
             records.runs.create(run_id, config=spelt, versions=versions, seed=config.seed)
             _write_down(directory, spelt, versions)
-        watchers = Watchers(observers)
+        started = time.monotonic()
+        before = _seconds_before(directory)
+        watchers = Watchers([*observers, _Clock(directory, before - started)])
         watchers.notify(
             RunStarted(
                 run_id=run_id,
@@ -76,8 +78,6 @@ async def work_on(
         records.runs.set_status(run_id, "running")
         status: RunStatus = "failed"
         reason = ""
-        started = time.monotonic()
-        before = _seconds_before(directory)
         async with _practising(records, run_id, config, watchers, stop, before) as practice_:
             try:
                 await _rounds(practice_, directory)
@@ -233,8 +233,22 @@ def _write_down(directory: Path, config: JsonObject, versions: JsonObject) -> No
         (directory / name).write_text(text + "\n", encoding="utf-8")
 
 
+class _Clock:
+    """Writes down the wall-clock seconds at the end of each round, for a run that is killed."""
+
+    def __init__(self, directory: Path, offset: float) -> None:
+        self._file = directory / "seconds"
+        self._offset = offset
+
+    def notify(self, event: Event) -> None:
+        """Called after the event is on record."""
+        if isinstance(event, RoundFinished):
+            seconds = self._offset + time.monotonic()
+            self._file.write_text(f"{seconds:.3f}\n", encoding="utf-8")
+
+
 def _seconds_before(directory: Path) -> float:
-    """Wall-clock seconds of earlier processes; one that was killed left no figure."""
+    """Wall-clock seconds of earlier processes; of one that was killed, its complete rounds."""
     try:
         return float((directory / "seconds").read_text(encoding="utf-8"))
     except (OSError, ValueError):

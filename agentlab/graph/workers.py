@@ -8,6 +8,7 @@ run decides when to stop) and end by themselves when the process that started th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -81,7 +82,8 @@ class _Worker:
         """End the process at once."""
         self.process.kill()
         self.process.join()
-        self.connection.close()
+        with contextlib.suppress(OSError):  # the thread that asks may have closed it just now
+            self.connection.close()
 
     @property
     def alive(self) -> bool:
@@ -96,7 +98,7 @@ class WorkerPool:
         self.size = max(1, size)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
-        self._slots = asyncio.Semaphore(self.size)
+        self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="agentlab-pool")
         self._closed = False
 
@@ -112,8 +114,8 @@ class WorkerPool:
         Raises:
             UsageError: the job found the configuration wrong.
         """
-        async with self._slots:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        async with self._gate(loop):
             worker = (
                 self._idle.pop()
                 if self._idle
@@ -137,6 +139,12 @@ class WorkerPool:
                 raise UsageError(reply.fault.error)
             return reply.fault
         return cast("T", reply.value)
+
+    def _gate(self, loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
+        """Lets as many jobs through as there are workers; each event loop has its own."""
+        if self._slots is None or self._slots[0] is not loop:
+            self._slots = (loop, asyncio.Semaphore(self.size))
+        return self._slots[1]
 
     async def warm(self) -> None:
         """Start all workers now, side by side."""

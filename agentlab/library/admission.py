@@ -15,7 +15,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from agentlab.types import Admission, JsonObject, Replay, Skill, Status
+from agentlab.types import JsonObject, Replay, Skill
 
 REACHING = frozenset(
     "eval exec compile open input getattr setattr delattr vars globals locals breakpoint".split()
@@ -254,18 +254,3 @@ def evidence(replays: Sequence[Replay], trials: Sequence[Trial]) -> JsonObject:
         "trials": [dict(t._asdict()) for t in trials],
         "mean_log_saving": round(mean_saving(trials), 6),
     }
-
-
-def verdict(
-    skill: Skill, reason: str | None, replays: Sequence[Replay], trials: Sequence[Trial]
-) -> Admission:
-    """The verdict as a record: active when there is no reason against it, else retired."""
-    admitted = reason is None
-    status: Status = "active" if admitted else "retired"
-    return Admission(
-        skill_id=skill.id,
-        admitted=admitted,
-        status=status,
-        reason="admitted" if admitted else REJECTED + str(reason),
-        evidence=evidence(replays, trials),
-    )

@@ -26,12 +26,14 @@ the callers' own probabilities at the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agentlab.config import AttributionConfig
+from agentlab.records import DrawRow
 from agentlab.statistics import Draw, Weighted, rate_difference
-from agentlab.types import AttemptOutcome, Offer, derive_uniform
+from agentlab.types import Offer, Skill, derive_uniform
 
 DECAY = 0.95
 """From draw to draw, once the probability falls: from 1/2 to 1/10 in 32 draws."""
@@ -150,32 +152,34 @@ def draw_offers(
     )
 
 
-class PastOffers(NamedTuple):
-    """What one attempt was offered or denied, and what it gave."""
+def draws_of(skill: Skill, rows: Iterable[DrawRow], *, relevant: bool = False) -> list[Draw]:
+    """The draws that count for a skill, in the order of `rows`.
 
-    offers: tuple[Offer, ...]
-    outcome: AttemptOutcome
+    Practice and production count, shadow attempts and evaluations do not, nor do attempts at
+    tasks that the skill was derived from. Costs are on a logarithmic scale: those of search are
+    heavy-tailed, and a mean over them says more of the worst attempt than of the skill.
 
-
-def draws_by_item(history: Iterable[PastOffers]) -> dict[str, tuple[Draw, ...]]:
-    """The draws of each item, in the order of `history`.
-
-    Attempts that ended in an infrastructure failure count nowhere and are left out. Shadow
-    attempts and attempts at tasks that an item was derived from must not be in `history`.
+    Args:
+        skill: the skill in question.
+        rows: its draws on record.
+        relevant: only those for tasks that state the clause that the skill achieves.
     """
-    draws: dict[str, list[Draw]] = {}
-    for offers, outcome in history:
-        if outcome.status == "infrastructure_failure":
+    achieved = skill.achieves.predicate if skill.achieves else None
+    draws: list[Draw] = []
+    for row in rows:
+        if row.kind not in ("practice", "production") or row.task_id in skill.source_tasks:
             continue
-        for offer in offers:
-            draws.setdefault(offer.item_id, []).append(
-                Draw(
-                    withheld=offer.withheld,
-                    probability=offer.probability,
-                    success=outcome.success,
-                    tool_calls=outcome.usage.tool_calls,
-                    steps=outcome.usage.steps,
-                    tokens=outcome.usage.tokens,
-                )
+        stated = row.template.partition(": ")[2].replace(" > ", " & ").split(" & ")
+        if relevant and achieved is not None and achieved not in stated:
+            continue
+        draws.append(
+            Draw(
+                withheld=row.withheld,
+                probability=row.probability,
+                success=row.success,
+                tool_calls=math.log1p(row.tool_calls),
+                steps=math.log1p(row.steps),
+                tokens=math.log1p(row.tokens),
             )
-    return {item: tuple(values) for item, values in draws.items()}
+        )
+    return draws

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentlab.config import RetrievalConfig
-from agentlab.errors import UnknownNameError
+from agentlab.errors import UnknownNameError, UsageError
 from agentlab.library.admission import REJECTED
 from agentlab.library.skills import SkillLibrary
 from agentlab.records import ItemRow, Records, Workspace
@@ -46,16 +46,17 @@ def list_skills(
         return skill_lines(records, rows)
 
 
-def show_skill(workspace: Path | str, name: str) -> SkillDetail:
+def show_skill(
+    workspace: Path | str, name: str, *, environment: str | None = None
+) -> SkillDetail:
     """One skill in full, its newest version: what it does and what vouches for it.
 
     Raises:
         UnknownNameError: there is no skill of that name; suggests near ones.
+        UsageError: several environments have one, and none of them is named.
     """
     with Records.open(Workspace.open(workspace)) as records:
-        rows = records.items.skills(name=name)
-        if not rows:
-            raise UnknownNameError("skill", name, {r.item.name for r in records.items.skills()})
+        rows = _of_one_environment(records, name, environment)
         row = max(rows, key=lambda r: (r.status == "active", r.item.version))
         skill = row.item
         (line,) = skill_lines(records, [row])
@@ -100,26 +101,34 @@ def search_skills(
     """The served skills that fit a query, best first, over one environment or all."""
     with Records.open(Workspace.open(workspace)) as records:
         active = records.items.skills(environment=environment, status="active")
-        found: list[SkillMatch] = []
+        scores: dict[str, float] = {}
         for place, toolset in sorted({(r.item.environment, r.item.toolset) for r in active}):
             with SkillLibrary(records, place, toolset=toolset, backend="exact") as library:
                 matches = library.retrieve(query, RetrievalConfig())
-            by_id = {row.item.id: row for row in active}
-            for match in matches:
-                (line,) = skill_lines(records, [by_id[match.skill.id]])
-                found.append(SkillMatch(**line.model_dump(), score=match.score))
+            scores |= {match.skill.id: match.score for match in matches}
+        uses = _uses(records)
+        found = [
+            SkillMatch(**_line(records, row, uses).model_dump(), score=scores[row.item.id])
+            for row in active
+            if row.item.id in scores
+        ]
         return sorted(found, key=lambda item: (-item.score, item.name))
 
 
-def remove_skill(workspace: Path | str, name: str) -> SkillLine:
+def remove_skill(
+    workspace: Path | str, name: str, *, environment: str | None = None
+) -> SkillLine:
     """Retire every version of a skill; nothing is deleted, and it can be undone.
 
     Raises:
         UnknownNameError: there is no skill of that name; suggests near ones.
+        UsageError: several environments have one, and none of them is named.
     """
     with Records.open(Workspace.open(workspace)) as records:
-        records.items.remove_skill(name, reason="removed by hand")
-        row = max(records.items.skills(name=name), key=lambda r: r.item.version)
+        place = _of_one_environment(records, name, environment)[0].item.environment
+        records.items.remove_skill(name, environment=place, reason="removed by hand")
+        rows = records.items.skills(name=name, environment=place)
+        row = max(rows, key=lambda r: r.item.version)
         (line,) = skill_lines(records, [row])
         return line
 
@@ -165,24 +174,10 @@ def skill_counts(rows: Sequence[ItemRow[Skill]]) -> SkillCounts:
 
 def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillLine]:
     """One line for each, most used first."""
-    uses = Counter[str]()
-    for run in records.runs.all():
-        for row in records.attempts.all(run.run_id):
-            if row.kind != "shadow":
-                uses.update(row.skills_used)
-    lines = [
-        SkillLine(
-            name=row.item.name,
-            signature=row.item.signature,
-            summary=row.item.summary,
-            status=row.status,
-            version=row.item.version,
-            environment=row.item.environment,
-            uses=uses[row.item.id],
-            effect=measured_effect(records, row.item),
-        )
-        for row in rows
-    ]
+    if not rows:
+        return []
+    uses = _uses(records)
+    lines = [_line(records, row, uses) for row in rows]
     return sorted(lines, key=lambda line: (-line.uses, line.name, line.version))
 
 
@@ -206,3 +201,45 @@ def measured_effect(records: Records, skill: Skill) -> Difference | None:
     return Difference(
         value=estimate.value, interval=Interval(estimate.low, estimate.high), n=estimate.n
     )
+
+
+def _uses(records: Records) -> Counter[str]:
+    """How many attempts used each skill, by id; reads every attempt, so ask once."""
+    uses = Counter[str]()
+    for run in records.runs.all():
+        for row in records.attempts.all(run.run_id):
+            if row.kind != "shadow":
+                uses.update(row.skills_used)
+    return uses
+
+
+def _line(records: Records, row: ItemRow[Skill], uses: Counter[str]) -> SkillLine:
+    skill = row.item
+    return SkillLine(
+        name=skill.name,
+        signature=skill.signature,
+        summary=skill.summary,
+        status=row.status,
+        version=skill.version,
+        environment=skill.environment,
+        uses=uses[skill.id],
+        effect=measured_effect(records, skill),
+    )
+
+
+def _of_one_environment(
+    records: Records, name: str, environment: str | None
+) -> list[ItemRow[Skill]]:
+    """Every version of a skill of one environment, which need not be named if there is one."""
+    rows = records.items.skills(name=name, environment=environment)
+    if not rows:
+        known = {row.item.name for row in records.items.skills(environment=environment)}
+        raise UnknownNameError("skill", name, known)
+    places = sorted({row.item.environment for row in rows})
+    if len(places) > 1:
+        listed = ", ".join(repr(place) for place in places)
+        raise UsageError(
+            f"There is a skill {name!r} in each of the environments {listed}; "
+            f"say which with --environment {places[0]}."
+        )
+    return rows

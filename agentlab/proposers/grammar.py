@@ -300,10 +300,13 @@ def _relabel(grammar: Grammar, past: PastAttempt) -> Task | None:
         task = grammar.compose(Mission(groups=((clause,),)), setup, past.task.seed)
     except InvalidTaskError:
         return None
+    solution = trajectory.calls[:length]
+    cut_short = [solution[:-1]] if length < 4 else [solution[: length // 2], solution[:-1]]
     return task.model_copy(
         update={
             "source": "hindsight",
-            "solution": trajectory.calls[:length],
+            "solution": solution,
+            "failing": tuple(calls for calls in cut_short if calls),
             "derived_from": (past.task.id,),
         }
     )

@@ -140,13 +140,14 @@ class Trajectories:
     ) -> list[DrawRow]:
         """Draws of attempts that completed, by run and place.
 
-        Infrastructure failures and attempts under way are left out; `kind` and `split` tell
+        Infrastructure failures and attempts under way are left out, and so is whatever was
+        tried on a held-out task: draws decide what is served. `kind` and `split` tell
         practice, production and shadow attempts apart.
         """
         query = (
             select(*_DRAW_COLUMNS)
             .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
-            .where(ATTEMPTS.c.status == "completed")
+            .where(ATTEMPTS.c.status == "completed", ATTEMPTS.c.split != "heldout")
             .order_by(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot, DRAWS.c.item_id)
         )
         if name is not None:

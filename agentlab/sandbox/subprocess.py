@@ -33,7 +33,7 @@ from agentlab.errors import SkillFaultError, SkillRefusedError
 from agentlab.protocols import EpisodeOver, Perform, SkillReturn
 from agentlab.sandbox import protocol
 from agentlab.sandbox.protocol import Act, Message, Raised, Ready, Returned, RuntimeLimits
-from agentlab.types import JsonObject, Skill, ToolSpec
+from agentlab.types import JsonObject, Origin, Skill, ToolSpec
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -57,6 +57,7 @@ class SubprocessRuntime:
         self._child: _Child | None = None
         self._opened = False
         self._busy = False
+        self._spent = 0.0
 
     async def open(self, skills: Sequence[Skill], tools: Sequence[ToolSpec]) -> None:
         """Make these skills, and no others, callable.
@@ -65,11 +66,7 @@ class SubprocessRuntime:
             SkillRefusedError: one of them was not made by search.
         """
         for skill in skills:
-            if skill.origin != "search":
-                raise SkillRefusedError(
-                    f"The skill {skill.name!r} has the origin {skill.origin!r}: a subprocess "
-                    "runs only code that search made, so run it in a box or leave it out."
-                )
+            _refuse_foreign(f"The skill {skill.name!r}", skill.origin)
         self._sources = {skill.name: skill.source for skill in skills}
         self._tools = tuple(tool.name for tool in tools)
         self._opened = False
@@ -96,14 +93,16 @@ class SubprocessRuntime:
         finally:
             self._busy = False
 
-    async def evaluate(self, source: str, function: str, arguments: JsonObject) -> JsonValue:
+    async def evaluate(
+        self, source: str, function: str, arguments: JsonObject, *, origin: Origin = "search"
+    ) -> JsonValue:
         """Call a function of a source with keyword arguments and give back its JSON result.
 
-        A source carries no origin: the caller answers for its having been made by search.
-
         Raises:
+            SkillRefusedError: it was not made by search.
             SkillFaultError: it raised, called a tool, or did not end in time.
         """
+        _refuse_foreign(f"The function {function!r}", origin)
         child = self._claim()
         try:
             child.send(protocol.encode_evaluate(source, function, arguments))
@@ -120,11 +119,17 @@ class SubprocessRuntime:
             raise SkillFaultError(f"The function {function!r} raised {message.error}.")
         raise SkillFaultError(f"The function {function!r} asked for a tool; it has none.")
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What skill code has used so far, in all children; 0 where the system does not tell."""
+        return self._spent + (self._child.cpu_seconds if self._child is not None else 0.0)
+
     async def close(self) -> None:
         """End the child. Safe to call twice; a later call starts another."""
         if self._child is not None:
             self._child.kill()
             self._child.remove_directory()
+            self._spent += self._child.cpu_seconds
             self._child = None
 
     async def _converse(
@@ -182,6 +187,23 @@ class SubprocessRuntime:
         return self._child
 
 
+def _cpu_seconds(process: int) -> float:
+    """User and system time of a running process; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _refuse_foreign(what: str, origin: Origin) -> None:
+    if origin != "search":
+        raise SkillRefusedError(
+            f"{what} has the origin {origin!r}: a subprocess runs only code that search made, "
+            "so run it in a box or leave it out."
+        )
+
+
 class _Child:
     """The process and its two pipes; every wait has an end."""
 
@@ -194,6 +216,12 @@ class _Child:
         self._out = -1
         self._readable = select.poll()
         self._writable = select.poll()
+        self._spent = 0.0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of this process and of those that it replaced."""
+        return self._spent + (_cpu_seconds(self._process.pid) if self._process else 0.0)
 
     @property
     def alive(self) -> bool:
@@ -311,6 +339,7 @@ class _Child:
         process, self._process, self._buffer = self._process, None, b""
         if process is None:
             return
+        self._spent += _cpu_seconds(process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         for pipe in (process.stdin, process.stdout):

@@ -14,7 +14,6 @@ from agentlab.types.base import (
 from agentlab.types.insight import Insight, Outcomes
 from agentlab.types.score import Score, ScoreSource
 from agentlab.types.skill import (
-    Admission,
     Invocation,
     Origin,
     Parameter,
@@ -24,7 +23,6 @@ from agentlab.types.skill import (
     skill_id,
 )
 from agentlab.types.task import (
-    Achievement,
     Clause,
     ClauseTemplate,
     CodeVerifier,
@@ -63,8 +61,6 @@ from agentlab.types.trajectory import (
 from agentlab.types.usage import Limits, Usage
 
 __all__ = [
-    "Achievement",
-    "Admission",
     "AttemptKind",
     "AttemptOutcome",
     "AttemptSpec",

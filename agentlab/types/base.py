@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -52,8 +51,3 @@ def derive_seed(*parts: object) -> int:
 def derive_uniform(*parts: object) -> float:
     """A uniform draw in [0, 1) from the parts alone (53 bits)."""
     return (int(digest("uniform", *parts)[:16], 16) >> 11) / float(1 << 53)
-
-
-def as_object(value: Mapping[str, JsonValue]) -> JsonObject:
-    """A plain JSON object from any mapping with string keys."""
-    return dict(value)

@@ -39,6 +39,9 @@ class ArmReport(Frozen):
     n: int
     """Distinct tasks with a verdict."""
     interval: Interval
+    """Wilson's, of the rate."""
+    failed: int = 0
+    """Attempts without a verdict: the infrastructure failed, or the score is unknown."""
 
 
 class Difference(Frozen):
@@ -46,6 +49,7 @@ class Difference(Frozen):
 
     value: float
     interval: Interval
+    """Resamples tasks."""
     n: int
     """Number of tasks in both arms."""
 
@@ -53,10 +57,15 @@ class Difference(Frozen):
 class EvaluationReport(Frozen):
     """Success on tasks of one split, within one budget, and what it is compared with."""
 
+    run_id: str = ""
+    """The run that its attempts are recorded under."""
     success_rate: float
     n: int
+    """Distinct tasks with a verdict."""
     interval: Interval
-    """Resamples tasks."""
+    """Wilson's, of the rate; that of `difference` resamples tasks."""
+    failed: int = 0
+    """Attempts without a verdict: the infrastructure failed, or the score is unknown."""
     baseline: ArmReport | None = None
     """The same tasks, seeds and budget with an empty library."""
     difference: Difference | None = None
@@ -68,8 +77,11 @@ class EvaluationReport(Frozen):
     steps: float | None = None
     """Mean primitive steps of the successes; None where nothing succeeded."""
     steps_interval: Interval | None = None
+    """Resamples the solved tasks."""
     tool_calls: float | None = None
     """Mean tool calls of the successes, search included."""
+    tool_calls_interval: Interval | None = None
+    """Resamples the solved tasks."""
     split: Split = "heldout"
     budget: int = Field(default=1000, ge=1)
     """Tool calls that each attempt may search with."""

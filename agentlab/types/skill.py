@@ -110,14 +110,3 @@ class Replay(Frozen):
     changes: int = 0
     """How many facts of the state differ afterwards: the least-effect order."""
     error: str | None = None
-
-
-class Admission(Frozen):
-    """The verdict on a candidate, with the evidence it rests on."""
-
-    skill_id: str
-    admitted: bool
-    status: Status
-    reason: str
-    """`admitted`, or the rule that refused it."""
-    evidence: JsonObject = Field(default_factory=dict)

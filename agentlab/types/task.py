@@ -70,6 +70,8 @@ class CodeVerifier(Frozen):
 
     kind: Literal["code"] = "code"
     source: str
+    origin: Literal["search", "model", "import", "human"]
+    """Who wrote it. Without a box, only what this project's own search made is run."""
 
 
 class EnvironmentVerifier(Frozen):
@@ -138,19 +140,17 @@ class SplitRule(Frozen):
         seed_split = self.split_of_seed(task.seed)
         if seed_split != "practice":
             return f"reserved seed: {task.seed} belongs to {seed_split}"
-        if self.reserved_template(task.template):
-            return f"reserved template: {task.template!r} is kept for heldout"
+        templates = [task.template]
+        if task.mission is not None:
+            # What the mission states counts, whatever the proposer calls it.
+            setup = task.template.partition(": ")[0]
+            templates.append(f"{setup}: {task.mission.structure}")
+        for template in templates:
+            if self.reserved_template(template):
+                return f"reserved template: {template!r} is kept for heldout"
         if task.split != "practice":
             return f"reserved split: {task.split}"
         return None
-
-
-class Achievement(Frozen):
-    """A clause that a trajectory met, whether asked for or not, and after which step."""
-
-    clause: Clause
-    step: int
-    """Number of steps taken when it first held (1-based)."""
 
 
 class Template(Frozen):

@@ -9,7 +9,7 @@ from pydantic import Field
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.score import Score
 from agentlab.types.skill import Invocation, Skill
-from agentlab.types.task import Achievement, Task
+from agentlab.types.task import Task
 from agentlab.types.tool import Observation, StepResult, ToolCall
 from agentlab.types.usage import Limits, Usage
 
@@ -112,7 +112,6 @@ class AttemptOutcome(Frozen):
     """What had been spent when the goal was first reached (search keeps it for curves)."""
     skills_used: tuple[str, ...] = ()
     """Ids of the skills in the final trajectory."""
-    achievements: tuple[Achievement, ...] = ()
 
     @property
     def success(self) -> bool | None:

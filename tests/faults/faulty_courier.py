@@ -167,7 +167,11 @@ class ProposerOddVerifiers:
         tasks = await GrammarProposer(hindsight=0).propose(context)
         return [
             task.model_copy(
-                update={"verifier": CodeVerifier(source=VERIFIERS[number % len(VERIFIERS)])}
+                update={
+                    "verifier": CodeVerifier(
+                        source=VERIFIERS[number % len(VERIFIERS)], origin="search"
+                    )
+                }
             )
             for number, task in enumerate(tasks)
         ]

@@ -6,13 +6,14 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from agentlab import registry
 from agentlab.environments.registration import make_environment
 from agentlab.errors import MissingExtraError, UnknownNameError
-from agentlab.registry import BUILT_IN, check_kinds, names, resolve
+from agentlab.registry import BUILT_IN, Kind, names, resolve
 from agentlab.testing.courier import Courier
 from agentlab.types import EnvironmentRef
 
@@ -69,7 +70,7 @@ def _plugins_anew() -> None:
 
 def test_every_built_in_name_belongs_to_a_kind() -> None:
     for name in BUILT_IN:
-        assert name.partition("/")[0] in check_kinds()
+        assert name.partition("/")[0] in get_args(Kind)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,11 @@ SEEN = Observation(text="")
 
 def _task(source: str | None = None) -> Task:
     task = Task(id="t", environment="town", instruction="go", setup={}, seed=1, template="easy: go")
-    return task.model_copy(update={"verifier": CodeVerifier(source=source)}) if source else task
+    return (
+        task.model_copy(update={"verifier": CodeVerifier(source=source, origin="search")})
+        if source
+        else task
+    )
 
 
 def _trajectory(*results: StepResult, state: JsonObject | None = None) -> Trajectory:

@@ -100,7 +100,9 @@ def test_a_failing_case_that_passes() -> None:
 
 def _by_code(source: str, **changes: object) -> Task:
     task = _task()
-    return task.model_copy(update={"verifier": CodeVerifier(source=source), **changes})
+    return task.model_copy(
+        update={"verifier": CodeVerifier(source=source, origin="search"), **changes}
+    )
 
 
 def test_an_empty_trajectory_that_passes() -> None:

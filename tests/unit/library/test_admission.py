@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from agentlab.library.admission import (
     LEAST_SAVING,
-    REJECTED,
     Trial,
     enough,
     exact_duplicate,
@@ -21,7 +20,6 @@ from agentlab.library.admission import (
     near_duplicate,
     passed,
     static_check,
-    verdict,
 )
 from agentlab.types import Clause, JsonObject, Parameter, Replay, Skill
 
@@ -275,18 +273,6 @@ def test_mean_saving() -> None:
     assert math.isclose(mean_saving([_trial(99, 9)]), math.log(10))
     just = [_trial(999, round(1000 * math.exp(-LEAST_SAVING)) - 2)] * 2
     assert judge_trials(just) is None
-
-
-def test_verdicts() -> None:
-    skill = _skill()
-    yes = verdict(skill, None, [GOOD], [_trial(3, 2)])
-    assert (yes.admitted, yes.status, yes.reason) == (True, "active", "admitted")
-    no = verdict(skill, "use: none", [], [])
-    assert (no.admitted, no.status, no.reason) == (False, "retired", REJECTED + "use: none")
-    replays = yes.evidence["replays"]
-    assert isinstance(replays, list)
-    assert len(replays) == 1
-    assert yes.evidence["mean_log_saving"] == round(math.log(4 / 3), 6)
 
 
 def _renamed(skill: Skill, old: str, new: str) -> Skill:

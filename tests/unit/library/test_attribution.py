@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from agentlab.config import AttributionConfig
 from agentlab.library.attribution import (
-    PastOffers,
     Retrieved,
     callees,
     callers_of,
     draw_offers,
-    draws_by_item,
     withholding_probability,
 )
 from agentlab.statistics import Draw, effect
-from agentlab.types import AttemptOutcome, Offer, Score, Usage
+from agentlab.types import Offer
 
 CONFIG = AttributionConfig()
 
@@ -151,27 +149,6 @@ def test_withheld_share_is_the_probability() -> None:
 
 
 # --- from records to draws ------------------------------------------------------------------
-
-
-def test_draws_by_item_leaves_out_infrastructure_failures() -> None:
-    offers = (
-        Offer(item_id="x", name="x", probability=0.5, withheld=True),
-        Offer(item_id="y", name="y", probability=1.0, withheld=True),
-    )
-    solved = AttemptOutcome(
-        attempt_id="1",
-        score=Score(success=True),
-        usage=Usage(tool_calls=7, steps=20, tokens=3),
-    )
-    broken = AttemptOutcome(attempt_id="2", status="infrastructure_failure")
-    unknown = AttemptOutcome(attempt_id="3")
-    history = [PastOffers(offers, solved), PastOffers(offers, broken)]
-    history.append(PastOffers(offers[:1], unknown))
-    draws = draws_by_item(history)
-    assert draws == {
-        "x": (Draw(True, 0.5, True, 7, 20, 3), Draw(True, 0.5, None, 0, 0, 0)),
-        "y": (Draw(True, 1.0, True, 7, 20, 3),),
-    }
 
 
 # --- simulations ----------------------------------------------------------------------------
