@@ -61,11 +61,10 @@ def tell_evaluation(report: EvaluationReport, output: Output) -> None:
         )
     )
     if report.baseline is not None:
-        output.line("Same tasks, same seeds, same budget.")
-    rates = "Intervals of rates are Wilson's"
-    output.line(
-        f"{rates}; that of the difference resamples tasks." if report.difference else f"{rates}."
-    )
+        output.line(
+            "Same tasks, same seeds, same budget; the intervals of the rates are Wilson's, that "
+            "of the difference resamples tasks."
+        )
     if failed:
         output.line("What failed has no verdict and counts in no rate.")
     if report.steps is not None and report.steps_interval is not None:

@@ -48,7 +48,7 @@ def list_(
             output.next("practice", environment or "babyai")
             return
         output.table(_table(found))
-        output.next("skills", "show", found[0].name)
+        output.next("skills", "show", found[0].name, *_whose(found, environment))
 
 
 @skills.command()
@@ -97,7 +97,7 @@ def search(
             return
         rows = [[f"{m.score:.3f}", m.signature, _summary(m)] for m in found]
         output.table(Table("", ("score", "skill", "what it does"), rows, frozenset({0})))
-        output.next("skills", "show", found[0].name)
+        output.next("skills", "show", found[0].name, *_whose(found, environment))
 
 
 @skills.command()
@@ -120,6 +120,13 @@ def remove(
         output.document(removed)
         output.line(f"{removed.signature} is {removed.status} and is served no more.")
         output.next("skills", "list")
+
+
+def _whose(found: Sequence[SkillLine], environment: str | None) -> tuple[str, ...]:
+    """What must be added to the name of the first to tell it from others of that name."""
+    first = found[0]
+    places = {skill.environment for skill in found if skill.name == first.name}
+    return ("--environment", first.environment) if environment or len(places) > 1 else ()
 
 
 def _table(found: Sequence[SkillLine]) -> Table:

@@ -68,13 +68,14 @@ def evaluation_report(
 
 def closing_comparison(records: Records, row: RunRow) -> dict[str, list[Tried]]:
     """The recorded attempts of a practice run's held-out comparison, by arm, in task order."""
-    arms: dict[str, list[Tried]] = {LIBRARY: [], BASELINE: []}
+    names = (LIBRARY, BASELINE)
+    arms: dict[str, list[Tried]] = {name: [] for name in names}
     tried = records.attempts.all(row.run_id, kind="evaluation")
     found = records.trajectories.outcomes([attempt.attempt_id for attempt in tried])
     for attempt, outcome in zip(tried, found, strict=True):
         number = attempt.slot // ARM_SLOTS
-        if number < len(arms):
-            list(arms.values())[number].append(Tried(attempt.task_id, outcome))
+        if number < len(names):
+            arms[names[number]].append(Tried(attempt.task_id, outcome))
     return arms
 
 

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentlab.config import RetrievalConfig
+from agentlab.embeddings import open_embedder
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.library.admission import REJECTED
+from agentlab.library.attribution import draws_of
 from agentlab.library.skills import SkillLibrary
 from agentlab.records import ItemRow, Records, Workspace
-from agentlab.statistics import Draw, effect
+from agentlab.statistics import effect
 from agentlab.types import JsonObject, Skill, Status
 from agentlab.types.report import (
     CollectionLine,
@@ -46,9 +48,7 @@ def list_skills(
         return skill_lines(records, rows)
 
 
-def show_skill(
-    workspace: Path | str, name: str, *, environment: str | None = None
-) -> SkillDetail:
+def show_skill(workspace: Path | str, name: str, *, environment: str | None = None) -> SkillDetail:
     """One skill in full, its newest version: what it does and what vouches for it.
 
     Raises:
@@ -115,9 +115,7 @@ def search_skills(
         return sorted(found, key=lambda item: (-item.score, item.name))
 
 
-def remove_skill(
-    workspace: Path | str, name: str, *, environment: str | None = None
-) -> SkillLine:
+def remove_skill(workspace: Path | str, name: str, *, environment: str | None = None) -> SkillLine:
     """Retire every version of a skill; nothing is deleted, and it can be undone.
 
     Raises:
@@ -137,16 +135,18 @@ def reindex(workspace: Path | str, *, embedder: str = "lexical") -> ReindexRepor
     """Rebuild every environment's index from the records.
 
     Raises:
+        UnknownNameError: there is no such embedder.
         IndexFaultError: another process uses an index.
     """
     started = time.monotonic()
+    made_by = open_embedder(embedder).name
     with Records.open(Workspace.open(workspace)) as records:
         collections: list[CollectionLine] = []
         embedded = 0
         environments = sorted({row.item.environment for row in records.items.skills()})
         for environment in environments:
             before = len(
-                records.vectors.missing(environment=environment, kind="skill", embedder=embedder)
+                records.vectors.missing(environment=environment, kind="skill", embedder=made_by)
             )
             with SkillLibrary(records, environment, toolset="", embedder=embedder) as library:
                 status = library.reindex()
@@ -183,18 +183,7 @@ def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillL
 
 def measured_effect(records: Records, skill: Skill) -> Difference | None:
     """What offering the skill does to success, by its randomised draws."""
-    draws = [
-        Draw(
-            withheld=row.withheld,
-            probability=row.probability,
-            success=row.success,
-            tool_calls=row.tool_calls,
-            steps=row.steps,
-            tokens=row.tokens,
-        )
-        for row in records.trajectories.draws(item_id=skill.id)
-        if row.kind in ("practice", "production") and row.task_id not in skill.source_tasks
-    ]
+    draws = draws_of(skill, records.trajectories.draws(item_id=skill.id))
     estimate = effect(draws).success
     if estimate is None:
         return None

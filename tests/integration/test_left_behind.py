@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import agentlab
 from agentlab.records import Records, Workspace
 
 
 def test_the_next_run_judges_what_was_left_behind(tmp_path: Path) -> None:
-    options = {"rounds": 1, "attempts": 20, "proposals": 20, "heldout": 0, "tool_calls": 200}
+    options: dict[str, Any] = {"rounds": 1, "attempts": 20, "proposals": 20}
+    options |= {"heldout": 0, "tool_calls": 200}
     first = agentlab.practice(
         "courier", workspace=tmp_path, seed=3, **options, **{"budget.attempts": 20}
     )

@@ -131,6 +131,7 @@ def test_resuming_a_finished_run_gives_its_report_again(workspace: Path) -> None
 def test_evaluate_with_a_baseline(workspace: Path) -> None:
     report = document(
         "evaluate", "courier", "--baseline", "--tasks", "4", "--tool-calls", "100",
+        "--index", "exact", "--embedder", "lexical",
         workspace=workspace,
     )  # fmt: skip
     assert {"success_rate", "n", "interval", "baseline", "difference", "skills_used", "steps"} <= (
@@ -139,17 +140,24 @@ def test_evaluate_with_a_baseline(workspace: Path) -> None:
     assert report["baseline"].keys() >= {"success_rate", "n", "interval"}
     assert report["difference"].keys() >= {"value", "interval"}
     assert report["n"] == report["baseline"]["n"] == 4
+    refused = agentlab("resume", report["run_id"], workspace=workspace)
+    assert refused.returncode == 2
+    assert "holds the attempts of an evaluation" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_skills_and_index(workspace: Path) -> None:
     listed = document("skills", "list", workspace=workspace)
-    assert document("library", "reindex", workspace=workspace)["items"] <= len(listed)
+    rebuilt = document("library", "reindex", "--embedder", "lexical", workspace=workspace)
+    assert rebuilt["items"] <= len(listed)
     found = document(
         "skills", "search", "bring it", "--environment", "courier", workspace=workspace
     )
     assert {match["name"] for match in found} <= {skill["name"] for skill in listed}
     for skill in listed[:1]:
-        shown = document("skills", "show", skill["name"], workspace=workspace)
+        shown = document(
+            "skills", "show", skill["name"], "--environment", "courier", workspace=workspace
+        )
         assert f"def {skill['name']}(env" in shown["source"]
 
 

@@ -20,6 +20,7 @@ from agentlab.errors import (
     UnknownNameError,
     WorkspaceError,
 )
+from agentlab.types.report import SkillLine
 
 Replace = Callable[..., None]
 
@@ -160,3 +161,27 @@ def test_the_workspace_variable_holds_for_every_command(
         "runs", "list", "--workspace", str(tmp_path / "c"), AGENTLAB_WORKSPACE=str(tmp_path / "a")
     )
     assert asked == [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+
+
+@pytest.mark.parametrize(
+    ("places", "given", "asks"),
+    [
+        (("town",), (), "show carry"),
+        (("town", "village"), (), "show carry --environment town"),
+        (("town",), ("--environment", "town"), "show carry --environment town"),
+    ],
+)
+def test_the_next_command_names_the_environment_where_it_must(
+    replace_module: Replace, places: tuple[str, ...], given: tuple[str, ...], asks: str
+) -> None:
+    found = [
+        SkillLine(name="carry", signature="carry()", summary="", status="active", environment=place)
+        for place in places
+    ]
+
+    def listed(*_: object, **__: object) -> list[SkillLine]:
+        return found
+
+    replace_module("agentlab.library.catalogue", list_skills=listed)
+    result = _invoke("skills", "list", *given)
+    assert result.stdout.splitlines()[-1] == f"Next: agentlab skills {asks}"

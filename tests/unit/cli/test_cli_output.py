@@ -40,7 +40,9 @@ def test_stdout_holds_the_document_whatever_else_is_printed(end: str, code: int)
 
 def test_documents() -> None:
     arm = ArmReport(name="search", success_rate=0.5, n=2, interval=Interval(0.1, 0.9))
-    plain = {"name": "search", "success_rate": 0.5, "n": 2, "interval": [0.1, 0.9]}
+    plain = {
+        "name": "search", "success_rate": 0.5, "n": 2, "interval": [0.1, 0.9], "failed": 0,
+    }  # fmt: skip
     assert json.loads(as_document(arm)) == plain
     assert json.loads(as_document([arm, arm])) == [plain, plain]
     assert json.loads(as_document([])) == []

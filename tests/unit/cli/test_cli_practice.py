@@ -85,12 +85,33 @@ def test_the_end_compares_then_lists_skills_then_names_the_next_command(
     assert rows["with the library"][-5:] == ["75%", "66%", "to", "82%", "120"]
     assert rows["empty library"][-5:] == ["25%", "18%", "to", "34%", "120"]
     assert rows["difference"][-5:] == ["+0.50", "+0.40", "to", "+0.60", "120"]
+    assert "  failed" not in result.stdout
+    assert any("the rates are Wilson's, that of the difference resamples tasks" in x for x in lines)
+    assert "A success takes 12 steps in the mean (10 to 15, n=90)." in lines
     comparison = next(i for i, line in enumerate(lines) if "held-out tasks" in line)
     skill = lines.index("  deliver(letter: object, house: object)")
     assert comparison < skill < len(lines) - 1
     assert lines[skill + 1].strip() == "Bring a letter to a house."
     assert lines[-1] == "Next: agentlab skills show deliver"
     assert "Round 2 of 5 done" in result.stderr
+
+
+def test_attempts_that_failed_are_told_where_there_are_any(
+    replace_module: Replace, practice_report: PracticeReport
+) -> None:
+    heldout = practice_report.heldout
+    assert heldout is not None
+    assert heldout.baseline is not None
+    baseline = heldout.baseline.model_copy(update={"failed": 3})
+    changed = heldout.model_copy(update={"baseline": baseline})
+    report = practice_report.model_copy(update={"heldout": changed})
+    replace_module("agentlab.runner", practice=CannedRun(report))
+    lines = _invoke("practice", "courier").stdout.splitlines()
+    rows = {line.split("  ")[1]: line.split() for line in lines if line.startswith("  ")}
+    assert next(line for line in lines if "95% interval" in line).split()[-2:] == ["n", "failed"]
+    assert rows["with the library"][-2:] == ["120", "0"]
+    assert rows["empty library"][-2:] == ["120", "3"]
+    assert rows["difference"][-1] == "120"
 
 
 def test_the_next_command_keeps_the_workspace_that_was_named(
