@@ -12,9 +12,8 @@ from agentlab.records import Records, Workspace
 def test_the_next_run_judges_what_was_left_behind(tmp_path: Path) -> None:
     options: dict[str, Any] = {"rounds": 1, "attempts": 20, "proposals": 20}
     options |= {"heldout": 0, "tool_calls": 200}
-    first = agentlab.practice(
-        "courier", workspace=tmp_path, seed=3, **options, **{"budget.attempts": 20}
-    )
+    capped: dict[str, Any] = {**options, "budget.attempts": 20}
+    first = agentlab.practice("courier", workspace=tmp_path, seed=3, **capped)
     with Records.open(Workspace.open(tmp_path)) as records:
         waiting = {row.item.id for row in records.items.skills(status="candidate")}
     assert waiting, "the budget was gone before anything could be tried"
