@@ -30,9 +30,9 @@ class BudgetConfig(Frozen):
     attempts: int | None = Field(default=None, ge=0)
     steps: int | None = Field(default=None, ge=0)
     """Primitive environment steps."""
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tokens: int | None = Field(default=None, ge=0)
-    usd: float | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class RetrievalConfig(Frozen):
@@ -80,10 +80,10 @@ class PracticeConfig(Frozen):
     """Attempts a round."""
     tool_calls: int = Field(default=600, ge=1)
     """Tool calls an attempt may search with, in practice."""
-    attempt_seconds: float = Field(default=120.0, gt=0)
+    attempt_seconds: float = Field(default=120.0, gt=0, le=1e6)
     """Wall clock of an attempt, and of a candidate's replays; runs in which it strikes are not
     reproducible."""
-    check_seconds: float = Field(default=20.0, gt=0)
+    check_seconds: float = Field(default=20.0, gt=0, le=1e6)
     """A proposal that has not been checked by then, verifier included, is rejected."""
     concurrency: int = Field(default=0, ge=0)
     """Attempts at a time; 0 means one for each core."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from agentlab.types.base import JsonObject
 
@@ -174,7 +174,11 @@ def rebuild(
     kind: str, run_id: str, round_: int, slot: int, sequence: int, payload: JsonObject
 ) -> Event:
     """The event that was recorded under `kind` with this payload."""
-    values = cast("dict[str, Any]", dict(payload))
+    known = EVENTS.get(kind)
+    if known is None:  # written by a later version: kept, and told by nobody here
+        return Event(run_id=run_id, round=round_, slot=slot, sequence=sequence)
+    names = {each.name for each in fields(known)}
+    values: dict[str, Any] = {name: value for name, value in payload.items() if name in names}
     if isinstance(values.get("skills_used"), list):
         values["skills_used"] = tuple(values["skills_used"])
-    return EVENTS[kind](run_id=run_id, round=round_, slot=slot, sequence=sequence, **values)
+    return known(run_id=run_id, round=round_, slot=slot, sequence=sequence, **values)

@@ -73,7 +73,7 @@ class StepResult(Frozen):
     terminated: bool = False
     truncated: bool = False
     error: str | None = None
-    steps: int = 1
+    steps: int = Field(default=1, ge=0)
     """Primitive environment steps that the call took; 0 when it was refused."""
 
     @property
