@@ -1,6 +1,9 @@
 """The edges: a practice run as a LangGraph graph.
 
-START → propose → select → attempt (n at a time) → curate → admit → end_round → propose …
+START → propose → select → attempt (n lanes) → curate → admit → end_round → propose …
+
+A `Send` is a lane and not an attempt: the records know which attempts are done, so a checkpoint
+for each would say nothing new, and writing it cost more than all the rest that is done for one.
 """
 
 # LangGraph's own signatures are partly untyped, which strict checking reports at each call.
@@ -16,7 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
 from agentlab.graph import admit, nodes
-from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
+from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 
 STEPS_PER_ROUND = 6
 """Supersteps of one round: propose, select, attempts, curate, admit, end of the round."""
@@ -33,7 +36,7 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
     async def select(state: RunState) -> RunUpdate:
         return await nodes.select(state, practice)
 
-    async def attempt(state: AttemptState) -> RunUpdate:
+    async def attempt(state: LaneState) -> RunUpdate:
         return await nodes.attempt(state, practice)
 
     async def curate(state: RunState) -> RunUpdate:
@@ -46,15 +49,10 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
         return await nodes.end_round(state, practice)
 
     def fan_out(state: RunState) -> list[Send] | str:
-        """One task for each planned attempt that is not on record yet."""
+        """As many lanes as may be under way, while planned attempts are not on record yet."""
         round_ = state["round"]
-        recorded = practice.recorded(round_)
-        sends = [
-            Send("attempt", AttemptState(round=round_, attempt_id=attempt_id))
-            for attempt_id in practice.planned(round_)
-            if attempt_id not in recorded
-        ]
-        return sends or "curate"
+        lanes = range(practice.lanes(round_))
+        return [Send("attempt", LaneState(round=round_, lane=lane)) for lane in lanes] or "curate"
 
     def go_on(state: RunState) -> str:
         return END if state["finished"] else "propose"

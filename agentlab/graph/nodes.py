@@ -24,7 +24,7 @@ from agentlab.events import (
 )
 from agentlab.graph import jobs
 from agentlab.graph.attempts import finished_event, run_attempt
-from agentlab.graph.practice import AttemptState, Practice, RunState, RunUpdate
+from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
 from agentlab.library.attribution import (
@@ -298,17 +298,19 @@ def _spec(
     )
 
 
-async def attempt(state: AttemptState, practice: Practice) -> RunUpdate:
-    """Attempt one planned task and record it with its event, in one transaction."""
-    round_ = state["round"]
+async def attempt(state: LaneState, practice: Practice) -> RunUpdate:
+    """Attempt planned tasks until none is left, recording each with its event in a transaction.
+
+    A lane that runs again after a crash takes what is not on record by then, whatever it was
+    doing before.
+    """
     practice.go_on()
-    spec = practice.planned(round_)[state["attempt_id"]]
-    if spec.id in practice.recorded(round_) or practice.out_of_time():
-        return {}
-    outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
-    event = finished_event(spec, outcome)
-    if await practice.writer.record(spec, outcome, [event]):
-        practice.tell([event])
+    while not practice.out_of_time() and (spec := practice.claim(state["round"])) is not None:
+        outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
+        event = finished_event(spec, outcome)
+        if await practice.writer.record(spec, outcome, [event]):
+            practice.tell([event])
+        practice.go_on()
     return {}
 
 

@@ -6,7 +6,9 @@ in one transaction under the node's name, so that a node which runs twice has on
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict, cast
@@ -56,11 +58,11 @@ class RunUpdate(TypedDict, total=False):
     finished: bool
 
 
-class AttemptState(TypedDict):
-    """What `Send` hands to one attempt."""
+class LaneState(TypedDict):
+    """What `Send` hands to one lane: attempts of a round, one after another."""
 
     round: int
-    attempt_id: str
+    lane: int
 
 
 class Left(Frozen):
@@ -96,6 +98,7 @@ class Practice:
     _round: int = -1
     _planned: dict[str, AttemptSpec] = field(default_factory=lambda: {})
     _recorded: frozenset[str] = frozenset()
+    _waiting: deque[AttemptSpec] = field(default_factory=lambda: deque())
 
     def __post_init__(self) -> None:
         """Make the roles and one environment to ask about tools, grammar and splits."""
@@ -210,12 +213,26 @@ class Practice:
                 if spec.kind == "practice"
             }
             self._recorded = frozenset(self.records.attempts.recorded_ids(self.run_id, round_))
+            self._waiting = deque(
+                spec for spec in self._planned.values() if spec.id not in self._recorded
+            )
         return self._planned
 
     def recorded(self, round_: int) -> frozenset[str]:
         """Ids of the round's attempts that an earlier process recorded."""
         self.planned(round_)
         return self._recorded
+
+    def lanes(self, round_: int) -> int:
+        """How many attempts of the round to have under way at a time; 0 when none is left."""
+        self.planned(round_)
+        width = self.config.concurrency or os.cpu_count() or 1
+        return min(width, len(self._waiting))
+
+    def claim(self, round_: int) -> AttemptSpec | None:
+        """The round's next attempt that nobody has begun, in slot order, or None."""
+        self.planned(round_)
+        return self._waiting.popleft() if self._waiting else None
 
     def tell(self, events: Sequence[Event]) -> None:
         """Tell the observers, after what the events report is on record."""

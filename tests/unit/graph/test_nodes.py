@@ -11,10 +11,10 @@ import pytest
 
 from agentlab.config import PracticeConfig, load_config
 from agentlab.errors import RecordsError
-from agentlab.events import Event, SkillMoved, TaskRejected
+from agentlab.events import AttemptFinished, Event, SkillMoved, TaskRejected
 from agentlab.graph import nodes
 from agentlab.graph.admit import admit
-from agentlab.graph.practice import AttemptState, Practice, RunState, RunStopped, toolset_name
+from agentlab.graph.practice import LaneState, Practice, RunState, RunStopped, toolset_name
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import ProposalContext
@@ -82,13 +82,12 @@ def _state(round_: int = 0) -> RunState:
 
 
 async def _attempts(practice: Practice, round_: int = 0) -> None:
-    specs = practice.planned(round_).values()
-    await asyncio.gather(*(nodes.attempt(_at(spec), practice) for spec in specs))
+    lanes = [_lane(lane, round_) for lane in range(max(2, practice.lanes(round_)))]
+    await asyncio.gather(*(nodes.attempt(lane, practice) for lane in lanes))
 
 
-def _at(spec: AttemptSpec) -> AttemptState:
-    values = {"run_id": RUN, "round": spec.round, "attempt_id": spec.id}
-    return AttemptState(**{k: values[k] for k in AttemptState.__annotations__})  # type: ignore[typeddict-item]
+def _lane(lane: int = 0, round_: int = 0) -> LaneState:
+    return LaneState(round=round_, lane=lane)
 
 
 async def _round(practice: Practice, round_: int = 0, *, times: int = 1) -> None:
@@ -162,9 +161,10 @@ def test_what_a_killed_round_left_is_used(tmp_path: Path) -> None:
     async def half(practice: Practice, log: Log) -> None:
         await nodes.propose(_state(), practice)
         await nodes.select(_state(), practice)
-        specs = list(practice.planned(0).values())
-        for spec in specs[: len(specs) // 2]:
-            await nodes.attempt(_at(spec), practice)
+        enough = len(practice.planned(0)) // 2
+        practice.stop = lambda: sum(isinstance(e, AttemptFinished) for e in log.events) >= enough
+        with pytest.raises(RunStopped):
+            await nodes.attempt(_lane(), practice)
 
     async def rest(practice: Practice, log: Log) -> dict[str, object]:
         before = practice.recorded(0)
