@@ -7,85 +7,167 @@ the first attempt and is all that `resume` reads.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from agentlab.errors import ConfigError
 from agentlab.types import Frozen, JsonObject
 
 IndexName = Literal["chroma", "exact"]
 
+MOST = 2**63 - 1
+"""The largest whole number that the records can hold."""
+MOST_COUNTED = 10**12
+"""The most of anything that can be counted or spent, so that sums fit the records too."""
+DEEPEST = 32
+"""How many lists and objects an option may have inside each other."""
+SHOWN = 80
+"""Characters of a wrong value that a sentence repeats, at most."""
 
-class BudgetConfig(Frozen):
+
+def value_fault(value: object, depth: int = 0) -> str | None:
+    """Why a value cannot be an option, or be written down with a run; None where it can.
+
+    Numbers are those that records and JSON hold, text is what UTF-8 can spell, without NUL.
+    """
+    if isinstance(value, str):
+        return _text_fault(value)
+    if isinstance(value, int) and abs(value) > MOST:
+        return f"whole numbers go up to {MOST}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "numbers must be finite"
+    if not isinstance(value, list | dict):
+        return None
+    if depth >= DEEPEST:
+        return f"it may be nested {DEEPEST} deep at most"
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        return next((why for item in items if (why := value_fault(item, depth + 1))), None)
+    for name, part in cast("dict[str, object]", value).items():
+        if _text_fault(name) is not None:
+            return f"the name {name!r} in it is wrong: {_text_fault(name)}"
+        why = value_fault(part, depth + 1)
+        if why is not None:
+            return why if depth else f"in {name!r}, {why}"
+    return None
+
+
+def _text_fault(text: str) -> str | None:
+    if "\0" in text:
+        return "it may hold no NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "it may hold only characters that UTF-8 can spell, so no half of a surrogate pair"
+    return None
+
+
+def shown(value: object) -> str:
+    """A value as a sentence repeats it: never long, and never an error of its own."""
+    if isinstance(value, int) and abs(value) > MOST:
+        return f"a number of {value.bit_length()} bits"
+    if value_fault(value) is not None and not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
+
+
+class Part(Frozen):
+    """A part of a config: every value in it can be written down with the run."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_written_down(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, dict) and _part(cls, info.field_name or "") is not None:
+            return cast("object", value)  # that part looks for itself, and names what is wrong
+        why = value_fault(cast("object", value))
+        if why is not None:
+            raise ValueError(why)
+        return cast("object", value)
+
+
+def _part(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The part of that name, where the field is one."""
+    annotation = model.model_fields[name].annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None
+
+
+class BudgetConfig(Part):
     """What a run may spend, all roles together. None means no limit.
 
     The closing comparison on held-out tasks measures the run and is not charged to it.
     """
 
-    attempts: int | None = Field(default=None, ge=0)
-    steps: int | None = Field(default=None, ge=0)
+    attempts: int | None = Field(default=None, ge=0, le=MOST_COUNTED)
+    steps: int | None = Field(default=None, ge=0, le=MOST_COUNTED)
     """Primitive environment steps."""
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    tokens: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0, le=MOST_COUNTED)
     usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
-class RetrievalConfig(Frozen):
+class RetrievalConfig(Part):
     """What an attempt may be offered from the library."""
 
-    k: int = Field(default=16, ge=0)
+    k: int = Field(default=16, ge=0, le=MOST_COUNTED)
     floor: float = Field(default=0.05, ge=-1, le=1)
     """Items whose best similarity is below this are not offered: "none" is an answer."""
-    tokens: int = Field(default=4000, ge=0)
+    tokens: int = Field(default=4000, ge=0, le=MOST_COUNTED)
     """Cap on the offered text, in tokens of four characters."""
 
 
-class AdmissionConfig(Frozen):
+class AdmissionConfig(Part):
     """What a candidate must show."""
 
     enabled: bool = True
     """False serves every candidate unchecked: an ablation, labelled as such."""
-    replays: int = Field(default=5, ge=1)
-    trials: int = Field(default=16, ge=2)
+    replays: int = Field(default=5, ge=1, le=MOST_COUNTED)
+    trials: int = Field(default=16, ge=2, le=MOST_COUNTED)
     """Practice tasks on which a candidate must prove useful, paired with and without."""
-    trial_tool_calls: int = Field(default=500, ge=1)
+    trial_tool_calls: int = Field(default=500, ge=1, le=MOST_COUNTED)
     """Tool calls that each search of a trial may make."""
 
 
-class AttributionConfig(Frozen):
+class AttributionConfig(Part):
     """How the effect of offering an item is measured."""
 
     start: float = Field(default=0.5, ge=0, le=1)
     floor: float = Field(default=0.1, ge=0, le=1)
-    decided: int = Field(default=20, ge=2)
+    decided: int = Field(default=20, ge=2, le=MOST_COUNTED)
     """Draws after which the probability starts to fall."""
 
 
-class PracticeConfig(Frozen):
+BoxName = Literal["auto", "bubblewrap", "landlock", "docker", "e2b", "subprocess", "unsafe-local"]
+
+
+class PracticeConfig(Part):
     """Everything that a practice run depends on."""
 
     environment: str = "babyai"
     environment_options: JsonObject = Field(default_factory=dict)
     model: str = "search"
-    seed: int = Field(default=0, ge=0)
-    rounds: int = Field(default=5, ge=1)
-    proposals: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0, le=MOST)
+    rounds: int = Field(default=5, ge=1, le=MOST_COUNTED)
+    proposals: int = Field(default=100, ge=1, le=MOST_COUNTED)
     """Tasks proposed a round."""
-    attempts: int = Field(default=100, ge=1)
+    attempts: int = Field(default=100, ge=1, le=MOST_COUNTED)
     """Attempts a round."""
-    tool_calls: int = Field(default=600, ge=1)
+    tool_calls: int = Field(default=600, ge=1, le=MOST_COUNTED)
     """Tool calls an attempt may search with, in practice."""
     attempt_seconds: float = Field(default=120.0, gt=0, le=1e6)
     """Wall clock of an attempt, and of a candidate's replays; runs in which it strikes are not
     reproducible."""
     check_seconds: float = Field(default=20.0, gt=0, le=1e6)
     """A proposal that has not been checked by then, verifier included, is rejected."""
-    concurrency: int = Field(default=0, ge=0)
+    concurrency: int = Field(default=0, ge=0, le=MOST_COUNTED)
     """Attempts at a time; 0 means one for each core."""
     proposer: str = "grammar"
     curriculum: str = "learning_progress"
@@ -93,11 +175,13 @@ class PracticeConfig(Frozen):
     evaluator: str = "verifier"
     compose: bool = True
     """Whether skills may call skills."""
+    box: BoxName = "auto"
+    """Where skill code runs; `auto` is the first that passes its self-test."""
     index: IndexName = "chroma"
     embedder: str = "lexical"
-    heldout: int = Field(default=120, ge=0)
+    heldout: int = Field(default=120, ge=0, le=MOST_COUNTED)
     """Held-out tasks for the closing comparison; 0 leaves it out."""
-    heldout_tool_calls: int = Field(default=1000, ge=1)
+    heldout_tool_calls: int = Field(default=1000, ge=1, le=MOST_COUNTED)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
     admission: AdmissionConfig = Field(default_factory=AdmissionConfig)
@@ -118,7 +202,12 @@ def load_config(path: Path | None = None, **overrides: Any) -> PracticeConfig:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"There is no config file {str(path)!r}.") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except RecursionError:
+            raise ConfigError(
+                f"The config file {str(path)!r} cannot be read: its values may be nested "
+                f"{DEEPEST} deep at most."
+            ) from None
+        except (OSError, ValueError) as error:  # a number of too many digits is a plain ValueError
             raise ConfigError(f"The config file {str(path)!r} cannot be read: {error}.") from error
     for name, value in overrides.items():
         if value is None:
@@ -129,7 +218,7 @@ def load_config(path: Path | None = None, **overrides: Any) -> PracticeConfig:
             inner = target.setdefault(parent, {})
             if not isinstance(inner, dict):
                 raise ConfigError(
-                    f"{parent!r} is given as {inner!r}, so {name!r} cannot be set in it."
+                    f"{parent!r} is given as {shown(inner)}, so {name!r} cannot be set in it."
                 )
             target = cast("dict[str, Any]", inner)
         target[leaf] = value
@@ -151,18 +240,19 @@ def parse_config(values: Mapping[str, Any], where: str = "the options") -> Pract
         if first["type"] == "extra_forbidden":
             near = get_close_matches(location[-1], _keys(location[:-1]), n=1, cutoff=0.5)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"In {where}, {name!r} is not an option.{hint}") from None
-        message = first["msg"][:1].lower() + first["msg"][1:]
+            raise ConfigError(f"In {where}, {shown(name)} is not an option.{hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
         raise ConfigError(
-            f"In {where}, {name!r} cannot be {first['input']!r}: {message}."
+            f"In {where}, {shown(name)} cannot be {shown(first['input'])}: {message}."
         ) from None
 
 
 def _keys(parents: list[str]) -> list[str]:
     model: type[BaseModel] = PracticeConfig
     for parent in parents:
-        annotation = model.model_fields[parent].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        part = _part(model, parent)
+        if part is None:
             return []
-        model = annotation
+        model = part
     return list(model.model_fields)

@@ -9,7 +9,8 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── ConfigError             a config file, flag or variable is wrong
     │   ├── UnknownNameError        no such environment, model, role…; says what is near
     │   ├── MissingExtraError       an optional dependency is needed; says what to install
-    │   └── InvalidTaskError        a mission cannot be composed or set up as asked
+    │   ├── InvalidTaskError        a mission cannot be composed or set up as asked
+    │   └── SigningKeyError         a key file cannot be made, read or trusted
     ├── EnvironmentFaultError       reset or step of an environment raised or broke its contract
     ├── VerifierFaultError          a verifier raised, disagreed with itself or never ended
     ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
@@ -19,6 +20,7 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
+    ├── PackRefusedError            a pack breaks a limit, its manifest or its signature
     └── IndexFaultError             a derived index is missing, stale, locked or damaged
 """
 
@@ -72,6 +74,10 @@ class InvalidTaskError(UsageError):
     """Raised when a mission cannot be composed, parsed or set up; the text says why."""
 
 
+class SigningKeyError(UsageError):
+    """Raised when a key file cannot be made or read, or others can read it."""
+
+
 class EnvironmentFaultError(AgentLabError):
     """Raised when an environment's reset or step raised, or broke its contract."""
 
@@ -106,6 +112,15 @@ class WorkspaceError(RecordsError):
 
 class RunInUseError(WorkspaceError):
     """Raised when another process already works in a run directory."""
+
+
+class PackRefusedError(AgentLabError):
+    """Raised when a pack is refused; `file` is the one at fault, `reason` one word for why."""
+
+    def __init__(self, file: str, reason: str, why: str) -> None:
+        self.file = file
+        self.reason = reason
+        super().__init__(f"The pack is refused: {file[:300]!a} {why} ({reason}).")
 
 
 class IndexFaultError(AgentLabError):

@@ -25,6 +25,7 @@ from agentlab.types import (
     Mission,
     Observation,
     Origin,
+    Replay,
     Score,
     Skill,
     Split,
@@ -284,6 +285,33 @@ class Curator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class HoningContext:
+    """A candidate that admission turned down, and what is known of its failure."""
+
+    skill: Skill
+    reason: str
+    """What admission said, `<gate>: <what happened>`."""
+    replays: Sequence[Replay]
+    """All its replays, those that passed too; what failed differs from them."""
+    starts: Sequence[JsonObject]
+    """The states in which the attempts began that it was derived from."""
+    tools: Sequence[ToolSpec]
+    grammar: Grammar
+
+
+@runtime_checkable
+class Honer(Protocol):
+    """A curator that can mend a candidate."""
+
+    async def hone(self, context: HoningContext) -> Skill | None:
+        """The candidate's next version, with `parent` set, or None where it knows no remedy.
+
+        It keeps name, environment and sources, and starts over: it is judged like any other.
+        """
+        ...
+
+
 # --- where skill code runs ------------------------------------------------------------------
 
 Perform = Callable[[ToolCall], Awaitable[StepResult]]
@@ -358,6 +386,16 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row each, shape `(len(texts), dimension)`, float32, length 1 or all zero."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An embedder behind which is a model that somebody may have to pay for."""
+
+    @property
+    def tokens(self) -> int:
+        """What this instance has sent so far, in the model's tokens."""
         ...
 
 

@@ -13,7 +13,16 @@ from agentlab.errors import UsageError
 from agentlab.protocols import Embedder
 from agentlab.registry import resolve
 
-__all__ = ["open_embedder"]
+__all__ = ["open_embedder", "uses_model"]
+
+
+def uses_model(name: str) -> bool:
+    """Whether a model that somebody may have to pay for is behind the embedder of that name.
+
+    Raises:
+        UnknownNameError: there is no such embedder.
+    """
+    return hasattr(resolve("embedder", name.partition(":")[0]), "tokens")
 
 
 def open_embedder(name: str = "lexical") -> Embedder:

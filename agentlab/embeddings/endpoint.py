@@ -6,6 +6,7 @@ falls back to another embedder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from agentlab.protocols import Vectors
 
 BATCH = 64
 """Texts a request."""
+CHARACTERS_A_TOKEN = 4
+"""Taken where the endpoint does not say how many tokens it counted."""
 
 
 class EndpointEmbedder:
@@ -53,6 +56,7 @@ class EndpointEmbedder:
         self._model = model
         self._asked = dimension
         self._found = dimension
+        self._tokens = 0
         self._client = open_client(
             base_url=base_url, api_key=api_key, timeout=timeout, retries=retries
         )
@@ -72,6 +76,11 @@ class EndpointEmbedder:
         if self._found is None:
             self._found = self._request(["length"]).shape[1]
         return self._found
+
+    @property
+    def tokens(self) -> int:
+        """What was sent so far, as the endpoint counts it, else a token for four characters."""
+        return self._tokens
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row each, shape `(len(texts), dimension)`, float32, length 1 or all zero.
@@ -100,6 +109,9 @@ class EndpointEmbedder:
                 encoding_format="float",
                 extra_body={"dimensions": self._asked} if self._asked else None,
             )
+        told = answer.usage.total_tokens if answer.usage else 0
+        guessed = sum(math.ceil(len(text) / CHARACTERS_A_TOKEN) for text in texts)
+        self._tokens += told if told > 0 else guessed
         ordered = sorted(answer.data, key=lambda item: item.index)
         if [item.index for item in ordered] != list(range(len(texts))):
             raise self._odd(f"{len(ordered)} vectors for {len(texts)} texts")

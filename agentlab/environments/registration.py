@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from typing import cast
 
 from agentlab import registry
-from agentlab.errors import ConfigError
+from agentlab.environments.contract import held
+from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
 from agentlab.protocols import Environment
 from agentlab.types import EnvironmentRef
 
@@ -25,7 +26,9 @@ def make_environment(ref: EnvironmentRef) -> Environment:
     Raises:
         UnknownNameError: nothing of that name is registered.
         MissingExtraError: it needs an optional dependency.
-        ConfigError: it does not take this argument or option, or not this value.
+        ConfigError: it does not take this argument or option, or not this value, or is no
+            environment.
+        EnvironmentFaultError: making it failed for a reason of its own.
     """
     name, colon, argument = ref.name.partition(":")
     target = registry.resolve("environment", name)
@@ -51,12 +54,18 @@ def make_environment(ref: EnvironmentRef) -> Environment:
         raise ConfigError(
             f"The environment {ref.name!r} does not take these options: {error}"
         ) from error
+    except AgentLabError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code, which may fail in any way
+        raise EnvironmentFaultError(
+            f"The environment {ref.name!r} raised {type(error).__name__} in __init__(): {error}"
+        ) from error
     lacking = [part for part in REQUIRED if not hasattr(type(environment), part)]
     if lacking:
         raise ConfigError(
             f"The environment {name!r} lacks {', '.join(lacking)}; see protocols.Environment."
         )
-    return cast("Environment", environment)
+    return held(cast("Environment", environment), ref.name)
 
 
 def base_name(name: str) -> str:

@@ -8,14 +8,17 @@ cost (`Costs`), from the best informed to the least:
 - a tool call that points only at things the mission names,
 - any other tool call.
 
-Nothing here knows what the tools do, or which environment they belong to.
+Nothing here knows what the tools do, or which environment they belong to. Schemas with many
+values in several parameters allow more calls than could ever be tried: what is listed for one
+state is limited (`MOST_CALLS`), what the mission names comes first, and the rest is logged.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from pydantic import JsonValue
@@ -34,6 +37,11 @@ from agentlab.types import (
     canonical_json,
     satisfies,
 )
+
+log = logging.getLogger(__name__)
+
+MOST_CALLS = 2000
+"""Tool calls listed for one state, all tools together."""
 
 
 class Costs(Frozen):
@@ -72,25 +80,91 @@ class Weighted(NamedTuple):
     action: Action
 
 
-def tool_calls(tools: Sequence[ToolSpec], entities: Sequence[Entity]) -> list[ToolCall]:
-    """Every call that changes something and whose arguments the schemas allow.
+def tool_calls(
+    tools: Sequence[ToolSpec], entities: Sequence[Entity], named: Collection[str] = ()
+) -> list[ToolCall]:
+    """The calls that change something and whose arguments the schemas allow.
 
     Parameters marked `x-entity` range over the entities' references, `enum` and boolean
     parameters over their values; a tool with any other required parameter is left out.
+
+    Args:
+        tools: the environment's tools.
+        entities: what the observation shows now.
+        named: canonical JSON of the values that come first where not all calls fit.
+
+    Returns:
+        All of them, or, where there are more than `MOST_CALLS`, that many: tools with few calls
+        keep theirs, the others share what is left, each beginning with named values alone.
     """
+    found = [
+        (tool, domains)
+        for tool in tools
+        if tool.effect == "changes" and (domains := _domains(tool, entities)) is not None
+    ]
+    sizes = [math.prod(map(len, domains.values())) for _, domains in found]
     calls: list[ToolCall] = []
-    for tool in tools:
-        if tool.effect != "changes":
-            continue
-        domains = _domains(tool, entities)
-        if domains is None:
-            continue
+    for (tool, domains), size, share in zip(found, sizes, _shares(sizes, MOST_CALLS), strict=True):
+        choices: Iterator[tuple[JsonValue, ...]] = itertools.product(*domains.values())
+        if share < size:
+            _tell_left_out(tool, size, share)
+            choices = itertools.islice(_named_first(list(domains.values()), named), share)
         names = list(domains)
         calls.extend(
             ToolCall(tool=tool.name, arguments=dict(zip(names, values, strict=True)))
-            for values in itertools.product(*domains.values())
+            for values in choices
         )
     return calls
+
+
+def _shares(sizes: Sequence[int], most: int) -> list[int]:
+    """How many of each to take, `most` in all: the small whole, the large alike."""
+    shares = [0] * len(sizes)
+    left = most
+    waiting = sorted(range(len(sizes)), key=lambda index: sizes[index])
+    for position, index in enumerate(waiting):
+        shares[index] = min(sizes[index], left // (len(waiting) - position))
+        left -= shares[index]
+    return shares
+
+
+def _named_first(
+    domains: Sequence[Sequence[JsonValue]], named: Collection[str]
+) -> Iterator[tuple[JsonValue, ...]]:
+    """The product without repetition; the more of a combination is named, the earlier it comes.
+
+    Lazy in the product: a domain is split once into what is named and what is not.
+    """
+    parts = [_parts(domain, named) for domain in domains]
+    for unnamed in range(len(domains) + 1):
+        for where in itertools.combinations(range(len(domains)), unnamed):
+            yield from itertools.product(
+                *(part[1] if index in where else part[0] for index, part in enumerate(parts))
+            )
+
+
+def _parts(
+    domain: Sequence[JsonValue], named: Collection[str]
+) -> tuple[list[JsonValue], list[JsonValue]]:
+    first = [value for value in domain if canonical_json(value) in named]
+    return first, [value for value in domain if canonical_json(value) not in named]
+
+
+_told: set[str] = set()
+
+
+def _tell_left_out(tool: ToolSpec, size: int, share: int) -> None:
+    """Log once in a process that a tool allows more calls than are tried."""
+    if tool.name in _told:
+        return
+    _told.add(tool.name)
+    log.warning(
+        "The tool %r allows %d calls in one state, of which search lists %d, those with what the "
+        "mission names first; narrow its schema to have all of them tried.",
+        tool.name,
+        size,
+        share,
+    )
 
 
 def _domains(tool: ToolSpec, entities: Sequence[Entity]) -> dict[str, list[JsonValue]] | None:
@@ -254,7 +328,8 @@ class ActionSpace:
         all_references = {canonical_json(entity.reference) for entity in entities}
         named: list[Action] = []
         other: list[Action] = []
-        for call in tool_calls(self._tools, entities):
+        wanted = named_references | _said(descriptions) if self._named_first else ()
+        for call in tool_calls(self._tools, entities, wanted):
             pointed = {canonical_json(v) for v in call.arguments.values()} & all_references
             first = self._named_first and pointed <= named_references
             (named if first else other).append(Action(call.tool, call.arguments))
@@ -303,3 +378,12 @@ class ActionSpace:
                 extra.append(added + (self._costs.later if earlier_open else 0.0))
             earlier_open = earlier_open or any(index not in done for index in indices)
         return extra
+
+
+def _said(descriptions: Sequence[JsonValue]) -> set[str]:
+    """Canonical JSON of what a mission's words say: a description itself, or its properties."""
+    return {
+        canonical_json(value)
+        for description in descriptions
+        for value in (description.values() if isinstance(description, dict) else (description,))
+    }

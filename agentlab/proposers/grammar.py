@@ -49,6 +49,8 @@ GOOD_ENOUGH = 0.5
 """Success rate from which the next harder kind of task is proposed too."""
 ENOUGH_OUTCOMES = 6
 """Outcomes needed before a rate is believed."""
+FAILING = 2
+"""Trajectories that must fail, which each task brings beside the empty one."""
 
 
 class Kind(NamedTuple):
@@ -65,6 +67,9 @@ class GrammarProposer:
         hindsight: share of the proposals that may come from relabelling.
         tries: compositions tried for each proposal before giving it up.
     """
+
+    cpu_bound = True
+    """It resets environments, and one that blocks in that must not hold up the run."""
 
     def __init__(self, *, hindsight: float = 0.15, tries: int = 12) -> None:
         self._hindsight = hindsight
@@ -87,7 +92,12 @@ class GrammarProposer:
                 )
             grammar = environment.grammar()
             tasks = list(
-                relabelled(grammar, context.recent, limit=int(context.count * self._hindsight))
+                relabelled(
+                    grammar,
+                    environment.tools,
+                    context.recent,
+                    limit=int(context.count * self._hindsight),
+                )
             )
             kinds = open_kinds(grammar.spec, context)
             for position in range(context.count - len(tasks)):
@@ -126,6 +136,8 @@ class GrammarProposer:
                 self._fault = error
                 continue
             failing = wrong_calls(environment.tools, mission, entities, rng)
+            if len(failing) < FAILING or rule.refusal(task) is not None:
+                continue
             return task.model_copy(update={"source": "grammar", "failing": failing})
         return None
 
@@ -235,7 +247,7 @@ def wrong_calls(
 ) -> tuple[tuple[ToolCall, ...], ...]:
     """Two short trajectories that must not pass: they handle only what the mission does not name.
 
-    Fewer where everything is named; the empty trajectory is always tried beside them.
+    Fewer where everything is named, and then the mission makes no task.
     """
     descriptions = [d for clause in mission.clauses for d in clause.arguments.values()]
     bystanders = [
@@ -250,7 +262,7 @@ def wrong_calls(
                 for entity in bystanders
             )
     rng.shuffle(calls)
-    return tuple((call,) for call in calls[:2])
+    return tuple((call,) for call in calls[:FAILING])
 
 
 def _entity_parameter(tool: ToolSpec) -> str | None:
@@ -261,7 +273,9 @@ def _entity_parameter(tool: ToolSpec) -> str | None:
     return name if isinstance(schema, dict) and "x-entity" in schema else None
 
 
-def relabelled(grammar: Grammar, attempts: Sequence[PastAttempt], *, limit: int) -> Iterator[Task]:
+def relabelled(
+    grammar: Grammar, tools: Sequence[ToolSpec], attempts: Sequence[PastAttempt], *, limit: int
+) -> Iterator[Task]:
     """Tasks that past attempts solved without being asked to, each with its solution.
 
     One for each attempt at most, taken from those that failed at what they were asked; the last
@@ -273,13 +287,13 @@ def relabelled(grammar: Grammar, attempts: Sequence[PastAttempt], *, limit: int)
             return
         if past.success is not False or past.trajectory is None:
             continue
-        task = _relabel(grammar, past)
+        task = _relabel(grammar, tools, past)
         if task is not None:
             made += 1
             yield task
 
 
-def _relabel(grammar: Grammar, past: PastAttempt) -> Task | None:
+def _relabel(grammar: Grammar, tools: Sequence[ToolSpec], past: PastAttempt) -> Task | None:
     trajectory = past.trajectory
     if trajectory is None or trajectory.initial_state is None:
         return None
@@ -296,17 +310,23 @@ def _relabel(grammar: Grammar, past: PastAttempt) -> Task | None:
         return None
     clause, length = last
     setup = past.task.template.partition(": ")[0]
+    mission = Mission(groups=((clause,),))
     try:
-        task = grammar.compose(Mission(groups=((clause,),)), setup, past.task.seed)
+        task = grammar.compose(mission, setup, past.task.seed)
     except InvalidTaskError:
         return None
     solution = trajectory.calls[:length]
-    cut_short = [solution[:-1]] if length < 4 else [solution[: length // 2], solution[:-1]]
+    cut_short = [solution[: length // 2], solution[:-1]] if length > 3 else [solution[:-1]]
+    rng = random.Random(derive_seed(task.id, "failing"))
+    failing = [calls for calls in cut_short if calls]
+    failing += wrong_calls(tools, mission, trajectory.initial.entities, rng)
+    if len(failing) < FAILING:
+        return None
     return task.model_copy(
         update={
             "source": "hindsight",
             "solution": solution,
-            "failing": tuple(calls for calls in cut_short if calls),
+            "failing": tuple(failing[:FAILING]),
             "derived_from": (past.task.id,),
         }
     )

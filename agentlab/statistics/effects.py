@@ -63,6 +63,9 @@ class Effect(NamedTuple):
     """Difference in tool calls an attempt; negative is a saving. As the others below."""
     steps: Estimate | None
     tokens: Estimate | None
+    success_offered: Estimate | None = None
+    """Weighted success rate of the attempts that were offered it, in [0, 1]."""
+    success_withheld: Estimate | None = None
 
     @property
     def draws(self) -> int:
@@ -105,17 +108,18 @@ def effect(draws: Iterable[Draw], *, confidence: float = 0.95) -> Effect:
         )
 
     withheld = sum(draw.withheld for draw in random)
+    outcomes = [
+        Weighted(d.withheld, d.probability, float(d.success))
+        for d in random
+        if d.success is not None
+    ]
+    rates = [_rate(group, confidence) for group in _groups(outcomes)]
     return Effect(
         offered=len(random) - withheld,
         withheld=withheld,
-        success=rate_difference(
-            [
-                Weighted(d.withheld, d.probability, float(d.success))
-                for d in random
-                if d.success is not None
-            ],
-            confidence=confidence,
-        ),
+        success=rate_difference(outcomes, confidence=confidence),
+        success_offered=rates[0],
+        success_withheld=rates[1],
         tool_calls=measure(lambda draw: draw.tool_calls),
         steps=measure(lambda draw: draw.steps),
         tokens=measure(lambda draw: draw.tokens),
@@ -195,6 +199,13 @@ def _group(pairs: Sequence[tuple[float, float]]) -> _Group | None:
     size = weight**2 / math.fsum(w * w for w, _ in pairs)
     variance = math.fsum((w * (y - mean)) ** 2 for w, y in pairs) / weight**2
     return _Group(len(pairs), mean, min(size, float(len(pairs))), variance)
+
+
+def _rate(group: _Group | None, confidence: float) -> Estimate | None:
+    if group is None:
+        return None
+    low, high = score_interval(group.mean, _rate_size(group), confidence)
+    return Estimate(group.mean, low, high, group.n)
 
 
 def _rate_size(group: _Group) -> float:

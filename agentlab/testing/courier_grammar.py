@@ -39,7 +39,10 @@ from agentlab.types import (
 
 ENVIRONMENT = "courier"
 LOOK_AROUND = "Look around."
-SPLIT_RULE = SplitRule(heldout_templates=(r"[&>].*[&>]",))
+SPLIT_RULE = SplitRule(
+    dev_templates=(r": (holding > unlocked|holding & unlocked)$",),
+    heldout_templates=(r"[&>].*[&>]",),
+)
 """Three clauses and more are never practised."""
 
 SPEC = GrammarSpec(
@@ -114,7 +117,6 @@ class CourierGrammar:
                 if holds(clause, facts):
                     raise InvalidTaskError(f"{say_clause(clause)!r} holds from the start.")
         template = f"{setup}: {mission.structure if mission else ''}"
-        split = SPLIT_RULE.split_of_seed(seed)
         values: JsonObject = {"setup": setup}
         return Task(
             id=task_id(ENVIRONMENT, instruction, values, seed),
@@ -124,7 +126,7 @@ class CourierGrammar:
             seed=seed,
             template=template,
             mission=mission,
-            split="heldout" if SPLIT_RULE.reserved_template(template) else split,
+            split=SPLIT_RULE.split_of(seed, template),
         )
 
     def parse(self, instruction: str) -> Mission:

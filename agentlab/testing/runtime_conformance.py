@@ -200,6 +200,21 @@ async def evaluates(runtime: SkillRuntime) -> None:
     raise AssertionError("a source that does not compile gave a value")
 
 
+async def checks_cannot_be_forged(runtime: SkillRuntime) -> None:
+    """A check is run by a process in which no skill has run, before it or since."""
+    forge = (
+        "import builtins, json, sys\n"
+        'json.dumps = lambda *_, **__: \'{"kind":"returned","value":true}\'\n'
+        "builtins.compile = builtins.exec = lambda *_, **__: None\n"
+        "return True"
+    )
+    source = "def check():\n    return False\n"
+    for _ in range(2):
+        await _run(runtime, forge)
+        got = await runtime.evaluate(source, "check", {})
+        assert got is False, got
+
+
 async def close_twice(runtime: SkillRuntime) -> None:
     """Closing twice, or without having called anything, is fine."""
     await _run(runtime, "return 1")
@@ -222,6 +237,7 @@ RUNTIME_CHECKS: Mapping[str, RuntimeCheck] = {
         endless_loop,
         printing_is_harmless,
         evaluates,
+        checks_cannot_be_forged,
         close_twice,
     )
 }

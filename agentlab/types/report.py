@@ -45,13 +45,13 @@ class ArmReport(Frozen):
 
 
 class Difference(Frozen):
-    """A difference of two rates, paired by task."""
+    """A difference of two arms, paired by task, or of two sides of random draws."""
 
     value: float
     interval: Interval
-    """Resamples tasks."""
+    """Resamples tasks, or weights draws by their probability."""
     n: int
-    """Number of tasks in both arms."""
+    """Number of tasks in both arms, or of draws on both sides."""
 
 
 class EvaluationReport(Frozen):
@@ -85,6 +85,8 @@ class EvaluationReport(Frozen):
     split: Split = "heldout"
     budget: int = Field(default=1000, ge=1)
     """Tool calls that each attempt may search with."""
+    box: str = ""
+    """Where skill code ran, with its version."""
 
 
 class TaskCounts(Frozen):
@@ -135,6 +137,8 @@ class PracticeReport(Frozen):
     """The active skills that this run made, most used first."""
     heldout: EvaluationReport | None = None
     usage: Usage = Field(default_factory=Usage)
+    box: str = ""
+    """Where skill code ran, with its version."""
     seconds: float = 0.0
     """Wall clock, all processes that worked on the run together."""
 
@@ -233,6 +237,33 @@ class StatusChange(Frozen):
     run_id: str | None = None
 
 
+class Rate(Frozen):
+    """A success rate on one side of a random choice, weighted by its probability."""
+
+    value: float
+    interval: Interval
+    n: int
+
+
+class SkillEffect(Frozen):
+    """What offering a skill does, from attempts that were denied it at random.
+
+    Differences are with it less without it; attempts at its own source tasks are left out. A
+    value is None where one side has too few draws to say anything.
+    """
+
+    offered: int
+    """Draws that could have gone either way and were offered it."""
+    withheld: int
+    success_with: Rate | None = None
+    success_without: Rate | None = None
+    success: Difference | None = None
+    tool_calls: Difference | None = None
+    """An attempt; negative is a saving. As the two below."""
+    steps: Difference | None = None
+    tokens: Difference | None = None
+
+
 class SkillDetail(SkillLine):
     """One skill, in full: its newest version and what vouches for it."""
 
@@ -250,10 +281,84 @@ class SkillDetail(SkillLine):
     """Names of the skills it calls."""
     callers: tuple[str, ...] = ()
     """Names of the skills that call it."""
+    measured: SkillEffect | None = None
+    """What offering it does, by its randomised draws."""
+    tests: tuple[JsonObject, ...] = ()
+    """Arguments and start states on which it worked where it was learnt."""
+    source_tasks: tuple[str, ...] = ()
+    source_attempts: tuple[str, ...] = ()
+    parent: str | None = None
+    """Id of the version that it replaces."""
     origin: Origin = "search"
     evidence: JsonObject = Field(default_factory=dict)
     """What its admission rests on."""
     history: tuple[StatusChange, ...] = ()
+
+
+class SkillRunReport(Frozen):
+    """What came of a skill that was run by itself."""
+
+    name: str
+    version: int
+    environment: str
+    setup: str
+    """Start-state family."""
+    seed: int
+    arguments: JsonObject
+    """Parameter name to the reference it was given."""
+    completed: bool = False
+    effect: bool | None = None
+    """What its effect check says; None where it was not asked, because the skill never began."""
+    reason: str = ""
+    """Why it did not do what it says."""
+    observation: str = ""
+    """What was seen last."""
+    changed: JsonObject = Field(default_factory=dict)
+    """Facts of the state that differ afterwards, with their new values."""
+    tool_calls: int = 0
+    steps: int = 0
+    box: str = ""
+    """Where its code ran."""
+
+    @property
+    def worked(self) -> bool:
+        """It returned, and the effect check passed."""
+        return self.completed and self.effect is True
+
+
+CanaryOutcome = Literal["holds", "demoted", "mended", "restored", "still out"]
+"""What a verification found: it still works, was taken out of service, was replaced by a mended
+version, came back into service, or stays out."""
+
+
+class CanaryLine(Frozen):
+    """One skill of a verified library."""
+
+    name: str
+    version: int
+    """The one that is served afterwards, where one is."""
+    outcome: CanaryOutcome
+    reason: str = ""
+    """Which gate it failed, and how."""
+    replays: int = 0
+
+
+class CanaryReport(Frozen):
+    """What replaying a library against its environment came to."""
+
+    run_id: str
+    environment: str
+    skills: tuple[CanaryLine, ...] = ()
+    """Callees first."""
+    box: str = ""
+    """Where skill code ran, with its version."""
+    replays: int = 0
+    steps: int = 0
+
+    @property
+    def broken(self) -> tuple[CanaryLine, ...]:
+        """What is not served although it was asked about."""
+        return tuple(line for line in self.skills if line.outcome in ("demoted", "still out"))
 
 
 class CollectionLine(Frozen):

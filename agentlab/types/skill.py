@@ -94,6 +94,15 @@ class Invocation(Frozen):
     """Index after its last step."""
 
 
+class Control(Frozen):
+    """One negative control of an effect check: what was wrong, and whether it passed anyway."""
+
+    wrong: str
+    """The parameter that was given another value; `*` for all of them at once or in another
+    order; empty where nothing had been done yet."""
+    passed: bool
+
+
 class Replay(Frozen):
     """One admission replay: where, with what, and what came of it."""
 
@@ -110,3 +119,15 @@ class Replay(Frozen):
     changes: int = 0
     """How many facts of the state differ afterwards: the least-effect order."""
     error: str | None = None
+    unseen: bool = True
+    """Whether no attempt that it was derived from had these arguments; otherwise only the start
+    state is new, which has to do where there are no others."""
+    shape: tuple[str, ...] = ()
+    """The type of the entity that each parameter was given."""
+    controls: tuple[Control, ...] = ()
+    present: dict[str, bool] = Field(default_factory=dict)
+    """Which facts of the state had a value before it ran; sets are left out."""
+    bound: JsonObject = Field(default_factory=dict)
+    """Parameter name to the properties of the entity that it was given."""
+    refused: int | None = None
+    """Index of the first tool call that was refused."""

@@ -115,13 +115,15 @@ def task_id(environment: str, instruction: str, setup: JsonObject, seed: int) ->
 class SplitRule(Frozen):
     """Which seeds and templates are reserved. Written down once, with the environment.
 
-    A seed belongs to `heldout` or `dev` by its residue. A template that matches a
-    `heldout_templates` pattern (a regular expression, searched) is never practised at all.
+    A seed belongs to `heldout` or `dev` by its residue. A template that matches one of the
+    patterns (regular expressions, searched) is never practised at all; one that matches both
+    kinds is held out, so the two are disjoint.
     """
 
     modulus: int = 10
     dev: frozenset[int] = frozenset({8})
     heldout: frozenset[int] = frozenset({9})
+    dev_templates: tuple[str, ...] = ()
     heldout_templates: tuple[str, ...] = ()
 
     def split_of_seed(self, seed: int) -> Split:
@@ -131,9 +133,21 @@ class SplitRule(Frozen):
             return "heldout"
         return "dev" if residue in self.dev else "practice"
 
+    def split_of_template(self, template: str) -> Split:
+        """The split for which a template is kept; `practice` when for none."""
+        if any(re.search(pattern, template) for pattern in self.heldout_templates):
+            return "heldout"
+        kept = any(re.search(pattern, template) for pattern in self.dev_templates)
+        return "dev" if kept else "practice"
+
+    def split_of(self, seed: int, template: str) -> Split:
+        """The split of a task: what is reserved by either is reserved, held out before dev."""
+        kept: tuple[Split, ...] = (self.split_of_template(template), self.split_of_seed(seed))
+        return "heldout" if "heldout" in kept else "dev" if "dev" in kept else "practice"
+
     def reserved_template(self, template: str) -> bool:
         """Whether a template may appear only in evaluation."""
-        return any(re.search(pattern, template) for pattern in self.heldout_templates)
+        return self.split_of_template(template) != "practice"
 
     def refusal(self, task: Task) -> str | None:
         """Why a task may not be practised or learnt from, or None when it may."""
@@ -146,8 +160,9 @@ class SplitRule(Frozen):
             setup = task.template.partition(": ")[0]
             templates.append(f"{setup}: {task.mission.structure}")
         for template in templates:
-            if self.reserved_template(template):
-                return f"reserved template: {template!r} is kept for heldout"
+            kept = self.split_of_template(template)
+            if kept != "practice":
+                return f"reserved template: {template!r} is kept for {kept}"
         if task.split != "practice":
             return f"reserved split: {task.split}"
         return None

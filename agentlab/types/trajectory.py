@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 
+from agentlab.errors import EnvironmentFaultError
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.score import Score
 from agentlab.types.skill import Invocation, Skill
@@ -24,6 +25,11 @@ class Step(Frozen):
     result: StepResult
     state: JsonObject | None = None
     """The environment's JSON state afterwards, where it can be read."""
+
+    @field_validator("result", mode="before")
+    @classmethod
+    def _is_a_result(cls, value: object) -> object:
+        return _as_typed(value, "step")
 
 
 class ModelCall(Frozen):
@@ -53,6 +59,11 @@ class Trajectory(Frozen):
     invocations: tuple[Invocation, ...] = ()
     model_calls: tuple[ModelCall, ...] = ()
     answer: str | None = None
+
+    @field_validator("initial", mode="before")
+    @classmethod
+    def _is_an_observation(cls, value: object) -> object:
+        return _as_typed(value, "reset")
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -122,3 +133,33 @@ class AttemptOutcome(Frozen):
 def attempt_id(run_id: str, round_: int, slot: int, kind: str = "practice") -> str:
     """The id of the attempt at a place in a run."""
     return derive_id("attempt", run_id, round_, slot, kind)
+
+
+def _as_typed(value: object, method: str) -> object:
+    """The value, if it is what its type says.
+
+    An environment can give one that is not: `model_copy` and `model_construct` look at nothing.
+    Anything else is left to the validation that follows.
+
+    Raises:
+        EnvironmentFaultError: it is not; the text names the method that gave it.
+    """
+    if not isinstance(value, StepResult | Observation):
+        return value
+    kind = type(value)
+    try:
+        # Much the fastest way; what JSON finds hard, such as an infinity, takes the other one.
+        if kind.model_validate_json(value.model_dump_json(warnings=False)) == value:
+            return value
+    except (ValueError, TypeError, RecursionError):
+        pass
+    try:
+        kind.model_validate(value.model_dump(warnings=False))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise EnvironmentFaultError(
+            f"The environment's {method}() gave what is no {kind.__name__}: {place} is "
+            f"{repr(first['input'])[:80]}: {first['msg']}."
+        ) from None
+    return value

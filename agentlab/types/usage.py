@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from agentlab.types.base import Frozen
 
 
 class Usage(Frozen):
     """What an attempt, a round or a run consumed. Adds up with `+`."""
 
-    attempts: int = 0
-    tool_calls: int = 0
+    attempts: int = Field(default=0, ge=0)
+    tool_calls: int = Field(default=0, ge=0)
     """Calls executed, in search as well as in the final trajectory; a skill that makes k
     calls counts k."""
-    steps: int = 0
+    steps: int = Field(default=0, ge=0)
     """Primitive environment steps."""
-    tokens: int = 0
-    usd: float = 0.0
+    tokens: int = Field(default=0, ge=0)
+    usd: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
 

@@ -71,7 +71,7 @@ def test_no_address_of_a_registry() -> None:
 def test_no_path_of_one_machine() -> None:
     assert findings(HOMES) == []
     parent = str(ROOT.parent)
-    if parent != "/":
+    if len(ROOT.parent.parts) > 2:  # a path such as /tmp may be meant on every machine
         assert findings(re.compile(r"(?<![\w.])" + re.escape(parent) + "/")) == []
 
 

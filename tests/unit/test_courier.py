@@ -327,11 +327,13 @@ def test_tasks_obey_the_split(split: Split) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("places", 1), ("cargo", 0), ("containers", 0), ("places", 99)]
+    ("option", "value"),
+    [("places", 1), ("cargo", 0), ("containers", 0), ("places", 99), ("interface", "c")],
 )
-def test_options_out_of_range_are_a_sentence(option: str, value: int) -> None:
+def test_options_out_of_range_are_a_sentence(option: str, value: object) -> None:
+    options: dict[str, Any] = {option: value}
     with pytest.raises(ConfigError, match=option):
-        Courier(**{option: value})
+        Courier(**options)
 
 
 def test_before_reset_and_with_a_foreign_snapshot() -> None:

@@ -81,5 +81,5 @@ def test_an_unknown_name_suggests_a_near_one() -> None:
 
 
 def test_options_of_a_factory() -> None:
-    assert options_of(Courier) == ("places", "cargo", "containers")
+    assert options_of(Courier) == ("places", "cargo", "containers", "interface")
     assert options_of(anything) is None

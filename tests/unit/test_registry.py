@@ -33,6 +33,7 @@ class Wanderer:
 ENTRY_POINTS = """[agentlab]
 environment/wander = agentlab_test_plugin:Wanderer
 environment/broken = agentlab_test_broken:Broken
+environment/leaves = agentlab_test_leaves:Leaves
 environment/nowhere = agentlab_test_no_such_module:Nothing
 environment/nameless = agentlab_test_plugin:NoSuchClass
 environment/courier = agentlab_test_plugin:Wanderer
@@ -48,6 +49,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installed package: modules and a dist-info folder on the path."""
     (tmp_path / "agentlab_test_plugin.py").write_text(PLUGIN, encoding="utf-8")
     (tmp_path / "agentlab_test_broken.py").write_text("1 / 0\n", encoding="utf-8")
+    (tmp_path / "agentlab_test_leaves.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
     info = tmp_path / "agentlab_test_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
@@ -124,7 +126,7 @@ def test_a_plugin_does_not_take_the_place_of_what_is_built_in(plugin: Path) -> N
     assert resolve("environment", "courier") is Courier
 
 
-@pytest.mark.parametrize("name", ["broken", "nowhere", "nameless"])
+@pytest.mark.parametrize("name", ["broken", "leaves", "nowhere", "nameless"])
 def test_a_plugin_that_fails_to_import_is_a_warning(plugin: Path, name: str) -> None:
     with (
         pytest.warns(RuntimeWarning, match=rf"plugin 'environment/{name}' .* left out"),

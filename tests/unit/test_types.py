@@ -218,6 +218,20 @@ def test_refusals_say_why() -> None:
     assert rule.refusal(_task(10, "easy: go", "heldout")) == "reserved split: heldout"
 
 
+def test_dev_keeps_templates_of_its_own() -> None:
+    rule = SplitRule(dev_templates=("b",), heldout_templates=("c",))
+    refusal = rule.refusal(_task(10, "easy: b"))
+    assert refusal == "reserved template: 'easy: b' is kept for dev"
+    found = [rule.split_of_template(f"easy: {shape}") for shape in ("go", "b", "c", "bc")]
+    assert found == ["practice", "dev", "heldout", "heldout"], "they are disjoint"
+    assert rule.split_of(19, "easy: b") == "heldout"
+    assert [rule.split_of(seed, "easy: go") for seed in (10, 18, 19)] == [
+        "practice",
+        "dev",
+        "heldout",
+    ]
+
+
 def test_missions() -> None:
     go, open_ = (Clause(predicate=p, arguments={}) for p in ("go", "open"))
     mission = Mission(groups=((open_, go), (go,)))

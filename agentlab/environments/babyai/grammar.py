@@ -144,10 +144,8 @@ def _task(
 
 
 def split_of(seed: int, template: str) -> Split:
-    """The split of a composed task: by its seed, and reserved shapes are held out."""
-    if SPLIT_RULE.reserved_template(template):
-        return "heldout"
-    return SPLIT_RULE.split_of_seed(seed)
+    """The split of a composed task, by its seed and its shape."""
+    return SPLIT_RULE.split_of(seed, template)
 
 
 def check_action(action: Action, layout: Layout) -> None:

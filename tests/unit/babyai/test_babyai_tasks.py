@@ -63,9 +63,10 @@ def test_it_offers_what_it_should() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_families_are_balanced_distinct_and_repeatable(split: Split) -> None:
-    tasks = ENV.tasks(split, 120, 11)
-    assert len({task.id for task in tasks}) == 120
-    assert len({task.seed for task in tasks}) == 120
+    count = 20 * len(families_of(split))
+    tasks = ENV.tasks(split, count, 11)
+    assert len({task.id for task in tasks}) == count
+    assert len({task.seed for task in tasks}) == count
     assert all(task.split == split for task in tasks)
     counts = Counter(str(task.parameters["family"]) for task in tasks)
     assert counts == dict.fromkeys(families_of(split), 20)

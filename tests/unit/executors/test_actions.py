@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.executors.actions import Action, ActionSpace, Costs, bindings, holds, tool_calls
+from agentlab.executors import actions
+from agentlab.executors.actions import (
+    MOST_CALLS,
+    Action,
+    ActionSpace,
+    Costs,
+    bindings,
+    holds,
+    tool_calls,
+)
 from agentlab.types import (
     Clause,
     Entity,
@@ -69,6 +81,107 @@ def test_two_parameters_give_every_pair() -> None:
     both = _tool("join", {"x": {"x-entity": "*"}, "y": {"x-entity": "*"}}, ["x", "y"])
     assert len(tool_calls([both], BOXES)) == 9
     assert tool_calls([both], ()) == []
+
+
+def _dial(name: str, *sizes: int) -> ToolSpec:
+    """A tool with an `enum` of that many values for each parameter."""
+    properties: JsonObject = {
+        f"p{index}": {"enum": [f"v{value}" for value in range(size)]}
+        for index, size in enumerate(sizes)
+    }
+    return _tool(name, properties, [])
+
+
+def test_schemas_that_allow_more_calls_than_could_be_tried() -> None:
+    dial = _dial("dial", 1000, 1000, 1000, 1000)
+    calls = tool_calls([dial], ())
+    assert len(calls) == MOST_CALLS
+    assert calls == tool_calls([dial], ())
+    assert len({tuple(call.arguments.values()) for call in calls}) == MOST_CALLS
+
+
+def test_what_is_named_comes_first_where_not_all_calls_fit() -> None:
+    named = ['"v998"', '"v999"']
+    calls = tool_calls([_dial("dial", 1000, 1000, 1000)], (), named)
+    last = ("v998", "v999")
+    assert [tuple(call.arguments.values()) for call in calls[:8]] == [
+        *itertools.product(last, last, last)
+    ]
+    assert len(calls) == MOST_CALLS
+    assert all(set(call.arguments.values()) & set(last) for call in calls)
+
+
+def test_tools_with_few_calls_keep_them_beside_one_with_many() -> None:
+    tools = (_dial("dial", 1000, 1000), _dial("knob", 5, 5), pointing("push"), _dial("wheel", 3000))
+    counts = {
+        name: sum(call.tool == name for call in tool_calls(tools, BOXES))
+        for name in ("dial", "knob", "push", "wheel")
+    }
+    assert counts == {"dial": 986, "knob": 25, "push": 3, "wheel": 986}
+    only = tuple(tool_calls((tools[1], tools[2]), BOXES))
+    assert len(only) == 28, "nothing is left out where all fit"
+
+
+def test_calls_that_just_fit_keep_their_order() -> None:
+    calls = tool_calls([_dial("dial", 40, 50)], (), ['"v39"'])
+    assert len(calls) == MOST_CALLS
+    assert calls[0].arguments == {"p0": "v0", "p1": "v0"}
+
+
+def test_a_parameter_without_any_value_leaves_its_tool_out() -> None:
+    assert tool_calls([_dial("dial", 5000, 0), _dial("knob", 2)], ()) == [
+        ToolCall(tool="knob", arguments={"p0": "v0"}),
+        ToolCall(tool="knob", arguments={"p0": "v1"}),
+    ]
+
+
+def test_what_was_left_out_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "_told", set[str]())
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            tool_calls([_dial("dial", 1000, 1000), _dial("knob", 3)], ())
+    (record,) = caplog.records
+    assert "The tool 'dial' allows 1000000 calls in one state, of which search lists 1997" in (
+        record.getMessage()
+    )
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=4).map(tuple), min_size=1, max_size=4),
+    st.integers(0, 60),
+)
+def test_no_more_calls_than_the_limit_and_none_twice(
+    sizes: list[tuple[int, ...]], most: int
+) -> None:
+    tools = [_dial(f"t{number}", *size) for number, size in enumerate(sizes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "MOST_CALLS", most)
+        calls = tool_calls(tools, (), ['"v0"', '"v3"'])
+    there = sum(math.prod(size) for size in sizes)
+    assert len(calls) == min(most, there)
+    assert len({call.model_dump_json() for call in calls}) == len(calls)
+
+
+def test_an_expansion_never_leaves_out_what_the_mission_names() -> None:
+    crowd = [box(f"n{number}") for number in range(200)]
+    join = _tool("join", {name: {"x-entity": "*"} for name in "xyz"}, ["x", "y", "z"])
+    paint = _tool(
+        "paint",
+        {"x": {"x-entity": "*"}, "hue": {"enum": [f"h{number}" for number in range(100)]}},
+        ["x", "hue"],
+    )
+    thing: JsonObject = {"name": "n199", "hue": "h99"}
+    crowd[199] = box("n199", hue="h99")
+    wanted = Mission(groups=((Clause(predicate="painted", arguments={"thing": thing}),),))
+    space = ActionSpace((join, paint), wanted, (), costs=Costs())
+    found = space.actions(crowd, None, frozenset())
+    assert len(found) == MOST_CALLS
+    cheapest = min(weighted.cost for weighted in found)
+    first = [action.arguments for cost, action in found if cost == cheapest]
+    assert {"x": "n199", "hue": "h99"} in first
+    assert {"x": "n199", "y": "n199", "z": "n199"} in first
 
 
 def test_holds() -> None:

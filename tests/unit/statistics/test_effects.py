@@ -183,3 +183,24 @@ def test_the_plain_difference_would_be_biased_where_success_rises() -> None:
         ]
         plain.append(float(rates[0] - rates[1]))
     assert float(np.mean(plain)) > 0.05
+
+
+def test_the_two_rates_differ_by_the_effect() -> None:
+    draws = [Draw(i % 3 == 0, 0.25 + 0.01 * i, i % 2 == 0) for i in range(40)]
+    found = effect(draws)
+    assert found.success is not None
+    assert found.success_offered is not None
+    assert found.success_withheld is not None
+    offered, withheld = found.success_offered, found.success_withheld
+    assert offered.value - withheld.value == pytest.approx(found.success.value)
+    assert offered.n + withheld.n == found.success.n
+    assert 0 <= offered.low <= offered.value <= offered.high <= 1
+
+
+def test_wilsons_interval_of_an_unweighted_side() -> None:
+    # Newcombe 1998, table I: 48/80 by Wilson's method without continuity correction.
+    draws = [Draw(True, 0.5, i < 48) for i in range(80)]
+    found = effect(draws).success_withheld
+    assert found is not None
+    assert found[:3] == pytest.approx((0.6, 0.4904, 0.7004), abs=5e-4)
+    assert effect(draws).success_offered is None
