@@ -1,4 +1,4 @@
-"""The process that runs skill code: a standalone program, started by `sandbox.subprocess`.
+"""The process that runs skill code: a standalone program, started by a box.
 
 It imports nothing of agentlab and little of the standard library, so that it starts in
 milliseconds and holds nothing worth reaching. It limits itself, moves the protocol off the
@@ -64,7 +64,7 @@ class Box:
                 return json.loads(line)
             chunk = os.read(self.incoming, 1 << 16)
             if not chunk:
-                os._exit(0)
+                leave()
             self.buffer += chunk
 
     def write(self, message: dict[str, object]) -> None:
@@ -234,9 +234,34 @@ def limit(limits: dict[str, float]) -> None:
             continue
 
 
+DIRECTORY: list[str] = []
+"""What this process has to remove, where a box gave it a directory."""
+
+
+def leave(*_: object) -> None:
+    """End this process, with its directory; the host may be gone and unable to."""
+    for top in DIRECTORY:
+        try:
+            for path, directories, files in os.walk(top, topdown=False):
+                for name in files:
+                    os.unlink(os.path.join(path, name))
+                for name in directories:
+                    full = os.path.join(path, name)
+                    (os.unlink if os.path.islink(full) else os.rmdir)(full)
+            os.rmdir(top)
+        except OSError:
+            break
+    os._exit(0)
+
+
 def main() -> None:
     """Serve until the host closes the pipe."""
     limits: dict[str, float] = json.loads(sys.argv[1])
+    DIRECTORY[:] = sys.argv[2:3]
+    if DIRECTORY:
+        import signal
+
+        signal.signal(signal.SIGTERM, leave)
     incoming, outgoing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -246,9 +271,11 @@ def main() -> None:
     sys.argv[:] = [""]
     box = Box(incoming, outgoing, limits)
     box.write({"kind": "ready"})
-    while box.serve(box.read()):
-        pass
-    os._exit(0)
+    try:
+        while box.serve(box.read()):
+            pass
+    finally:  # the host may have gone while a line was on its way to it
+        leave()
 
 
 if __name__ == "__main__":

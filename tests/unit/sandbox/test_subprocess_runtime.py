@@ -385,10 +385,21 @@ def test_a_call_is_cheap() -> None:
 
 def test_describe_box_probes_what_holds() -> None:
     box = describe_box()
-    assert box["name"] == "subprocess"
+    assert box.keys() == {"name", "version", "probes", "boxes"}
     probes = cast("JsonObject", box["probes"])
     assert probes["starts"] is True
-    for name in ("wall_limit", "cpu_limit", "file_size_limit", "environment_cleared"):
+    for name in ("wall_limit", "cpu_limit", "memory_limit", "file_size_limit"):
         assert probes[name] is True, probes
-    assert probes["files_isolated"] is False
-    assert probes["network_isolated"] is False
+    tried = {cast("str", row["name"]): row for row in cast("list[JsonObject]", box["boxes"])}
+    assert list(tried) == ["bubblewrap", "landlock", "docker", "e2b", "subprocess"]
+    for row in tried.values():
+        assert row.keys() == {"name", "version", "available", "reason", "probes"}
+        assert (row["reason"] is None) == (row["available"] is True)
+    assert tried["subprocess"]["available"] is False
+    assert cast("JsonObject", tried["subprocess"]["probes"])["read_outside"] is False
+    chosen = tried[cast("str", box["name"])]
+    if chosen["available"]:
+        assert all(cast("JsonObject", chosen["probes"]).values())
+        assert set(cast("JsonObject", chosen["probes"])) <= set(probes)
+    else:
+        assert box["name"] == "subprocess"

@@ -1,0 +1,237 @@
+"""Runs skill code in a box, behind `protocols.SkillRuntime`; the same for every box.
+
+Calls and checks never share a child: `call` runs skill code in one, `evaluate` runs effect
+checks and verifiers in another that has never run a skill, so that no skill can forge the
+verdict on itself. What the child says is checked in `conversation`; a tool call is performed
+only where the tool was opened, and counted.
+
+While skill code runs, the host waits with a blocking `poll`: a call of a few microseconds is
+worth no trip through the event loop. An attempt owns its worker process and its loop; do not
+share that loop with anything that may not wait for up to `RuntimeLimits.seconds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from agentlab.errors import SkillFaultError, SkillRefusedError
+from agentlab.protocols import EpisodeOver, Perform, SkillReturn
+from agentlab.sandbox import protocol
+from agentlab.sandbox.box import Box
+from agentlab.sandbox.conversation import Conversation
+from agentlab.sandbox.pool import Pool
+from agentlab.sandbox.protocol import Act, Raised, Returned, RuntimeLimits
+from agentlab.types import JsonObject, Origin, Skill, ToolSpec
+
+INSTALL = (
+    "install bubblewrap (Debian and Ubuntu: `apt-get install bubblewrap`; Fedora: `dnf install "
+    "bubblewrap`) or use a kernel with Landlock, and see `agentlab doctor`"
+)
+
+
+class BoxRuntime:
+    """Implements `protocols.SkillRuntime` with the children of one box.
+
+    A child serves the calls between two `open`s, which is one attempt, and is then killed;
+    with `single_use` it serves one call, for code that is not yet verified. Checks that search
+    made share a child for as long as it lives; any other check has one to itself.
+    """
+
+    def __init__(
+        self,
+        box: Box,
+        limits: RuntimeLimits | None = None,
+        *,
+        spares: int = 1,
+        single_use: bool = False,
+        keep: bool = False,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            box: what starts the children.
+            limits: for each call.
+            spares: children that are started ahead and wait.
+            single_use: one call each, then the child is killed.
+            keep: one child for every `open`; for code that search made alone.
+        """
+        self.box = box
+        self.limits = limits or RuntimeLimits()
+        self.single_use = single_use
+        self._keep = keep and not box.takes_foreign_code
+        self._pool = Pool(box, self.limits, spares)
+        self._sources: dict[str, str] = {}
+        self._tools: tuple[str, ...] = ()
+        self._opened = object()
+        self._caller: Conversation | None = None
+        self._judge: Conversation | None = None
+        self._busy = False
+        self._spent = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name of the box, for the record of what ran where."""
+        return self.box.name
+
+    async def open(self, skills: Sequence[Skill], tools: Sequence[ToolSpec]) -> None:
+        """Make these skills, and no others, callable, in a box that has run nothing.
+
+        Raises:
+            SkillRefusedError: one of them may not run in this box.
+        """
+        for skill in skills:
+            self._refuse_foreign(f"The skill {skill.name!r}", skill.origin)
+        self._sources = {skill.name: skill.source for skill in skills}
+        self._tools = tuple(tool.name for tool in tools)
+        self._opened = object()
+        if not self._keep and self._caller is not None and self._caller.used:
+            self._caller = self._end(self._caller)
+        if skills:
+            self._pool.fill()
+
+    async def call(self, name: str, arguments: JsonObject, perform: Perform) -> SkillReturn:
+        """Call a skill; its tool calls go to `perform`, one at a time.
+
+        Whatever the skill does wrong is told in the returned `error`.
+
+        Raises:
+            SkillFaultError: the child cannot be started, or another call is under way.
+        """
+        if name not in self._sources:
+            return SkillReturn(False, error=f"There is no opened skill named {name!r}.")
+        child = self._claim_caller()
+        try:
+            return await self._converse(child, name, arguments, perform)
+        except SkillFaultError as error:
+            child.kill()
+            return SkillReturn(False, error=str(error))
+        except BaseException:  # `perform` failed or was cancelled: the skill cannot go on
+            child.kill()
+            raise
+        finally:
+            self._busy = False
+            if self.single_use:
+                self._caller = self._end(child)
+            self._pool.fill()
+
+    async def evaluate(
+        self, source: str, function: str, arguments: JsonObject, *, origin: Origin = "search"
+    ) -> JsonValue:
+        """Call a function of a source with keyword arguments and give back its JSON result.
+
+        Raises:
+            SkillRefusedError: code of that origin may not run in this box.
+            SkillFaultError: it raised, called a tool, or did not end in time.
+        """
+        self._refuse_foreign(f"The function {function!r}", origin)
+        child = self._claim_judge("" if origin == "search" else source)
+        try:
+            child.used = True
+            child.send(protocol.encode_evaluate(source, function, arguments))
+            message, _ = child.receive(self.limits.seconds)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            self._busy = False
+            self._pool.fill()
+        if isinstance(message, Returned):
+            return message.value
+        child.kill()
+        if isinstance(message, Raised):
+            raise SkillFaultError(f"The function {function!r} raised {message.error}.")
+        raise SkillFaultError(f"The function {function!r} asked for a tool; it has none.")
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What skill code has used so far, in all children; 0 where the system does not tell."""
+        alive = (child for child in (self._caller, self._judge) if child is not None)
+        return self._spent + sum(child.cpu_seconds for child in alive)
+
+    async def close(self) -> None:
+        """End every child. Safe to call twice; a later call starts others."""
+        self._caller = self._end(self._caller)
+        self._judge = self._end(self._judge)
+        self._pool.close()
+
+    async def _converse(
+        self, child: Conversation, name: str, arguments: JsonObject, perform: Perform
+    ) -> SkillReturn:
+        left = self.limits.seconds
+        calls = 0
+        child.used = True
+        child.send(protocol.encode_call(name, arguments))
+        while True:
+            message, left = child.receive(left)
+            if isinstance(message, Returned):
+                return SkillReturn(True, message.value)
+            if isinstance(message, Raised):
+                if message.last:
+                    child.kill()
+                return SkillReturn(False, error=message.error)
+            if not isinstance(message, Act):
+                raise SkillFaultError("Skill code broke the line protocol: it spoke out of turn.")
+            calls += 1
+            if calls > self.limits.tool_calls:
+                child.stop()
+                limit = self.limits.tool_calls
+                return SkillReturn(False, error=f"The skill made more than {limit} tool calls.")
+            if message.call.tool not in self._tools:
+                text = f"There is no tool named {message.call.tool[:100]!r}."
+                child.send(protocol.encode_did(text, ok=False))
+                continue
+            try:
+                result = await perform(message.call)
+            except EpisodeOver:
+                child.stop()
+                return SkillReturn(False, error="episode over")
+            text = result.observation.text if result.error is None else result.error
+            child.send(protocol.encode_did(text, ok=result.error is None))
+
+    def _claim_caller(self) -> Conversation:
+        """The child for calls, alive and with the present skills; the caller clears `_busy`."""
+        self._refuse_second()
+        if self._caller is None or not self._caller.alive:
+            self._caller = self._end(self._caller)
+            self._caller = self._pool.take()
+        if self._caller.knows is not self._opened:
+            try:
+                self._caller.send(protocol.encode_open(self._sources, self._tools))
+            except SkillFaultError:
+                self._caller.kill()
+                raise
+            self._caller.knows = self._opened
+        self._busy = True
+        return self._caller
+
+    def _claim_judge(self, only: str) -> Conversation:
+        """The child for checks that may be shared under this key; the caller clears `_busy`."""
+        self._refuse_second()
+        judge = self._judge
+        shared = judge is not None and judge.knows == only and not (only and self.single_use)
+        if judge is None or not shared or not judge.alive:
+            self._judge = self._end(judge)
+            self._judge = judge = self._pool.take()
+            judge.knows = only
+        self._busy = True
+        return judge
+
+    def _refuse_second(self) -> None:
+        if self._busy:
+            raise SkillFaultError(
+                "A skill call is already under way in this runtime; use one for each attempt."
+            )
+
+    def _end(self, child: Conversation | None) -> None:
+        if child is not None:
+            self._pool.discard(child)
+            self._spent += child.cpu_seconds
+
+    def _refuse_foreign(self, what: str, origin: Origin) -> None:
+        if origin != "search" and not self.box.takes_foreign_code:
+            raise SkillRefusedError(
+                f"{what} has the origin {origin!r}: a {self.box.name} runs only code that search "
+                f"made, so run it in a box: {INSTALL}."
+            )
