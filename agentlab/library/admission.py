@@ -1,11 +1,12 @@
 """The rules by which a candidate becomes a served skill. They fail closed, each with a reason.
 
-In order: static checks, duplicates, replays from fresh starts with unseen arguments, proof of
-use on practice tasks. What runs the replays and trials is the graph's business; here is only
-what counts as passing. Peers admit after one run without an exception (SkillWeaver even when
-every check has failed); of our prototype's candidates two replays let 17 bad ones of 44
-through, so five are asked for, and usefulness on top, because true but useless skills make a
-search slower than none.
+The order is `road.ORDER`: static checks, a run in the runtime, replays from fresh starts with
+unseen arguments, the effect check, negative controls (`controls`), regression, duplicates, and
+proof of use on two different practice tasks. What runs the replays and trials is the graph's
+business; here is only what counts as passing. Peers admit after one run without an exception
+(SkillWeaver even when every check has failed); of our prototype's candidates two replays let 17
+bad ones of 44 through, so five are asked for, and usefulness on top, because true but useless
+skills make a search slower than none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from agentlab.library.constants import Particulars, task_constant
+from agentlab.library.controls import untouched
 from agentlab.types import JsonObject, Replay, Skill
 
 REACHING = frozenset(
@@ -23,6 +26,12 @@ REACHING = frozenset(
 """Built-in functions by which code gets at what nobody declared."""
 REJECTED = "rejected: "
 """How the reason of a candidate that never served begins."""
+
+
+EACH_SHAPE = 2
+"""Replays that must pass for each shape: each choice of types that the arguments may have."""
+TASKS = 2
+"""Different tasks on which a candidate must have been useful to leave quarantine."""
 
 
 class Trial(NamedTuple):
@@ -34,14 +43,33 @@ class Trial(NamedTuple):
     calls_without: int
     """Tool calls until the goal, or the whole budget."""
     calls_with: int
+    used: bool = True
+    """Whether the solution with the candidate calls it."""
+
+    @property
+    def useful(self) -> bool:
+        """Whether the candidate took part in a solution that was dearer, or missing, without."""
+        better = not self.solved_without or self.calls_with < self.calls_without
+        return self.used and self.solved_with and better
 
 
-def static_check(skill: Skill, tools: Collection[str], skills: Collection[str]) -> str | None:
+def static_check(
+    skill: Skill,
+    tools: Collection[str],
+    skills: Collection[str],
+    found: Particulars | None = None,
+) -> str | None:
     """Why the source cannot be a skill, or None.
 
     It must parse to one function of the skill's name over `env` and keyword-only, annotated
-    parameters; have a docstring with precondition and effect; and reach nothing but declared
-    tools and skills through `env`.
+    parameters; have a docstring with precondition and effect; reach nothing but declared tools
+    and skills through `env`; and hold no constant that belongs to its source tasks.
+
+    Args:
+        skill: the candidate.
+        tools: names of the environment's tools.
+        skills: names of the skills that it may call.
+        found: what is particular to its source tasks, see `constants`.
     """
     try:
         tree = ast.parse(skill.source)
@@ -66,7 +94,9 @@ def static_check(skill: Skill, tools: Collection[str], skills: Collection[str]) 
         return "static: the docstring lacks a precondition or an effect"
     if [getattr(node, "name", None) for node in effect.body] != ["check"]:
         return "static: the effect is not exactly one function 'check'"
-    return _beyond(function) or _beyond(effect) or _reach(function, skill, tools, skills)
+    reason = _beyond(function) or _beyond(effect) or _reach(function, skill, tools, skills)
+    constant = task_constant(skill, found) if reason is None and found is not None else None
+    return f"static: it is about one task's {constant}" if constant else reason
 
 
 def _beyond(tree: ast.AST) -> str | None:
@@ -171,7 +201,18 @@ def broke_off(replay: Replay) -> bool:
 
 def enough(replays: Sequence[Replay], needed: int) -> bool:
     """Whether more replays cannot change the verdict."""
-    return sum(map(passed, replays)) >= needed or judge_replays(replays, needed, 0) is not None
+    if judge_replays(replays, needed, 0) is not None:
+        return True
+    return sum(map(passed, replays)) >= needed and _thin_shape(replays, needed) is None
+
+
+def _thin_shape(replays: Sequence[Replay], needed: int) -> str | None:
+    """A shape that was tried and has too few replays that passed."""
+    for shape in sorted({replay.shape for replay in replays}):
+        good = sum(passed(replay) for replay in replays if replay.shape == shape)
+        if good < min(EACH_SHAPE, needed):
+            return f"only {good} of {min(EACH_SHAPE, needed)} passed with {' and '.join(shape)}"
+    return None
 
 
 def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = None) -> str | None:
@@ -181,19 +222,21 @@ def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = No
     replay that completes without its effect is final. In one start state the skill may break
     off midway (a thing out of reach); a skill that works less often is not reliable. Where its
     very first call is refused nothing has happened and the start state was not one for it;
-    there may be as many of those as are needed to pass. Too few start states found counts as
-    failure.
+    there may be as many of those as are needed to pass. Two must pass for each shape of
+    arguments that was tried. Too few start states found counts as failure; one where the effect
+    held already is none.
 
     Args:
         replays: in the order in which they ran.
         needed: replays that must pass.
         found: passes to insist on, where that is not `needed` (yet).
     """
+    replays = [replay for replay in replays if not untouched(replay)]
     for number, replay in enumerate(replays, start=1):
         if passed(replay) or inapplicable(replay) or broke_off(replay):
             continue
         if not replay.effect:
-            return f"replay: the effect did not show on replay {number}"
+            return f"effect: the effect did not show on replay {number}"
         if not replay.completed:
             return f"replay: it broke off on replay {number}: {replay.error}"
         if not replay.used:
@@ -209,7 +252,8 @@ def judge_replays(replays: Sequence[Replay], needed: int, found: int | None = No
     if good < (needed if found is None else found):
         why = f"; it broke off in another: {broken[-1].error}" if broken else ""
         return f"replay: only {good} of {needed} unseen argument sets were found{why}"
-    return None
+    thin = _thin_shape(replays, needed) if found is None else None
+    return f"replay: {thin}" if thin else None
 
 
 LEAST_SAVING = 0.1
@@ -220,9 +264,9 @@ def judge_trials(trials: Sequence[Trial]) -> str | None:
     """Why the candidate is not worth serving, or None.
 
     It must break no more tasks than it solves; one counts as broken that was solved with less
-    than half of the budget and no longer is (nearer to the edge is chance). And it must save a
-    tenth of the calls on the geometric mean over tasks, on at least two of them. No trials is
-    failure.
+    than half of the budget and no longer is (nearer to the edge is chance). It must have been
+    useful in two different tasks, see `Trial.useful`, and save a tenth of the calls on the
+    geometric mean over all of them. No trials is failure.
     """
     if not trials:
         return "use: there was no practice task to prove it on"
@@ -233,11 +277,11 @@ def judge_trials(trials: Sequence[Trial]) -> str | None:
     won = sum(t.solved_with and not t.solved_without for t in trials)
     if lost > won:
         return f"use: it broke {lost} of {len(trials)} practice tasks and solved {won} more"
-    faster = sum(t.calls_with < t.calls_without for t in trials)
+    useful = len({t.task_id for t in trials if t.useful})
     saving = mean_saving(trials)
-    if faster < 2 or saving < LEAST_SAVING:
+    if useful < TASKS or saving < LEAST_SAVING:
         percent = 100 * (1 - math.exp(-saving))
-        return f"use: it saved {percent:.0f} % of the calls, on {faster} of {len(trials)} tasks"
+        return f"use: it saved {percent:.0f} % of the calls, on {useful} of {len(trials)} tasks"
     return None
 
 
@@ -247,10 +291,33 @@ def mean_saving(trials: Sequence[Trial]) -> float:
     return sum(ratios) / len(ratios) if ratios else 0.0
 
 
+class Regression(NamedTuple):
+    """A task that a callee helped to solve, searched again with the candidate."""
+
+    task_id: str
+    solved_with: bool
+    solved_without: bool | None = None
+    """Asked only where it was not solved with the candidate; otherwise the record says yes."""
+    calls_without: int | None = None
+
+    def broken(self, budget: int) -> bool:
+        """Whether the candidate is to blame: well within the budget it is solved without."""
+        calls = self.calls_without
+        return bool(self.solved_without) and calls is not None and calls <= budget / 2
+
+
+def judge_regression(tasks: Sequence[Regression], budget: int) -> str | None:
+    """Why the candidate breaks what its callees did, or None; one task is enough."""
+    lost = [task for task in tasks if not task.solved_with and task.broken(budget)]
+    if lost:
+        return f"regression: it breaks {len(lost)} of {len(tasks)} tasks that its callees solved"
+    return None
+
+
 def evidence(replays: Sequence[Replay], trials: Sequence[Trial]) -> JsonObject:
     """What a verdict rests on, for the record."""
     return {
-        "replays": [r.model_dump(mode="json") for r in replays],
+        "replays": [r.model_dump(mode="json", exclude_defaults=True) for r in replays],
         "trials": [dict(t._asdict()) for t in trials],
         "mean_log_saving": round(mean_saving(trials), 6),
     }

@@ -50,7 +50,9 @@ class Retrieved(NamedTuple):
     """Retrieval score."""
 
 
-def withholding_probability(past: Sequence[Draw], config: AttributionConfig) -> float:
+def withholding_probability(
+    past: Sequence[Draw], config: AttributionConfig, *, known: int | None = None
+) -> float:
     """How likely an item is to be withheld next, from its draws so far, oldest first.
 
     `config.start` until `config.decided` draws are there, or until the 95 % interval of the
@@ -61,11 +63,17 @@ def withholding_probability(past: Sequence[Draw], config: AttributionConfig) -> 
     raise the probability, which would make the schedule chase noise.
 
     A floor above the start is the start: nothing here ever rises.
+
+    Args:
+        past: the draws so far, or the first `config.decided` that count, which alone say when
+            the probability begins to fall.
+        config: start, floor and how many draws decide.
+        known: how many count, where `past` holds only the first of them.
     """
-    known = [draw for draw in past if draw.random and draw.success is not None]
+    counted = [draw for draw in past if draw.random and draw.success is not None]
     start = min(config.start, 1.0)
     floor = min(config.floor, start)
-    fallen = len(known) - _settled(known, config.decided)
+    fallen = (len(counted) if known is None else known) - _settled(counted, config.decided)
     if fallen < 0:
         return start
     return max(floor, start * DECAY**fallen)

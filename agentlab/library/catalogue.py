@@ -6,8 +6,7 @@ Works on a workspace alone, without a run and without LangGraph.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agentlab.config import RetrievalConfig
@@ -17,15 +16,17 @@ from agentlab.library.admission import REJECTED
 from agentlab.library.attribution import draws_of
 from agentlab.library.skills import SkillLibrary
 from agentlab.records import ItemRow, Records, Workspace
-from agentlab.statistics import effect
+from agentlab.statistics import Estimate, effect
 from agentlab.types import JsonObject, Skill, Status
 from agentlab.types.report import (
     CollectionLine,
     Difference,
     Interval,
+    Rate,
     ReindexReport,
     SkillCounts,
     SkillDetail,
+    SkillEffect,
     SkillLine,
     SkillMatch,
     StatusChange,
@@ -38,10 +39,11 @@ def list_skills(
     """The skills of a workspace, most used first.
 
     Candidates that admission refused are left out, unless a status is asked for.
+
+    Raises:
+        UsageError: there is no workspace at that path; nothing here makes one.
     """
-    if not Path(workspace).exists():
-        return []
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         rows = records.items.skills(environment=environment, status=status)
         if status is None:
             rows = [row for row in rows if not row.reason.startswith(REJECTED)]
@@ -55,7 +57,7 @@ def show_skill(workspace: Path | str, name: str, *, environment: str | None = No
         UnknownNameError: there is no skill of that name; suggests near ones.
         UsageError: several environments have one, and none of them is named.
     """
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         rows = _of_one_environment(records, name, environment)
         row = max(rows, key=lambda r: (r.status == "active", r.item.version))
         skill = row.item
@@ -80,6 +82,11 @@ def show_skill(workspace: Path | str, name: str, *, environment: str | None = No
             tools=skill.tools,
             skills=skill.skills,
             callers=tuple(sorted(o.item.name for o in others if skill.name in o.item.skills)),
+            measured=measured_effect(records, skill),
+            tests=skill.tests,
+            source_tasks=skill.source_tasks,
+            source_attempts=skill.source_attempts,
+            parent=skill.parent,
             origin=skill.origin,
             evidence=evidence,
             history=tuple(
@@ -99,14 +106,14 @@ def search_skills(
     workspace: Path | str, query: str, environment: str | None = None
 ) -> list[SkillMatch]:
     """The served skills that fit a query, best first, over one environment or all."""
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         active = records.items.skills(environment=environment, status="active")
         scores: dict[str, float] = {}
         for place, toolset in sorted({(r.item.environment, r.item.toolset) for r in active}):
             with SkillLibrary(records, place, toolset=toolset, backend="exact") as library:
                 matches = library.retrieve(query, RetrievalConfig())
             scores |= {match.skill.id: match.score for match in matches}
-        uses = _uses(records)
+        uses = records.attempts.uses()
         found = [
             SkillMatch(**_line(records, row, uses).model_dump(), score=scores[row.item.id])
             for row in active
@@ -122,10 +129,18 @@ def remove_skill(workspace: Path | str, name: str, *, environment: str | None = 
         UnknownNameError: there is no skill of that name; suggests near ones.
         UsageError: several environments have one, and none of them is named.
     """
-    with Records.open(Workspace.open(workspace)) as records:
-        place = _of_one_environment(records, name, environment)[0].item.environment
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        # By columns alone: what can no longer be read must be removable above all.
+        places = records.items.environments(name)
+        if environment is None and len(places) > 1:
+            raise _ambiguous(name, places)
+        place = environment or (places[0] if places else None)
         records.items.remove_skill(name, environment=place, reason="removed by hand")
         rows = records.items.skills(name=name, environment=place)
+        if not rows:
+            return SkillLine(
+                name=name, signature=name, summary="", status="retired", environment=place or ""
+            )
         row = max(rows, key=lambda r: r.item.version)
         (line,) = skill_lines(records, [row])
         return line
@@ -140,10 +155,10 @@ def reindex(workspace: Path | str, *, embedder: str = "lexical") -> ReindexRepor
     """
     started = time.monotonic()
     made_by = open_embedder(embedder).name
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         collections: list[CollectionLine] = []
         embedded = 0
-        environments = sorted({row.item.environment for row in records.items.skills()})
+        environments = records.items.environments()
         for environment in environments:
             before = len(
                 records.vectors.missing(environment=environment, kind="skill", embedder=made_by)
@@ -176,33 +191,39 @@ def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillL
     """One line for each, most used first."""
     if not rows:
         return []
-    uses = _uses(records)
+    uses = records.attempts.uses()
     lines = [_line(records, row, uses) for row in rows]
     return sorted(lines, key=lambda line: (-line.uses, line.name, line.version))
 
 
-def measured_effect(records: Records, skill: Skill) -> Difference | None:
-    """What offering the skill does to success, by its randomised draws."""
-    draws = draws_of(skill, records.trajectories.draws(item_id=skill.id))
-    estimate = effect(draws).success
-    if estimate is None:
-        return None
-    return Difference(
-        value=estimate.value, interval=Interval(estimate.low, estimate.high), n=estimate.n
+def measured_effect(records: Records, skill: Skill) -> SkillEffect:
+    """What offering the skill does, by its randomised draws."""
+    found = effect(draws_of(skill, records.trajectories.draws(item_id=skill.id)))
+    return SkillEffect(
+        offered=found.offered,
+        withheld=found.withheld,
+        success_with=_rate(found.success_offered),
+        success_without=_rate(found.success_withheld),
+        success=_difference(found.success),
+        tool_calls=_difference(found.tool_calls),
+        steps=_difference(found.steps),
+        tokens=_difference(found.tokens),
     )
 
 
-def _uses(records: Records) -> Counter[str]:
-    """How many attempts used each skill, by id; reads every attempt, so ask once."""
-    uses = Counter[str]()
-    for run in records.runs.all():
-        for row in records.attempts.all(run.run_id):
-            if row.kind != "shadow":
-                uses.update(row.skills_used)
-    return uses
+def _rate(found: Estimate | None) -> Rate | None:
+    if found is None:
+        return None
+    return Rate(value=found.value, interval=Interval(found.low, found.high), n=found.n)
 
 
-def _line(records: Records, row: ItemRow[Skill], uses: Counter[str]) -> SkillLine:
+def _difference(found: Estimate | None) -> Difference | None:
+    if found is None:
+        return None
+    return Difference(value=found.value, interval=Interval(found.low, found.high), n=found.n)
+
+
+def _line(records: Records, row: ItemRow[Skill], uses: Mapping[str, int]) -> SkillLine:
     skill = row.item
     return SkillLine(
         name=skill.name,
@@ -211,8 +232,8 @@ def _line(records: Records, row: ItemRow[Skill], uses: Counter[str]) -> SkillLin
         status=row.status,
         version=skill.version,
         environment=skill.environment,
-        uses=uses[skill.id],
-        effect=measured_effect(records, skill),
+        uses=uses.get(skill.id, 0),
+        effect=measured_effect(records, skill).success,
     )
 
 
@@ -226,9 +247,13 @@ def _of_one_environment(
         raise UnknownNameError("skill", name, known)
     places = sorted({row.item.environment for row in rows})
     if len(places) > 1:
-        listed = ", ".join(repr(place) for place in places)
-        raise UsageError(
-            f"There is a skill {name!r} in each of the environments {listed}; "
-            f"say which with --environment {places[0]}."
-        )
+        raise _ambiguous(name, places)
     return rows
+
+
+def _ambiguous(name: str, places: Sequence[str]) -> UsageError:
+    listed = ", ".join(repr(place) for place in places)
+    return UsageError(
+        f"There is a skill {name!r} in each of the environments {listed}; "
+        f"say which with --environment {places[0]}."
+    )

@@ -1,10 +1,10 @@
 """Which items should go, judged on numbers.
 
 The reasons are those that ATLAS retires playbook entries for (harmful, no effect, too
-specific), and being superseded. There they rest on comparing sessions with and without a hit,
-which confounds an item with the difficulty of the tasks it is found for; here they rest on
-randomised draws (`library.attribution`). A verdict changes nothing: the caller moves the item,
-keeps the reason on record and may undo it.
+specific, no transfer), and being superseded. There they rest on comparing sessions with and
+without a hit, which confounds an item with the difficulty of the tasks it is found for; here
+they rest on randomised draws (`library.attribution`). A verdict changes nothing: the caller
+moves the item, keeps the reason on record and may undo it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from agentlab.statistics import Draw, Effect, Estimate, effect
 from agentlab.types import Frozen, JsonObject
 
-Reason = Literal["harmful", "superseded", "no effect", "too specific"]
+Reason = Literal["harmful", "superseded", "no effect", "too specific", "no transfer"]
 
 
 class RetirementRules(Frozen):
@@ -40,6 +40,10 @@ class RetirementRules(Frozen):
     """Share of those attempts below which it is hardly ever retrieved."""
     offers: int = Field(default=30, ge=1)
     """Offers without a single use after which it is never used."""
+    uses: int = Field(default=20, ge=1)
+    """Uses, all in tasks of one template, from which it does not transfer."""
+    templates: int = Field(default=3, ge=2)
+    """Templates for which it was offered, before that can be said."""
 
 
 class Successor(NamedTuple):
@@ -64,6 +68,10 @@ class Evidence(NamedTuple):
     offered: int = 0
     used: int = 0
     """Attempts whose final trajectory used it, callers' use of it included."""
+    templates_offered: int = 0
+    """Templates of the tasks for which it was offered."""
+    templates_used: int = 0
+    """Templates of those among them in which it was used."""
     callers: tuple[str, ...] = ()
     """Served skills that call it."""
     successor: Successor | None = None
@@ -95,8 +103,10 @@ def judge(evidence: Evidence, rules: RetirementRules | None = None) -> Verdict:
        and neither tool calls nor steps nor tokens are shown to be saved.
     4. `too specific`: served long enough, and hardly ever retrieved, or offered often and
        never used.
+    5. `no transfer`: served long enough, used often and only for one template of the several
+       that it was offered for, and neither success nor a saving is shown.
 
-    An item that served skills call is a part of them: it is not retired for 3 or 4, and for 1
+    An item that served skills call is a part of them: it is not retired for 3 to 5, and for 1
     and 2 the verdict names the callers. What is missing is never held against an item: with
     few draws, or none on one side, it stays.
 
@@ -119,6 +129,7 @@ def judge(evidence: Evidence, rules: RetirementRules | None = None) -> Verdict:
         _superseded(evidence.successor, measured, rules, numbers),
         None if evidence.callers else _no_effect(evidence, measured, rules, numbers),
         None if evidence.callers else _too_specific(evidence, rules, numbers),
+        None if evidence.callers else _no_transfer(evidence, measured, rules, numbers),
     ):
         if found is not None:
             reason, text = found
@@ -202,6 +213,26 @@ def _too_specific(evidence: Evidence, rules: RetirementRules, numbers: JsonObjec
     if evidence.offered >= rules.offers and not evidence.used:
         return "too specific", f"{served}offered {evidence.offered} times and never used."
     return None
+
+
+def _no_transfer(
+    evidence: Evidence, measured: Effect, rules: RetirementRules, numbers: JsonObject
+) -> _Found | None:
+    if evidence.rounds < rules.rounds or evidence.used < rules.uses:
+        return None
+    if evidence.templates_used > 1 or evidence.templates_offered < rules.templates:
+        return None
+    gained = measured.success is not None and measured.success.low > 0
+    costs = (measured.tool_calls, measured.steps, measured.tokens)
+    if gained or any(cost is not None and cost.high < 0 for cost in costs):
+        return None
+    numbers.update(
+        templates_offered=evidence.templates_offered, templates_used=evidence.templates_used
+    )
+    return "no transfer", (
+        f"In {evidence.rounds} rounds of service it was offered for "
+        f"{evidence.templates_offered} templates and used {evidence.used} times, for one alone."
+    )
 
 
 def _kept(measured: Effect, rules: RetirementRules) -> str:

@@ -16,7 +16,7 @@ from agentlab.embeddings import open_embedder
 from agentlab.library.index.collection import collection_name
 from agentlab.library.retrieval import Retriever
 from agentlab.library.served import IndexStatus, ServedIndex, Stored
-from agentlab.protocols import Embedder
+from agentlab.protocols import CountsTokens, Embedder
 from agentlab.records import Records
 from agentlab.types import Skill
 
@@ -69,6 +69,9 @@ class SkillLibrary:
         toolset: only skills over these tools are offered.
         embedder: by name, see `embeddings`.
         backend: which index proposes; `exact` keeps nothing on disk.
+        foreign: whether code that was not learnt here can run, as it can in a box; else skills
+            of that kind, and those that call one, are left out: a runtime would refuse them and
+            with them each attempt that they are offered to.
     """
 
     def __init__(
@@ -79,8 +82,10 @@ class SkillLibrary:
         toolset: str,
         embedder: str = "lexical",
         backend: IndexName = "chroma",
+        foreign: bool = False,
     ) -> None:
         self._records = records
+        self._takes_foreign = foreign
         self._environment = environment
         self._toolset = toolset
         self._embedder = open_embedder(embedder)
@@ -95,11 +100,20 @@ class SkillLibrary:
             collection=name,
             backend=backend,
         )
+        self._charged = 0
         self._skills: dict[str, Skill] = {}
         self._foreign: list[str] = []
+        self._derived: dict[str, list[str]] = {}
+        """Task to the skills that may not be offered for it."""
         self._retriever = Retriever({}, self._index, self._embedder)
         self._version = -1
         self.refresh()
+
+    def charge(self) -> int:
+        """Tokens that embedding took since this was last asked."""
+        sent = self._embedder.tokens if isinstance(self._embedder, CountsTokens) else 0
+        self._charged, new = sent, sent - self._charged
+        return new
 
     @property
     def skills(self) -> Mapping[str, Skill]:
@@ -123,13 +137,24 @@ class SkillLibrary:
         if version == self._version:
             return
         rows = self._records.items.skills(environment=self._environment, status="active")
-        self._skills = {row.item.id: row.item for row in rows if row.item.toolset == self._toolset}
+        known = {row.item.name: row.item for row in rows if row.item.toolset == self._toolset}
+        self._skills = {skill.id: skill for skill in known.values() if self._runs(skill, known)}
         # The index serves every toolset; without this the others would take the first places.
         self._foreign = [row.item.id for row in rows if row.item.id not in self._skills]
+        by_name = {skill.name: skill for skill in self._skills.values()}
+        self._derived = {}
+        for skill in self._skills.values():
+            for source in sorted(origins(skill, by_name)):
+                self._derived.setdefault(source, []).append(skill.id)
         self._index.sync()
         documents = {skill.id: skill.document for skill in self._skills.values()}
         self._retriever = Retriever(documents, self._index, self._embedder)
         self._version = version
+
+    def _runs(self, skill: Skill, known: Mapping[str, Skill]) -> bool:
+        """Whether a runtime would take the skill and all that it calls."""
+        called = closure([skill], known)
+        return self._takes_foreign or all(each.origin == "search" for each in called)
 
     def retrieve(
         self, query: str, config: RetrievalConfig, *, task_id: str | None = None
@@ -139,9 +164,10 @@ class SkillLibrary:
         Args:
             query: the instruction, without metadata.
             config: how many, how similar, how long.
-            task_id: skills derived from this task are left out.
+            task_id: skills derived from this task are left out, and those that call one, for
+                what is offered brings along what it calls.
         """
-        derived = [s.id for s in self._skills.values() if task_id in s.source_tasks]
+        derived = self._derived.get(task_id, ()) if task_id is not None else ()
         found = self._retriever.search(
             query,
             k=config.k,
@@ -150,6 +176,24 @@ class SkillLibrary:
             exclude=[*derived, *self._foreign],
         )
         return [Found(self._skills[item.id], item.score) for item in found]
+
+    def alike(self, skill: Skill, others: Sequence[Skill], *, floor: float) -> list[Skill]:
+        """Those of `others` whose documents are as similar as `floor` or more, best first.
+
+        Args:
+            skill: any skill, served or not.
+            others: what to compare it with; those of other environments are strangers.
+            floor: cosine by this library's embedder, in [-1, 1].
+        """
+        if not others:
+            return []
+        rows = self._embedder.embed([skill.document, *(other.document for other in others)])
+        near = [
+            (-float(value), other.name, other)
+            for value, other in zip(rows[1:] @ rows[0], others, strict=True)
+            if value >= floor
+        ]
+        return [other for _, _, other in sorted(near, key=lambda item: item[:2])]
 
     def with_callees(self, skills: Sequence[Skill]) -> tuple[Skill, ...]:
         """These skills and every active skill that they call, directly or through others."""
@@ -198,3 +242,8 @@ def closure(skills: Iterable[Skill], by_name: Mapping[str, Skill]) -> tuple[Skil
             found[skill.name] = skill
             ahead.extend(by_name[name] for name in skill.skills if name in by_name)
     return tuple(found.values())
+
+
+def origins(skill: Skill, by_name: Mapping[str, Skill]) -> frozenset[str]:
+    """The tasks that the skill, or one that it calls, was derived from."""
+    return frozenset(task for each in closure([skill], by_name) for task in each.source_tasks)

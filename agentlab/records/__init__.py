@@ -6,10 +6,11 @@ from agentlab.records.attempts import AttemptRow
 from agentlab.records.blobs import Blobs
 from agentlab.records.eventlog import EventRow
 from agentlab.records.items import ItemKind, ItemRow, Move
+from agentlab.records.packs import PackRow, PackSkillRow, PackState
 from agentlab.records.runs import RunRow, RunStatus
 from agentlab.records.store import Records, Transaction
 from agentlab.records.tasks import ProposalCounts, TaskRow, Verdict
-from agentlab.records.trajectories import DrawRow
+from agentlab.records.trajectories import DrawRow, KnownDraws
 from agentlab.records.vectors import VectorTable
 from agentlab.records.workspace import RunLock, Workspace
 
@@ -20,7 +21,11 @@ __all__ = [
     "EventRow",
     "ItemKind",
     "ItemRow",
+    "KnownDraws",
     "Move",
+    "PackRow",
+    "PackSkillRow",
+    "PackState",
     "ProposalCounts",
     "Records",
     "RunLock",

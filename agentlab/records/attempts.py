@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from agentlab.errors import RecordsError
 from agentlab.events import Event
 from agentlab.records.database import Session, add, now
 from agentlab.records.documents import batches, bodies, keep
-from agentlab.records.encoding import decode, encode, plain
+from agentlab.records.encoding import (
+    check_amounts,
+    decode,
+    decode_names,
+    decode_object,
+    encode,
+    plain,
+    unreadable,
+)
 from agentlab.records.eventlog import append
 from agentlab.records.runs import begin_round
 from agentlab.records.tables import (
@@ -105,28 +115,30 @@ class Attempts:
     def planned(self, run_id: str, round_: int) -> list[AttemptSpec]:
         """The round's specs in slot order, recorded or not."""
         query = (
-            select(PLANS.c.task, PLANS.c.skills, PLANS.c.body)
+            select(PLANS)
             .join(ATTEMPTS, ATTEMPTS.c.id == PLANS.c.attempt_id)
             .where(ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.round == round_)
             .order_by(ATTEMPTS.c.slot, ATTEMPTS.c.kind)
         )
         with self._session.read() as connection:
             rows = connection.execute(query).all()
-            skill_digests: list[list[str]] = [json.loads(row.skills) for row in rows]
+            skill_digests = [
+                decode_names(row.skills, table="plans", key=row.attempt_id) for row in rows
+            ]
             texts = bodies(
                 connection,
                 [*(row.task for row in rows), *(d for group in skill_digests for d in group)],
             )
-        skills = {d: decode(Skill, texts[d]) for group in skill_digests for d in group}
-        tasks = {row.task: decode(Task, texts[row.task]) for row in rows}
+        skills = {
+            d: decode(Skill, texts[d], table="documents", key=d)
+            for group in skill_digests
+            for d in group
+        }
+        tasks = {
+            row.task: decode(Task, texts[row.task], table="documents", key=row.task) for row in rows
+        }
         return [
-            AttemptSpec.model_validate(
-                {
-                    **json.loads(row.body),
-                    "task": tasks[row.task],
-                    "skills": tuple(skills[digest] for digest in group),
-                }
-            )
+            _spec(row.attempt_id, row.body, tasks[row.task], [skills[digest] for digest in group])
             for row, group in zip(rows, skill_digests, strict=True)
         ]
 
@@ -222,6 +234,27 @@ class Attempts:
                 found.setdefault(template, []).append(success)
         return [Template(name=name, outcomes=tuple(found[name])) for name in sorted(found)]
 
+    def uses(self) -> Counter[str]:
+        """In how many attempts of every run each skill was used, by id; shadow ones left out.
+
+        The database counts attempts that used the same skills, and only those are told apart.
+        """
+        query = (
+            select(ATTEMPTS.c.skills_used, func.count().label("n"))
+            .where(
+                ATTEMPTS.c.status.is_not(None),
+                ATTEMPTS.c.kind != "shadow",
+                ATTEMPTS.c.skills_used != "[]",
+            )
+            .group_by(ATTEMPTS.c.skills_used)
+        )
+        uses = Counter[str]()
+        with self._session.read() as connection:
+            for names, n in connection.execute(query):
+                for name in decode_names(names, table="attempts", key="skills_used"):
+                    uses[name] += n
+        return uses
+
     def spent(self, run_id: str, *, kinds: Sequence[AttemptKind] | None = None) -> Usage:
         """What the recorded attempts consumed, infrastructure failures included."""
         columns = ("tool_calls", "steps", "tokens", "usd", "cpu_seconds", "wall_seconds")
@@ -232,7 +265,20 @@ class Attempts:
         if kinds is not None:
             query = query.where(ATTEMPTS.c.kind.in_(kinds))
         with self._session.read() as connection:
-            return Usage.model_validate(dict(connection.execute(query).mappings().one()))
+            found = dict(connection.execute(query).mappings().one())
+        try:
+            spent = Usage.model_validate(found)
+        except ValidationError as error:
+            raise unreadable("attempts", run_id, f"the sum is {found}") from error
+        return check_amounts(spent, table="attempts", key=run_id)
+
+
+def _spec(key: str, body: str, task: Task, skills: Sequence[Skill]) -> AttemptSpec:
+    values = decode_object(body, table="plans", key=key)
+    try:
+        return AttemptSpec.model_validate({**values, "task": task, "skills": tuple(skills)})
+    except ValidationError as error:
+        raise unreadable("plans", key, error.errors()[0]["msg"]) from error
 
 
 def _plan(connection: Connection, specs: Sequence[AttemptSpec]) -> int:
@@ -372,6 +418,22 @@ _FINISH = update(ATTEMPTS).where(ATTEMPTS.c.id == bindparam("attempt"))
 _ROW_COLUMNS = [ATTEMPTS.c["id" if name == "attempt_id" else name] for name in AttemptRow._fields]
 
 
+_KINDS: frozenset[str] = frozenset(get_args(AttemptKind))
+_STATUSES: frozenset[str] = frozenset(get_args(AttemptStatus))
+_AMOUNTS = slice(
+    AttemptRow._fields.index("tool_calls"), AttemptRow._fields.index("wall_seconds") + 1
+)
+
+
 def _attempt_row(row: Sequence[Any]) -> AttemptRow:
-    *values, skills_used = row
-    return AttemptRow._make([*values, tuple(json.loads(skills_used))])
+    *values, names = row
+    key: str = values[0]
+    read = AttemptRow._make([*values, decode_names(names, table="attempts", key=key)])
+    if read.kind not in _KINDS:
+        raise unreadable("attempts", key, f"{read.kind!r} is no kind of attempt")
+    if read.status not in _STATUSES:
+        raise unreadable("attempts", key, f"{read.status!r} is no status of an attempt")
+    for amount in values[_AMOUNTS]:
+        if not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+            raise unreadable("attempts", key, f"an amount cannot be {amount!r}")
+    return read

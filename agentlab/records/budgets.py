@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select, update
 
 from agentlab.errors import RecordsError
 from agentlab.records.database import Session, add
-from agentlab.records.encoding import decode, encode
+from agentlab.records.encoding import check_amounts, decode, encode
 from agentlab.records.runs import begin_round
 from agentlab.records.tables import BUDGETS
 from agentlab.types import Usage
@@ -64,7 +64,7 @@ class Budgets:
             BUDGETS.c.run_id == run_id, BUDGETS.c.settled.is_(None)
         )
         with self._session.read() as connection:
-            return _total(list(connection.scalars(query)))
+            return _total(run_id, list(connection.scalars(query)))
 
     def charged(self, run_id: str) -> Usage:
         """What was settled for other purposes than attempts, which count themselves."""
@@ -74,7 +74,8 @@ class Budgets:
             BUDGETS.c.purpose != ATTEMPTS_PURPOSE,
         )
         with self._session.read() as connection:
-            return _total([text for text in connection.scalars(query) if text is not None])
+            texts = [text for text in connection.scalars(query) if text is not None]
+        return _total(run_id, texts)
 
 
 def _key(run_id: str, round_: int, purpose: str) -> tuple[ColumnElement[bool], ...]:
@@ -85,5 +86,8 @@ def _key(run_id: str, round_: int, purpose: str) -> tuple[ColumnElement[bool], .
     )
 
 
-def _total(texts: list[str]) -> Usage:
-    return sum((decode(Usage, text) for text in texts), Usage())
+def _total(run_id: str, texts: list[str]) -> Usage:
+    parts = [decode(Usage, text, table="budgets", key=run_id) for text in texts]
+    for part in parts:
+        check_amounts(part, table="budgets", key=run_id)
+    return sum(parts, Usage())

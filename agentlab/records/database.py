@@ -8,6 +8,7 @@ over connections of their own, and see what was committed. Nothing here knows a 
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import sqlite3
 import threading
@@ -29,6 +30,9 @@ from agentlab.errors import RecordsError, WorkspaceError
 BUSY_SECONDS = 30.0
 FULL_BELOW_BYTES = 1 << 20
 """An I/O error with less than this left on the disk is called a full disk."""
+
+_NOT_TEXT = re.compile(r"Could not decode to UTF-8 column '(\w+)'")
+"""What the driver says of such a text, before it says the text."""
 
 Row = Mapping[str, object]
 
@@ -146,6 +150,11 @@ class Database:
             return RecordsError(
                 f"{where} are damaged ({error}); put back a copy, or save what can be read with "
                 f"`sqlite3 {self.path.name} .recover` and choose another workspace."
+            )
+        if column := _NOT_TEXT.match(str(error)):
+            return RecordsError(
+                f"{where} hold something in a column {column[1]!r} that is no text, and were "
+                "changed by something other than agentlab; put back a copy of the workspace."
             )
         if code.startswith("SQLITE_IOERR"):
             return WorkspaceError(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from agentlab.errors import RecordsError
 from agentlab.records.database import add
-from agentlab.records.encoding import encode
+from agentlab.records.encoding import encode, unreadable
 from agentlab.records.tables import DOCUMENTS
 
 LOOKUP = 500
@@ -43,13 +43,15 @@ def bodies(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
     """The texts of the digests.
 
     Raises:
-        RecordsError: one of them is missing.
+        RecordsError: one of them is missing, or is not the text that was kept.
     """
     wanted = sorted(set(digests))
     found: dict[str, str] = {}
     for part in batches(wanted):
         query = select(DOCUMENTS.c.digest, DOCUMENTS.c.body).where(DOCUMENTS.c.digest.in_(part))
-        found.update((row.digest, row.body) for row in connection.execute(query))
+        found.update(
+            (row.digest, checked(row.digest, row.body)) for row in connection.execute(query)
+        )
     if len(found) < len(wanted):
         missing = next(digest for digest in wanted if digest not in found)
         raise RecordsError(
@@ -57,6 +59,18 @@ def bodies(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
             "workspace."
         )
     return found
+
+
+def checked(digest: str, body: object) -> str:
+    """The text of a document.
+
+    Raises:
+        RecordsError: it is not the text that was kept under the digest. It may hold code that
+            would be run, so it is never given out.
+    """
+    if isinstance(body, str) and hashlib.sha256(body.encode()).hexdigest() == digest:
+        return body
+    raise unreadable("documents", digest, "it was changed by something other than agentlab")
 
 
 def batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:

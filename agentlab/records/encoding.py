@@ -1,21 +1,34 @@
 """Models to JSON text and back, exactly.
 
 Environments and models say anything, lone surrogates included, which neither UTF-8 nor the
-fast path can carry; those take a slower path instead of ending a run.
+fast path can carry; those take a slower path instead of ending a run. A row that cannot be read
+back is named by its table and key: whoever meets it must know what to put back.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from agentlab.types import JsonObject, canonical_json
+from agentlab.errors import RecordsError
+from agentlab.types import JsonObject, Usage, canonical_json
 
 Model = TypeVar("Model", bound=BaseModel)
+
+PUT_BACK = "put back a copy of the workspace"
+"""What helps where nothing else does."""
+
+
+def unreadable(table: str, key: object, why: str, *, fix: str = PUT_BACK) -> RecordsError:
+    """The one sentence for a row whose content is not what was written."""
+    return RecordsError(
+        f"The row {key!r} of the table {table!r} in the records cannot be read ({why}); {fix}."
+    )
 
 
 def encode(
@@ -35,12 +48,24 @@ def encode(
     return json.dumps(model.model_dump(exclude=left_out), separators=(",", ":"))
 
 
-def decode(cls: type[Model], text: str) -> Model:
-    """The model that `encode` was given."""
+def decode(cls: type[Model], text: str, *, table: str, key: object, fix: str = PUT_BACK) -> Model:
+    """The model that `encode` was given.
+
+    Raises:
+        RecordsError: the text is none; names the table and the key.
+    """
     try:
         return cls.model_validate_json(text)
-    except ValidationError:
+    except (ValidationError, TypeError):
+        pass
+    try:
         return cls.model_validate(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or cls.__name__
+        raise unreadable(table, key, f"{place}: {first['msg']}", fix=fix) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise unreadable(table, key, str(error), fix=fix) from error
 
 
 def encode_object(value: JsonObject) -> str:
@@ -53,9 +78,50 @@ def encode_object(value: JsonObject) -> str:
     return text if text.isascii() or _encodable(text) else json.dumps(value, sort_keys=True)
 
 
-def decode_object(text: str) -> JsonObject:
-    """The object that `encode_object` was given."""
-    return cast("JsonObject", json.loads(text))
+def decode_object(text: str, *, table: str, key: object) -> JsonObject:
+    """The object that `encode_object` was given.
+
+    Raises:
+        RecordsError: the text is none; names the table and the key.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise unreadable(table, key, str(error)) from error
+    if not isinstance(value, dict):
+        raise unreadable(table, key, "it is no JSON object")
+    return cast("JsonObject", value)
+
+
+def decode_names(text: str, *, table: str, key: object) -> tuple[str, ...]:
+    """A JSON array of strings.
+
+    Raises:
+        RecordsError: the text is none; names the table and the key.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise unreadable(table, key, str(error)) from error
+    if not isinstance(value, list):
+        raise unreadable(table, key, "it is no JSON array of strings")
+    parts = cast("list[object]", value)
+    names = tuple(part for part in parts if isinstance(part, str))
+    if len(names) < len(parts):
+        raise unreadable(table, key, "it is no JSON array of strings")
+    return names
+
+
+def check_amounts(usage: Usage, *, table: str, key: object) -> Usage:
+    """The usage, if it could have been consumed.
+
+    Raises:
+        RecordsError: a part of it is negative, infinite or not a number.
+    """
+    for name, value in usage:
+        if not (math.isfinite(value) and value >= 0):
+            raise unreadable(table, key, f"{name} cannot be {value}")
+    return usage
 
 
 def plain(text: str) -> str:

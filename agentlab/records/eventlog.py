@@ -45,7 +45,12 @@ class EventLog:
             EventRow(
                 row.serial,
                 rebuild(
-                    row.kind, run_id, row.round, row.slot, row.sequence, decode_object(row.payload)
+                    row.kind,
+                    run_id,
+                    row.round,
+                    row.slot,
+                    row.sequence,
+                    decode_object(row.payload, table="events", key=row.serial),
                 ),
             )
             for row in rows

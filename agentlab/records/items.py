@@ -3,19 +3,33 @@
 One status, one row of history, one transaction. Nothing is deleted: what goes away is retired,
 with the reason, and can come back. Whenever what is served in an environment changes, its
 library version grows in the same transaction, by which a stale index is noticed.
+
+An item whose text is not the one that was kept (see `seals`) is given out by nothing here: what
+would be run or obeyed is refused by its name until it is retired, and what is retired already
+is left out of lists.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, RowMapping, Select, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records.database import Joined, Session, add, now
-from agentlab.records.encoding import decode, decode_object, encode, encode_object, plain
-from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, MOVES
+from agentlab.records.encoding import (
+    PUT_BACK,
+    decode,
+    decode_object,
+    encode,
+    encode_object,
+    plain,
+    unreadable,
+)
+from agentlab.records.seals import is_sealed, set_seal
+from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, MOVES, SEALS
 from agentlab.types import Insight, JsonObject, Skill, Status
 
 ItemKind = Literal["skill", "insight"]
@@ -30,6 +44,7 @@ NEXT: dict[Status, frozenset[Status]] = {
 }
 """Gates cannot be skipped on the way up. Out of retirement an item goes no higher than it was."""
 
+_STATUSES: tuple[Status, ...] = get_args(Status)
 _RANK: tuple[Status, ...] = ("candidate", "quarantined", "verified", "active")
 
 Item = TypeVar("Item", Skill, Insight)
@@ -121,17 +136,20 @@ class Items:
 
         Raises:
             UnknownNameError: there is no item of that id.
-            RecordsError: a gate would be skipped.
+            RecordsError: a gate would be skipped, or the item was changed by something other
+                than agentlab, which can only be retired.
         """
         with self._session.write() as connection:
             query = select(ITEMS.c.status, ITEMS.c.environment).where(ITEMS.c.id == item_id)
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise UnknownNameError("item", item_id, connection.scalars(select(ITEMS.c.id)))
-            before: Status = row.status
+            before = _status(item_id, row.status)
             if before == status:
                 return False
             self._check(connection, item_id, before, status)
+            if status != "retired":
+                _readable(connection, item_id)
             connection.execute(
                 update(ITEMS)
                 .where(ITEMS.c.id == item_id)
@@ -170,7 +188,11 @@ class Items:
         status: Status | Sequence[Status] | None = None,
         name: str | None = None,
     ) -> list[ItemRow[Skill]]:
-        """Skills in the order in which they were kept."""
+        """Skills in the order in which they were kept.
+
+        Raises:
+            RecordsError: one that is not retired was changed by something other than agentlab.
+        """
         query = _filtered("skill", environment, status)
         if toolset is not None:
             query = query.where(ITEMS.c.toolset == toolset)
@@ -185,7 +207,11 @@ class Items:
         environment: str | None = None,
         status: Status | Sequence[Status] | None = None,
     ) -> list[ItemRow[Insight]]:
-        """Insights in the order in which they were kept."""
+        """Insights in the order in which they were kept.
+
+        Raises:
+            RecordsError: one that is not retired was changed by something other than agentlab.
+        """
         with self._session.read() as connection:
             return _item_rows(connection, _filtered("insight", environment, status), Insight)
 
@@ -194,13 +220,22 @@ class Items:
 
         Raises:
             UnknownNameError: there is none.
+            RecordsError: it was changed by something other than agentlab.
         """
-        query = select(ITEMS).where(ITEMS.c.kind == "skill", ITEMS.c.id == item_id)
+        query = _sealed().where(ITEMS.c.kind == "skill", ITEMS.c.id == item_id)
         with self._session.read() as connection:
-            rows = _item_rows(connection, query, Skill)
-        if not rows:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
             raise UnknownNameError("skill", item_id, ())
-        return rows[0]
+        return _item_row(row, Skill)
+
+    def environments(self, name: str | None = None) -> list[str]:
+        """Where there are skills, or skills of a name; reads no skill."""
+        query = select(ITEMS.c.environment).where(ITEMS.c.kind == "skill").distinct()
+        if name is not None:
+            query = query.where(ITEMS.c.name == name)
+        with self._session.read() as connection:
+            return list(connection.scalars(query.order_by(ITEMS.c.environment)))
 
     def history(self, item_id: str) -> list[Move]:
         """Every status an item had, oldest first."""
@@ -233,6 +268,7 @@ class Items:
         with self._session.write() as connection:
             if connection.scalar(select(ITEMS.c.serial).where(ITEMS.c.id == item.id)) is not None:
                 return False
+            body = encode(item)
             row = about | {
                 "id": item.id,
                 "version": item.version,
@@ -243,9 +279,10 @@ class Items:
                 "run_id": first.run_id,
                 "round": first.round,
                 "created_at": first.created_at,
-                "body": encode(item),
+                "body": body,
             }
             add(connection, ITEMS, [row])
+            set_seal(connection, "item", item.id, body)
             if item.parent is not None:
                 lineage = [*lineage, ("parent", item.parent)]
             links = [
@@ -283,8 +320,8 @@ def bump(connection: Connection, environment: str) -> None:
 
 def _filtered(
     kind: ItemKind, environment: str | None, status: Status | Sequence[Status] | None
-) -> Select[tuple[object, ...]]:
-    query = select(ITEMS).where(ITEMS.c.kind == kind).order_by(ITEMS.c.serial)
+) -> Select[*tuple[Any, ...]]:
+    query = _sealed().where(ITEMS.c.kind == kind).order_by(ITEMS.c.serial)
     if environment is not None:
         query = query.where(ITEMS.c.environment == environment)
     if status is not None:
@@ -293,19 +330,59 @@ def _filtered(
 
 
 def _item_rows(
-    connection: Connection, query: Select[tuple[object, ...]], cls: type[Item]
+    connection: Connection, query: Select[*tuple[Any, ...]], cls: type[Item]
 ) -> list[ItemRow[Item]]:
-    return [
-        ItemRow(
-            item=decode(cls, row["body"]),
-            status=row["status"],
-            reason=row["reason"],
-            run_id=row["run_id"],
-            round=row["round"],
-            created_at=row["created_at"],
-        )
-        for row in connection.execute(query).mappings()
-    ]
+    rows: list[ItemRow[Item]] = []
+    for row in connection.execute(query).mappings():
+        try:
+            rows.append(_item_row(row, cls))
+        except RecordsError:
+            # Nothing that is retired is run; whoever removed it is to see the others again.
+            if row["status"] != "retired":
+                raise
+    return rows
+
+
+def _sealed() -> Select[*tuple[Any, ...]]:
+    on = (SEALS.c.owner == "item") & (SEALS.c.key == ITEMS.c.id)
+    return select(ITEMS, SEALS.c.digest.label("sealed")).outerjoin(SEALS, on)
+
+
+def _item_row(row: RowMapping, cls: type[Item]) -> ItemRow[Item]:
+    key: str = row["id"]
+    fix = PUT_BACK
+    if row["kind"] == "skill":
+        which = shlex.join([row["name"], "--environment", row["environment"]])
+        fix = f"take it out of service with `agentlab skills remove {which}`, or {fix}"
+    if not is_sealed("item", key, row["body"], row["sealed"]):
+        why = "it was changed by something other than agentlab"
+        raise unreadable("items", key, why, fix=fix)
+    item = decode(cls, row["body"], table="items", key=key, fix=fix)
+    if (item.id, item.environment, item.version) != (key, row["environment"], row["version"]):
+        raise unreadable("items", key, "its columns belong to another item", fix=fix)
+    return ItemRow(
+        item=item,
+        status=_status(key, row["status"]),
+        reason=row["reason"],
+        run_id=row["run_id"],
+        round=row["round"],
+        created_at=row["created_at"],
+    )
+
+
+def _readable(connection: Connection, item_id: str) -> None:
+    row = connection.execute(_sealed().where(ITEMS.c.id == item_id)).mappings().one()
+    if row["kind"] == "skill":
+        _item_row(row, Skill)
+    else:
+        _item_row(row, Insight)
+
+
+def _status(key: str, status: str) -> Status:
+    for known in _STATUSES:
+        if status == known:
+            return known
+    raise unreadable("items", key, f"{status!r} is no status of an item")
 
 
 def _first(
@@ -330,7 +407,7 @@ def _history(connection: Connection, item_id: str) -> list[Move]:
             before=row.before,
             after=row.after,
             reason=row.reason,
-            evidence=decode_object(row.evidence),
+            evidence=decode_object(row.evidence, table="moves", key=row.serial),
             run_id=row.run_id,
             round=row.round,
             created_at=row.created_at,

@@ -13,12 +13,16 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from agentlab.errors import NewerDatabaseError
+from agentlab.errors import NewerDatabaseError, WorkspaceError
 from agentlab.records.database import Database
 
-REVISIONS: tuple[str, ...] = ("0001",)
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
 """Every revision, oldest first; a test compares them with the scripts."""
 HEAD = REVISIONS[-1]
+APPLICATION_ID = 0x61676C62
+"""Marks a SQLite file as ours, from revision 0002 on."""
+_FIRST_TABLES = frozenset({"runs", "attempts", "items", "documents"})
+"""By which a file of the first revision, which had no mark yet, is known."""
 
 
 def migrate(database: Database) -> None:
@@ -26,6 +30,7 @@ def migrate(database: Database) -> None:
 
     Raises:
         NewerDatabaseError: a later version of agentlab wrote the database.
+        WorkspaceError: it is the database of another program.
         RecordsError: it cannot be read or written, or is no database.
     """
     if current(database) == HEAD:
@@ -41,14 +46,17 @@ def current(database: Database) -> str | None:
 
     Raises:
         NewerDatabaseError: it is not among ours.
+        WorkspaceError: the file is the database of another program.
     """
     if not database.path.exists():
         return None
     with database.faults(), closing(sqlite3.connect(database.path)) as connection:
         tables = {
             row[0]
-            for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for row in connection.execute("SELECT name FROM sqlite_master WHERE type != 'index'")
         }
+        (mark,) = connection.execute("PRAGMA application_id").fetchone()
+        _check_ours(database, tables, mark)
         if "alembic_version" not in tables:
             return None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -62,6 +70,18 @@ def current(database: Database) -> str | None:
             "workspace."
         )
     return revision
+
+
+def _check_ours(database: Database, tables: set[str], mark: int) -> None:
+    if mark == APPLICATION_ID or (not tables and mark == 0):
+        return
+    # Another program may use Alembic as well, and number its revisions as we do.
+    if mark == 0 and "alembic_version" in tables and tables >= _FIRST_TABLES:
+        return
+    raise WorkspaceError(
+        f"The records in {str(database.path)!r} cannot be used, for the file is the database of "
+        "another program; move it away, or choose another workspace with --workspace."
+    )
 
 
 def _upgrade(database: Database) -> None:

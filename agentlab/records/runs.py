@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError, UsageError
 from agentlab.records.database import Session, add, now
-from agentlab.records.encoding import decode_object, encode_object, plain
-from agentlab.records.tables import NODES, ROUNDS, RUNS
+from agentlab.records.encoding import PUT_BACK, decode_object, encode_object, plain, unreadable
+from agentlab.records.seals import is_sealed, set_seal
+from agentlab.records.tables import NODES, ROUNDS, RUNS, SEALS
 from agentlab.types import JsonObject
 
 RunStatus = Literal["running", "finished", "stopped", "failed"]
+_STATUSES: frozenset[str] = frozenset(get_args(RunStatus))
 
 
 class RunRow(NamedTuple):
@@ -66,6 +68,7 @@ class Runs:
                 "updated_at": time,
             }
             add(connection, RUNS, [row])
+            set_seal(connection, "run", run_id, _sealed_text(seed, spelt))
             return True
 
     def get(self, run_id: str) -> RunRow:
@@ -73,13 +76,27 @@ class Runs:
 
         Raises:
             UnknownNameError: there is none of that id; suggests near ones.
+            RecordsError: its config or seed is not the one that it was started with.
         """
         with self._session.read() as connection:
             query = select(RUNS).where(RUNS.c.id == run_id)
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
                 raise UnknownNameError("run", run_id, connection.scalars(select(RUNS.c.id)))
+            sealed = connection.scalar(
+                select(SEALS.c.digest).where(SEALS.c.owner == "run", SEALS.c.key == run_id)
+            )
+        if not is_sealed("run", run_id, _sealed_text(row["seed"], row["config"]), sealed):
+            raise RecordsError(
+                f"The config or seed of the run {run_id!r} in the records was changed by something "
+                f"other than agentlab; {PUT_BACK}, or start a run with the config that you want."
+            )
         return _run_row(row)
+
+    def ids(self) -> list[str]:
+        """The id of every run, oldest first; reads nothing else of them."""
+        with self._session.read() as connection:
+            return list(connection.scalars(select(RUNS.c.id).order_by(RUNS.c.serial)))
 
     def all(self) -> list[RunRow]:
         """Every run, oldest first."""
@@ -156,16 +173,24 @@ def _result(connection: Connection, run_id: str, round_: int, node: str) -> Json
         NODES.c.run_id == run_id, NODES.c.round == round_, NODES.c.node == node
     )
     text = connection.scalar(query)
-    return None if text is None else decode_object(text)
+    key = f"{run_id}, round {round_}, {node}"
+    return None if text is None else decode_object(text, table="nodes", key=key)
+
+
+def _sealed_text(seed: int, config: str) -> str:
+    return f"{seed}\n{config}"
 
 
 def _run_row(values: RowMapping) -> RunRow:
+    run_id = values["id"]
+    if values["status"] not in _STATUSES:
+        raise unreadable("runs", run_id, f"{values['status']!r} is no status of a run")
     return RunRow(
-        run_id=values["id"],
+        run_id=run_id,
         status=values["status"],
         reason=values["reason"],
-        config=decode_object(values["config"]),
-        versions=decode_object(values["versions"]),
+        config=decode_object(values["config"], table="runs", key=run_id),
+        versions=decode_object(values["versions"], table="runs", key=run_id),
         seed=values["seed"],
         created_at=values["created_at"],
         updated_at=values["updated_at"],

@@ -24,6 +24,7 @@ from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
 from agentlab.records.eventlog import EventLog
 from agentlab.records.items import Items
 from agentlab.records.migration import migrate
+from agentlab.records.packs import Packs
 from agentlab.records.runs import Nodes, Runs
 from agentlab.records.tasks import Tasks
 from agentlab.records.trajectories import Trajectories
@@ -45,6 +46,7 @@ class Transaction:
         self.vectors = VectorStore(session)
         self.events = EventLog(session)
         self.budgets = Budgets(session)
+        self.packs = Packs(session)
 
 
 class Records(Transaction):

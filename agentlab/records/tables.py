@@ -271,6 +271,15 @@ VECTORS = Table(
 )
 """Little-endian float32, `dimension` of them."""
 
+SEALS = Table(
+    "seals",
+    METADATA,
+    Column("owner", String(16), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("digest", String(64), nullable=False),
+)
+"""What items and runs hashed to when they were written; see `seals`."""
+
 LIBRARIES = Table(
     "libraries",
     METADATA,
@@ -316,3 +325,81 @@ BUDGETS = Table(
     Column("reserved", Text, nullable=False),
     Column("settled", Text, nullable=True),
 )
+
+PACKS = Table(
+    "packs",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False, index=True),
+    Column("version", String(32), nullable=False),
+    Column("key", String(64), nullable=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("archive", String(64), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Packs that came in, by the digest of `pack.json`; `archive` is the blob of all its files."""
+
+PACK_MOVES = Table(
+    "pack_moves",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("pack", String(64), ForeignKey("packs.digest"), nullable=False, index=True),
+    Column("before", String(16), nullable=True),
+    Column("after", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""The life of each pack, state by state; the first row has nothing before it."""
+
+PACK_SKILLS = Table(
+    "pack_skills",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("pack", String(64), ForeignKey("packs.digest"), nullable=False),
+    Column("manifest", String(64), nullable=False),
+    Column("skill", String(165), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("environment", String(128), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("key", String(64), nullable=True),
+    Column("needs", Text, nullable=False),
+    Column("parents", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("approved", Boolean(create_constraint=False), nullable=False),
+    Column("item_id", String(64), nullable=True),
+    Column("checked", Text, nullable=False),
+    Index("ix_pack_skills_place", "pack", "manifest", unique=True),
+    Index("ix_pack_skills_skill", "skill"),
+    Index("ix_pack_skills_manifest", "manifest"),
+    Index("ix_pack_skills_item_id", "item_id"),
+    sqlite_autoincrement=True,
+)
+"""The skills of the packs. One has an item from when its verification here passed."""
+
+PACK_CHANGES = Table(
+    "pack_changes",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("pack", String(64), ForeignKey("packs.digest"), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("undone", Boolean(create_constraint=False), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What a merge or a revocation did to the library, so that it can be undone."""
+
+TOMBSTONES = Table(
+    "tombstones",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+"""Manifests of skills and packs that were revoked here and must not come back."""

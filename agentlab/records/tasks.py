@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records.database import Session, add
-from agentlab.records.documents import batches, keep
+from agentlab.records.documents import batches, checked, keep
 from agentlab.records.encoding import decode, plain
 from agentlab.records.runs import begin_round
-from agentlab.records.tables import DOCUMENTS, PROPOSALS, TASKS
+from agentlab.records.tables import ATTEMPTS, DOCUMENTS, PROPOSALS, TASKS
 from agentlab.types import SplitRule, Task
 
 DUPLICATE = "duplicate"
@@ -124,9 +124,27 @@ class Tasks:
         query = query.order_by(TASKS.c.round, TASKS.c.position, TASKS.c.id)
         with self._session.read() as connection:
             rows = connection.execute(query).all()
-        return [
-            TaskRow(decode(Task, row.body), row.round, row.position, row.admitted) for row in rows
-        ]
+        return [TaskRow(_task(row), row.round, row.position, row.admitted) for row in rows]
+
+    def untried(self, run_id: str) -> list[Task]:
+        """Admitted tasks of which no practice attempt is on record, in the order of `all`.
+
+        What a curriculum chooses among. Only these are read, so that a long run plans a round
+        in the time that its open tasks take and not in that of its history.
+        """
+        tried = select(ATTEMPTS.c.id).where(
+            ATTEMPTS.c.run_id == TASKS.c.run_id,
+            ATTEMPTS.c.task_id == TASKS.c.id,
+            ATTEMPTS.c.kind == "practice",
+            ATTEMPTS.c.status.is_not(None),
+        )
+        query = (
+            _bodies()
+            .where(TASKS.c.run_id == run_id, TASKS.c.admitted.is_(True), ~tried.exists())
+            .order_by(TASKS.c.round, TASKS.c.position, TASKS.c.id)
+        )
+        with self._session.read() as connection:
+            return [_task(row) for row in connection.execute(query)]
 
     def get(self, task_id: str, *, run_id: str | None = None) -> Task:
         """One task, from a run or from whichever has it (an admitted one before others).
@@ -142,7 +160,7 @@ class Tasks:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise UnknownNameError("task", task_id, ())
-        return decode(Task, row.body)
+        return _task(row)
 
     def verdicts(self, run_id: str, round_: int) -> list[Verdict]:
         """What became of a round's proposals, in order."""
@@ -249,7 +267,16 @@ def _admitted(connection: Connection, run_id: str, task_ids: Sequence[str]) -> s
     return found
 
 
-def _bodies() -> Select[str, int, int, bool]:
-    return select(DOCUMENTS.c.body, TASKS.c.round, TASKS.c.position, TASKS.c.admitted).join_from(
-        TASKS, DOCUMENTS, TASKS.c.document == DOCUMENTS.c.digest
-    )
+def _bodies() -> Select[str, str, int, int, bool]:
+    return select(
+        DOCUMENTS.c.digest,
+        DOCUMENTS.c.body,
+        TASKS.c.round,
+        TASKS.c.position,
+        TASKS.c.admitted,
+    ).join_from(TASKS, DOCUMENTS, TASKS.c.document == DOCUMENTS.c.digest)
+
+
+def _task(row: Row[str, str, int, int, bool]) -> Task:
+    body = checked(row.digest, row.body)
+    return decode(Task, body, table="documents", key=row.digest)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from agentlab.errors import UnknownNameError
 from agentlab.protocols import PastAttempt
@@ -20,6 +20,7 @@ from agentlab.records.encoding import decode
 from agentlab.records.tables import (
     ATTEMPTS,
     DRAWS,
+    LINEAGE,
     MODEL_CALLS,
     OUTCOMES,
     PLANS,
@@ -30,6 +31,9 @@ from agentlab.records.tables import (
 from agentlab.types import AttemptKind, AttemptOutcome, ModelCall, Score, Step, Task, Trajectory
 
 Model = TypeVar("Model", bound=BaseModel)
+
+LEAST_CHANCE = 1e-6
+"""A draw of less could have gone one way only; `statistics.has_chance` says the same."""
 
 
 class DrawRow(NamedTuple):
@@ -52,6 +56,15 @@ class DrawRow(NamedTuple):
     steps: int
     tool_calls: int
     tokens: int
+
+
+class KnownDraws(NamedTuple):
+    """An item's draws that could have gone either way and whose outcome is known."""
+
+    known: int
+    """How many there are."""
+    first: list[DrawRow]
+    """The oldest of them."""
 
 
 class Trajectories:
@@ -121,7 +134,7 @@ class Trajectories:
             outcomes = _outcomes(connection, [row.id for row in rows])
         return [
             PastAttempt(
-                task=decode(Task, texts[row.task]),
+                task=decode(Task, texts[row.task], table="documents", key=row.task),
                 attempt_id=row.id,
                 success=row.success,
                 trajectory=outcomes[row.id].trajectory,
@@ -161,6 +174,76 @@ class Trajectories:
         with self._session.read() as connection:
             return [DrawRow._make(row) for row in connection.execute(query)]
 
+    def known_draws(
+        self, item_ids: Sequence[str], *, environment: str, first: int
+    ) -> dict[str, KnownDraws]:
+        """What the probability of withholding follows from, by item; those without are left out.
+
+        Of practice and production, as `draws` orders them, without attempts at the tasks that
+        an item was derived from. The database counts them, so that a long history costs no
+        more to read than a short one.
+
+        Args:
+            item_ids: the items in question.
+            environment: where the draws were made.
+            first: how many of the oldest to read of each.
+        """
+        derived = select(LINEAGE.c.item_id).where(
+            LINEAGE.c.item_id == DRAWS.c.item_id,
+            LINEAGE.c.relation == "task",
+            LINEAGE.c.reference == ATTEMPTS.c.task_id,
+        )
+        found: dict[str, KnownDraws] = {}
+        with self._session.read() as connection:
+            for part in batches(sorted(set(item_ids))):
+                # Keys alone are ranked: whole rows would be sorted with them.
+                ranked = (
+                    select(
+                        DRAWS.c.item_id,
+                        DRAWS.c.attempt_id,
+                        func.row_number()
+                        .over(
+                            partition_by=DRAWS.c.item_id,
+                            order_by=(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot),
+                        )
+                        .label("place"),
+                    )
+                    .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
+                    .where(
+                        DRAWS.c.item_id.in_(part),
+                        DRAWS.c.environment == environment,
+                        DRAWS.c.probability.between(LEAST_CHANCE, 1 - LEAST_CHANCE),
+                        ATTEMPTS.c.kind.in_(("practice", "production")),
+                        ATTEMPTS.c.status == "completed",
+                        ATTEMPTS.c.split != "heldout",
+                        ATTEMPTS.c.success.is_not(None),
+                        ~derived.exists(),
+                    )
+                    .cte("ranked")
+                )
+                totals = (
+                    select(ranked.c.item_id, func.max(ranked.c.place).label("known"))
+                    .group_by(ranked.c.item_id)
+                    .subquery()
+                )
+                query = (
+                    select(*_DRAW_COLUMNS, totals.c.known)
+                    .join_from(ranked, totals, totals.c.item_id == ranked.c.item_id)
+                    .join(ATTEMPTS, ATTEMPTS.c.id == ranked.c.attempt_id)
+                    .join(
+                        DRAWS,
+                        (DRAWS.c.attempt_id == ranked.c.attempt_id)
+                        & (DRAWS.c.item_id == ranked.c.item_id),
+                    )
+                    .where(ranked.c.place <= first)
+                    .order_by(ranked.c.item_id, ranked.c.place)
+                )
+                for row in connection.execute(query):
+                    draw = DrawRow._make(tuple(row)[: len(DrawRow._fields)])
+                    entry = found.setdefault(draw.item_id, KnownDraws(row.known, []))
+                    entry.first.append(draw)
+        return found
+
 
 _DRAW_COLUMNS = [
     DRAWS.c[name] if name in DRAWS.c else ATTEMPTS.c["id" if name == "attempt_id" else name]
@@ -179,17 +262,16 @@ def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, A
             .where(OUTCOMES.c.attempt_id.in_(part))
         )
         for row in connection.execute(query):
-            outcome = decode(AttemptOutcome, row.body)
+            key = row.attempt_id
+            outcome = decode(AttemptOutcome, row.body, table="outcomes", key=key)
             trajectory = outcome.trajectory and outcome.trajectory.model_copy(
                 update={
-                    "steps": tuple(steps.get(row.attempt_id, ())),
-                    "model_calls": tuple(calls.get(row.attempt_id, ())),
+                    "steps": tuple(steps.get(key, ())),
+                    "model_calls": tuple(calls.get(key, ())),
                 }
             )
-            score = decode(Score, row.score)
-            found[row.attempt_id] = outcome.model_copy(
-                update={"trajectory": trajectory, "score": score}
-            )
+            score = decode(Score, row.score, table="scores", key=key)
+            found[key] = outcome.model_copy(update={"trajectory": trajectory, "score": score})
     return found
 
 
@@ -197,11 +279,12 @@ def _parts(
     connection: Connection, table: Table, cls: type[Model], attempt_ids: Sequence[str]
 ) -> dict[str, list[Model]]:
     query = (
-        select(table.c.attempt_id, table.c.body)
+        select(table.c.attempt_id, table.c.position, table.c.body)
         .where(table.c.attempt_id.in_(attempt_ids))
         .order_by(table.c.attempt_id, table.c.position)
     )
     found: dict[str, list[Model]] = {}
-    for key, body in connection.execute(query):
-        found.setdefault(key, []).append(decode(cls, body))
+    for key, position, body in connection.execute(query):
+        part = decode(cls, body, table=table.name, key=f"{key}, {position}")
+        found.setdefault(key, []).append(part)
     return found

@@ -1,6 +1,8 @@
 """The vectors of skills and insights: the only copy from which an index is rebuilt.
 
 Each remembers the embedder that made it; vectors of two embedders never meet in one matrix.
+One that is no row of finite numbers of the length that it says counts as missing, for it can be
+made again from the item.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, func, select, type_coerce
+from sqlalchemy.types import NullType
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.protocols import Vectors
@@ -35,6 +38,9 @@ class VectorStore:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._proven: set[tuple[str, ItemKind, str]] = set()
+        """Where every vector of an embedder was read once and found finite. What is written
+        later is checked on writing; what is damaged later is found on the next opening."""
 
     def save(self, item_id: str, embedder: str, vector: Vectors) -> bool:
         """Keep an item's vector, shape `(dimension,)`; False when it is there already.
@@ -55,7 +61,7 @@ class VectorStore:
             item = connection.execute(query).one_or_none()
             if item is None:
                 raise UnknownNameError("item", item_id, connection.scalars(select(ITEMS.c.id)))
-            if connection.scalar(select(VECTORS.c.data).where(*here)) == data:
+            if connection.scalar(select(VECTORS.c.data).where(*here, _whole())) == data:
                 return False
             connection.execute(delete(VECTORS).where(*here))
             row = {
@@ -77,7 +83,13 @@ class VectorStore:
         embedder: str,
         statuses: Sequence[Status] = (SERVED,),
     ) -> VectorTable:
-        """The vectors of an environment's items of one kind, in those statuses."""
+        """The vectors of an environment's items of one kind, in those statuses.
+
+        Unsound ones are left out; see `missing`.
+
+        Raises:
+            RecordsError: they are of several lengths.
+        """
         query = (
             select(VECTORS.c.item_id, VECTORS.c.data)
             .join(ITEMS, ITEMS.c.id == VECTORS.c.item_id)
@@ -86,6 +98,7 @@ class VectorStore:
                 ITEMS.c.environment == environment,
                 ITEMS.c.status.in_(statuses),
                 VECTORS.c.embedder == embedder,
+                _whole(),
             )
             .order_by(VECTORS.c.item_id)
         )
@@ -101,20 +114,58 @@ class VectorStore:
             )
         flat = np.frombuffer(b"".join(row.data for row in rows), dtype=_STORED)
         matrix = flat.reshape(len(rows), -1).astype(np.float32)
-        return VectorTable([row.item_id for row in rows], matrix)
+        sound = np.flatnonzero(np.isfinite(matrix).all(axis=1))
+        if len(sound) < len(rows):
+            matrix = matrix[sound]
+        return VectorTable([rows[int(place)].item_id for place in sound], matrix)
 
     def missing(self, *, environment: str, kind: ItemKind, embedder: str) -> list[str]:
-        """Ids of items, retired ones apart, that this embedder has made no vector of."""
-        made = select(VECTORS.c.item_id).where(VECTORS.c.embedder == embedder)
-        query = (
-            select(ITEMS.c.id)
-            .where(
-                ITEMS.c.kind == kind,
-                ITEMS.c.environment == environment,
-                ITEMS.c.status != "retired",
-                ITEMS.c.id.not_in(made),
-            )
-            .order_by(ITEMS.c.id)
+        """Ids of items, retired ones apart, that this embedder has made no sound vector of.
+
+        Where its vectors are of several lengths none of them is sound, since none says which
+        length is right.
+        """
+        here = (
+            ITEMS.c.kind == kind,
+            ITEMS.c.environment == environment,
+            ITEMS.c.status != "retired",
         )
+        wanted = select(ITEMS.c.id).where(*here).order_by(ITEMS.c.id)
+        made = select(VECTORS.c.item_id).where(VECTORS.c.embedder == embedder, _whole())
+        lengths = (
+            select(VECTORS.c.dimension)
+            .join(ITEMS, ITEMS.c.id == VECTORS.c.item_id)
+            .where(*here, VECTORS.c.embedder == embedder, _whole())
+            .distinct()
+        )
+        place = (environment, kind, embedder)
         with self._session.read() as connection:
-            return list(connection.scalars(query))
+            if len(connection.execute(lengths).all()) > 1:
+                return list(connection.scalars(wanted))
+            missing = list(connection.scalars(wanted.where(ITEMS.c.id.not_in(made))))
+            if place in self._proven:
+                return missing
+            # As it is stored: the driver must not choke on what is no sequence of bytes.
+            stored = type_coerce(VECTORS.c.data, NullType()).label("data")
+            rows = connection.execute(
+                select(VECTORS.c.item_id, stored)
+                .join(ITEMS, ITEMS.c.id == VECTORS.c.item_id)
+                .where(*here, VECTORS.c.embedder == embedder)
+            )
+            unsound = [row.item_id for row in rows if not _is_finite(row.data)]
+        if not unsound:
+            self._proven.add(place)
+        return sorted({*missing, *unsound})
+
+
+def _whole() -> ColumnElement[bool]:
+    """Whether a stored vector is as long as it says; asked without reading it."""
+    return (VECTORS.c.dimension > 0) & (
+        func.length(VECTORS.c.data) == _STORED.itemsize * VECTORS.c.dimension
+    )
+
+
+def _is_finite(data: object) -> bool:
+    if not isinstance(data, bytes) or len(data) % _STORED.itemsize:
+        return False
+    return bool(np.isfinite(np.frombuffer(data, dtype=_STORED)).all())

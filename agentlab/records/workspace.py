@@ -25,6 +25,7 @@ from typing import Self
 
 from agentlab.errors import RunInUseError, UsageError, WorkspaceError
 
+DATABASE = "records.db"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -35,22 +36,27 @@ class Workspace:
     path: Path
 
     @classmethod
-    def open(cls, path: Path | str) -> Workspace:
-        """Create or open the workspace at `path`.
+    def open(cls, path: Path | str, *, create: bool = True) -> Workspace:
+        """Open the workspace at `path`, or create it unless `create` is False.
+
+        Commands that only look at what was done do not create one: at a path that was
+        mistyped they would leave an empty workspace and call it the user's.
 
         Raises:
             WorkspaceError: it is a file, or cannot be created or written.
+            UsageError: there is none, and none is to be created.
         """
         root = Path(path).expanduser().absolute()
+        if not create and not root.is_dir():
+            raise _missing(root)
         try:
+            if not create:
+                _probe(root)
+                if not (root / DATABASE).exists():
+                    raise _missing(root)
             for folder in (root, root / "blobs", root / "index", root / "runs"):
                 folder.mkdir(parents=True, exist_ok=True)
-            handle, probe = tempfile.mkstemp(dir=root, prefix=".writable-")
-            try:
-                os.write(handle, b"x" * 4096)
-            finally:
-                os.close(handle)
-                Path(probe).unlink(missing_ok=True)
+            _probe(root)
         except OSError as error:
             raise _refusal(root, error) from error
         return cls(root)
@@ -58,7 +64,7 @@ class Workspace:
     @property
     def database(self) -> Path:
         """The record store's file."""
-        return self.path / "records.db"
+        return self.path / DATABASE
 
     @property
     def blobs(self) -> Path:
@@ -143,6 +149,22 @@ class RunLock:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _probe(root: Path) -> None:
+    handle, probe = tempfile.mkstemp(dir=root, prefix=".writable-")
+    try:
+        os.write(handle, b"x" * 4096)
+    finally:
+        os.close(handle)
+        Path(probe).unlink(missing_ok=True)
+
+
+def _missing(root: Path) -> UsageError:
+    return UsageError(
+        f"There is no workspace at {str(root)!r}; make one with `agentlab practice`, or name "
+        "another with --workspace."
+    )
 
 
 def _refusal(path: Path, error: OSError) -> WorkspaceError:

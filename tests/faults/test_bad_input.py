@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -20,9 +21,11 @@ import pytest
 
 import agentlab
 from agentlab.analysis.runs import list_runs, show_run
+from agentlab.config import load_config
 from agentlab.events import AttemptFinished, Event
+from agentlab.graph.run import work_on
 from agentlab.records import Records, Workspace
-from agentlab.types import JsonObject
+from agentlab.types import JsonObject, digest
 from tests.faults.faulty_courier import register
 from tests.faults.run_process import ROOT, Child
 
@@ -180,7 +183,6 @@ class Seen:
         (["practice", "courier", "--seed", "-1"], ["--seed", "-1"]),
         (["practice", "courier", "--option", "place=3"], ["no option 'place'", "'places'"]),
         (["practice", "courier", "--config", "none.toml"], ["no config file 'none.toml'"]),
-        (["resume", "courier-9"], ["no run named 'courier-9'"]),
         (["evaluate", "babyia"], ["no environment named 'babyia'", "Did you mean 'babyai'?"]),
     ],
     ids=[
@@ -191,7 +193,6 @@ class Seen:
         "negative",
         "option",
         "file",
-        "run",
         "evaluate",
     ],
 )
@@ -334,6 +335,67 @@ def test_a_damaged_index_is_rebuilt_while_the_run_goes_on(tmp_path: Path) -> Non
     assert "rebuilt" not in found.stderr
     again = cli(workspace, "library", "reindex", "--json")
     assert again.returncode == 0, again.stderr
+
+
+READING = [
+    ["resume", "courier-9"],
+    ["runs", "list"],
+    ["runs", "show", "courier-9"],
+    ["runs", "compare", "courier-8", "courier-9"],
+    ["skills", "list"],
+    ["skills", "show", "carry"],
+    ["skills", "search", "carry it"],
+    ["skills", "remove", "carry"],
+    ["library", "reindex"],
+]
+
+
+@pytest.mark.parametrize("words", READING, ids=[" ".join(words[:2]) for words in READING])
+@pytest.mark.parametrize("place", ["nothing", "a directory of something else"])
+def test_a_path_that_was_mistyped_gets_no_workspace(
+    tmp_path: Path, words: list[str], place: str
+) -> None:
+    workspace = tmp_path / "wrokspace"
+    if place != "nothing":
+        workspace.mkdir()
+        (workspace / "notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    refused(cli(workspace, *words), 2, "no workspace at", str(workspace), "--workspace")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_the_workspace_does_not_have(tmp_path: Path) -> None:
+    Records.open(Workspace.open(tmp_path / "ws")).close()
+    for words in (["resume", "courier-9"], ["runs", "show", "courier-9"]):
+        refused(cli(tmp_path / "ws", *words), 2, "no run named 'courier-9'")
+    assert not list(tmp_path.glob("ws/runs/*"))
+
+
+def test_a_second_start_at_the_same_instant_takes_the_next_number(
+    tmp_path: Path, expected: Expected
+) -> None:
+    workspace = tmp_path / "ws"
+    first = agentlab.practice(workspace=tmp_path / "other", **_options(SHORT))
+    # The first holds its directory and has recorded nothing yet.
+    with Workspace.open(workspace).lock_run(first.run_id):
+        second = agentlab.practice(workspace=workspace, **_options(SHORT))
+    assert (second.run_id, second.status) == (f"{first.run_id}-2", "finished")
+    assert content(workspace, second.run_id) == expected.content
+    assert [run.run_id for run in list_runs(workspace)] == [second.run_id]
+
+
+def test_a_start_whose_number_was_taken_and_left_takes_the_next(tmp_path: Path) -> None:
+    config = load_config(None, **_options({**SHORT, "rounds": 1, "heldout": 0}))
+    spelt = config.model_dump(mode="json")
+    base = f"courier-3-{digest(spelt)[:8]}"
+    with Records.open(Workspace.open(tmp_path)) as records:
+        for name in (base, f"{base}-2"):
+            records.runs.create(name, config=spelt, versions={}, seed=3)
+        # Chosen by each before the other was on record.
+        for chosen in (base, f"{base}-2"):
+            report = asyncio.run(work_on(records, chosen, config, [], lambda: False, resumed=False))
+            assert report.status == "finished"
+        assert records.runs.ids() == [base, *(f"{base}-{number}" for number in (2, 3, 4))]
 
 
 def test_a_database_of_a_newer_version(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def command(workspace: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("count", "terminal"),
-    [(5, True), (20, False), (55, True)],
+    [(5, True), (30, False), (43, True)],
     ids=["in attempts", "in trials, the run alone", "in the closing comparison"],
 )
 def test_control_c_ends_cleanly_and_resume_finishes(

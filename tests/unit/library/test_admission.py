@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from agentlab.library.admission import (
     LEAST_SAVING,
+    Regression,
     Trial,
     enough,
     exact_duplicate,
     fingerprint,
+    judge_regression,
     judge_replays,
     judge_trials,
     mean_saving,
@@ -21,7 +24,9 @@ from agentlab.library.admission import (
     passed,
     static_check,
 )
+from agentlab.library.constants import Particulars
 from agentlab.types import Clause, JsonObject, Parameter, Replay, Skill
+from agentlab.types.skill import Control
 
 DOC = '    """Carry it.\n\n    Precondition: none.\n    Effect: it is there.\n    """\n'
 CHECK = "def check(initial, final, *, x: dict):\n    return x in final['on']\n"
@@ -233,14 +238,26 @@ def test_nothing_passes_without_as_many_good_replays(replays: list[Replay], need
     if reason is None:
         assert sum(map(passed, replays)) >= needed
     else:
-        assert reason.startswith("replay: ")
+        assert reason.startswith(("replay: ", "effect: "))
     if enough(replays, needed) and reason is None:
         assert judge_replays([*replays, GOOD], needed) is None
 
 
-def _trial(without: int | None, with_: int | None, *, budget: int = 500) -> Trial:
-    """None is a task that was not solved."""
-    return Trial("t", without is not None, with_ is not None, without or budget, with_ or budget)
+TASKS = itertools.count()
+
+
+def _trial(
+    without: int | None, with_: int | None, *, budget: int = 500, used: bool = True, task: str = ""
+) -> Trial:
+    """On a task of its own; None is one that was not solved."""
+    return Trial(
+        task or f"t{next(TASKS)}",
+        without is not None,
+        with_ is not None,
+        without or budget,
+        with_ or budget,
+        used,
+    )
 
 
 def test_worth_it() -> None:
@@ -253,7 +270,7 @@ def test_no_trials_is_failure() -> None:
 
 
 def test_losing_more_than_winning_is_failure() -> None:
-    fast = [_trial(400, 2)] * 5
+    fast = [_trial(400, 2) for _ in range(5)]
     found = judge_trials([*fast, _trial(20, None)])
     assert found == "use: it broke 1 of 6 practice tasks and solved 0 more"
     assert judge_trials([*fast, _trial(20, None), _trial(None, 20)]) is None
@@ -271,8 +288,60 @@ def test_mean_saving() -> None:
     assert mean_saving([]) == 0.0
     assert math.isclose(mean_saving([_trial(99, 9), _trial(9, 99)]), 0.0, abs_tol=1e-9)
     assert math.isclose(mean_saving([_trial(99, 9)]), math.log(10))
-    just = [_trial(999, round(1000 * math.exp(-LEAST_SAVING)) - 2)] * 2
+    just = [_trial(999, round(1000 * math.exp(-LEAST_SAVING)) - 2) for _ in range(2)]
     assert judge_trials(just) is None
+
+
+def test_useful_in_two_different_tasks() -> None:
+    assert judge_trials([_trial(100, 2, task="a"), _trial(100, 2, task="b")]) is None
+    for same in (
+        [_trial(100, 2, task="a")] * 4,
+        [_trial(100, 2, task="a"), _trial(100, 2, task="b", used=False)],
+        [_trial(None, 2, task="a"), _trial(100, None, task="b"), _trial(None, None, task="c")],
+    ):
+        found = judge_trials(same)
+        assert found is not None
+        assert "on 1 of" in found
+    assert not _trial(100, 2, used=False).useful, "something else saved the calls"
+    assert not _trial(2, 2).useful
+    assert _trial(None, 500).useful
+
+
+def test_regression() -> None:
+    solved, unasked = Regression("a", True), Regression("b", False, None, None)
+    assert judge_regression([], 500) is None
+    assert judge_regression([solved, unasked], 500) is None
+    beyond = Regression("c", False, True, 251)
+    assert judge_regression([solved, beyond], 500) is None, "nearer to the edge is chance"
+    unsolved = Regression("d", False, False, 10)
+    assert judge_regression([unsolved], 500) is None, "it is not the candidate that lost it"
+    broken = Regression("e", False, True, 250)
+    found = judge_regression([solved, broken, solved], 500)
+    assert found == "regression: it breaks 1 of 3 tasks that its callees solved"
+
+
+def test_two_replays_for_each_shape() -> None:
+    box, bag = _replay(shape=("box",)), _replay(shape=("bag",))
+    assert judge_replays([box, box, bag, bag], 4) is None
+    assert not enough([box, box, box, bag], 4)
+    assert judge_replays([box, box, box, bag], 4) == "replay: only 1 of 2 passed with bag"
+    stuck = _replay(shape=("bag",), completed=False, used=False, effect=False, error="no")
+    assert judge_replays([box, box, stuck], 2) == "replay: only 0 of 2 passed with bag"
+    assert judge_replays([bag], 1) is None
+
+
+def test_a_start_where_the_effect_held_counts_for_nothing() -> None:
+    void = _replay(completed=False, used=False, controls=(Control(wrong="", passed=True),))
+    assert judge_replays([void, GOOD, void, GOOD], 2) is None
+    assert judge_replays([void] * 9, 2) == "replay: only 0 of 2 unseen argument sets were found"
+
+
+def test_a_constant_of_one_task_is_refused() -> None:
+    found = Particulars(values=frozenset({'"Ann"'}))
+    skill = _skill("    env.push(x='Ann')\n")
+    assert static_check(skill, {"push"}, (), found) == "static: it is about one task's 'Ann'"
+    assert static_check(skill, {"push"}, ()) is None
+    assert static_check(_skill("    env.push(x='Bob')\n"), {"push"}, (), found) is None
 
 
 def _renamed(skill: Skill, old: str, new: str) -> Skill:

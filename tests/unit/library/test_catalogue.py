@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agentlab.embeddings import open_embedder
-from agentlab.errors import UnknownNameError, UsageError
+from agentlab.errors import RecordsError, UnknownNameError, UsageError
 from agentlab.library.catalogue import (
     list_skills,
     reindex,
@@ -18,7 +20,7 @@ from agentlab.library.catalogue import (
 from agentlab.records import Records, Workspace
 from agentlab.records.attempts import AttemptRow, Attempts
 from agentlab.types import AttemptKind, Skill, skill_id
-from tests.unit.records.samples import RUN, a_spec, a_task, an_outcome, opened
+from tests.unit.records.samples import a_spec, a_task, an_outcome, opened
 
 
 def _serve(records: Records, name: str, environment: str = "town") -> Skill:
@@ -74,7 +76,21 @@ def test_a_skill_of_another_environment_is_not_found(workspace: Path) -> None:
     assert show_skill(workspace, "force").status == "active"
 
 
-def test_uses_are_counted_in_one_pass(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skill_that_was_edited_can_be_removed(workspace: Path) -> None:
+    with closing(sqlite3.connect(workspace / "records.db")) as connection, connection:
+        connection.execute(
+            "UPDATE items SET body = json_set(body, '$.source', 'evil') WHERE name = 'force'"
+        )
+    for read in (list_skills, reindex):
+        with pytest.raises(RecordsError, match="agentlab skills remove force --environment town"):
+            read(workspace)
+    removed = remove_skill(workspace, "force")
+    assert (removed.name, removed.environment, removed.status) == ("force", "town", "retired")
+    assert [line.name for line in list_skills(workspace)] == ["unlock", "unlock"]
+    assert reindex(workspace).items == 2
+
+
+def test_uses_are_counted_by_the_database(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     everything = Attempts.all
 
@@ -92,9 +108,8 @@ def test_uses_are_counted_in_one_pass(workspace: Path, monkeypatch: pytest.Monke
         ("unlock", "village", 0),
     }
     assert [line.score for line in found] == sorted((line.score for line in found), reverse=True)
-    assert read == [RUN]
     assert [line.name for line in list_skills(workspace)] == ["force", "unlock", "unlock"]
-    assert read == [RUN, RUN]
+    assert read == []
 
 
 def test_reindexing_counts_what_is_embedded_anew(workspace: Path) -> None:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.embeddings import open_embedder
+import agentlab
+from agentlab.embeddings import open_embedder, uses_model
 from agentlab.embeddings.endpoint import BATCH, EndpointEmbedder
 from agentlab.embeddings.lexical import LexicalEmbedder, words
 from agentlab.errors import (
@@ -29,6 +30,7 @@ from agentlab.errors import (
     UnknownNameError,
     UsageError,
 )
+from agentlab.records import Records, Workspace
 
 KEY = "sk-not-to-be-seen-0123456789"
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
@@ -263,3 +265,57 @@ def test_transformers(tmp_path: Path) -> None:
     assert (rows[0] == rows[2]).all()
     with pytest.raises(ConfigError, match="not on this machine"):
         open_embedder(f"sentence-transformers:{tmp_path / 'none'}")
+
+
+def test_endpoint_tokens_are_counted() -> None:
+    def silent(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, answer = vectors_of(body)
+        return status, {**answer, "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+
+    with serving(vectors_of) as (url, _):
+        embedder = EndpointEmbedder(model="m", dimension=2, base_url=url)
+        assert embedder.tokens == 0
+        embedder.embed(["x"] * (BATCH + 1))
+        assert embedder.tokens == 2, "as the endpoint counts: one for each request here"
+    with serving(silent) as (url, _):
+        embedder = EndpointEmbedder(model="m", dimension=2, base_url=url)
+        embedder.embed(["x" * 9, "y"])
+        assert embedder.tokens == 3 + 1, "four characters a token, rounded up"
+
+
+def test_only_an_endpoint_may_cost_something() -> None:
+    assert uses_model("endpoint:m")
+    assert not uses_model("lexical")
+
+
+SMALL: dict[str, Any] = {
+    "rounds": 3,
+    "proposals": 12,
+    "attempts": 8,
+    "tool_calls": 60,
+    "heldout": 0,
+    "concurrency": 1,
+    "index": "exact",
+}
+
+
+def test_a_budget_in_tokens_ends_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def costly(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, answer = vectors_of(body)
+        return status, {**answer, "usage": {"prompt_tokens": 100, "total_tokens": 100}}
+
+    with serving(costly) as (url, bodies):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        options: dict[str, Any] = {**SMALL, "embedder": "endpoint:m", "budget.tokens": 150}
+        report = agentlab.practice("courier", workspace=tmp_path, **options)
+    assert (report.status, report.reason) == ("stopped", "tokens used up")
+    assert report.usage.tokens == 100 * len(bodies)
+    assert report.usage.tokens >= 150
+
+
+def test_dollars_are_not_capped_where_the_price_is_unknown(tmp_path: Path) -> None:
+    options: dict[str, Any] = {**SMALL, "embedder": "endpoint:m", "budget.usd": 1.0}
+    with pytest.raises(UsageError, match="price of the embedder 'endpoint:m' is not known"):
+        agentlab.practice("courier", workspace=tmp_path, **options)
+    with Records.open(Workspace.open(tmp_path)) as records:
+        assert records.runs.all() == []

@@ -87,6 +87,27 @@ def test_rare_or_new_is_not_too_specific() -> None:
     assert not judge(used).retire
 
 
+def test_no_transfer() -> None:
+    case = Evidence(
+        "x", rounds=5, attempts=300, retrieved=90, offered=60, used=20, templates_offered=3,
+        templates_used=1,
+    )  # fmt: skip
+    verdict = judge(case)
+    assert (verdict.retire, verdict.reason) == (True, "no transfer")
+    assert "offered for 3 templates and used 20 times" in verdict.text
+    assert verdict.numbers["templates_offered"] == 3
+    for kept in (
+        case._replace(rounds=4),
+        case._replace(used=19),
+        case._replace(templates_used=2),
+        case._replace(templates_offered=2),
+        case._replace(callers=("tour",)),
+        case._replace(draws=arms((20, 20), (8, 20))),
+        case._replace(draws=arms((20, 20), (20, 20), saved=20)),
+    ):
+        assert not judge(kept).retire
+
+
 def test_superseded_by_one_that_does_no_worse() -> None:
     own = arms((14, 20), (10, 20))
     better = Successor("y", arms((16, 20), (10, 20)))
@@ -124,7 +145,7 @@ evidence = st.builds(
     Evidence,
     st.just("x"),
     draws,
-    *(st.integers(0, 200),) * 5,
+    *(st.integers(0, 200),) * 7,
     callers=st.sampled_from([(), ("tour",)]),
     successor=st.none() | st.builds(Successor, st.just("y"), draws),
 )

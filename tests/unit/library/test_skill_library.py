@@ -118,6 +118,17 @@ def test_source_tasks_are_excluded(records: Records, backend: IndexName) -> None
         assert sorted(_found(library, DOOR, task_id="task-3")) == ["force", "unlock"]
 
 
+def test_what_a_runtime_would_refuse_is_not_offered(records: Records, backend: IndexName) -> None:
+    _serve(records, _skill("unlock", DOOR))
+    _serve(records, _skill("bought", DOOR, origin="import"))
+    _serve(records, _skill("haggle", DOOR, skills=("bought",)))
+    with _open(records, backend) as library:
+        assert _found(library, DOOR) == ["unlock"]
+        assert library.calls() == {"unlock": ()}
+    with SkillLibrary(records, "town", toolset="tools", backend=backend, foreign=True) as library:
+        assert sorted(_found(library, DOOR)) == ["bought", "haggle", "unlock"]
+
+
 def test_vectors_that_are_missing_are_made(records: Records, backend: IndexName) -> None:
     skill = _serve(records, _skill("unlock", DOOR))
     candidate = _skill("candidate", BALL)
@@ -209,3 +220,28 @@ def test_an_index_that_followed_is_not_stale(
         assert library.status.state == "ready"
         assert library.status.items == 12
     assert "rebuilt" not in caplog.text
+
+
+def test_callers_of_what_was_derived_from_a_task_are_not_offered_for_it(records: Records) -> None:
+    """What is offered brings along what it calls, however deep."""
+    _serve(records, _skill("key", DOOR, source_tasks=("t1",)))
+    _serve(records, _skill("unlock", DOOR, skills=("key",)))
+    _serve(records, _skill("enter", DOOR, skills=("unlock",), source_tasks=("t2",)))
+    _serve(records, _skill("other", DOOR))
+    with _open(records) as library:
+        assert sorted(_found(library, DOOR)) == ["enter", "key", "other", "unlock"]
+        assert _found(library, DOOR, task_id="t1") == ["other"]
+        assert sorted(_found(library, DOOR, task_id="t2")) == ["key", "other", "unlock"]
+        assert len(_found(library, DOOR, task_id="t3")) == 4
+        for found in library.retrieve(DOOR, EVERYTHING, task_id="t1"):
+            brought = library.with_callees([found.skill])
+            assert not any("t1" in skill.source_tasks for skill in brought)
+
+
+def test_alike_is_above_the_floor_and_best_first(records: Records) -> None:
+    door, again, ball = _skill("unlock", DOOR), _skill("unlock_door", DOOR), _skill("join", BALL)
+    with _open(records) as library:
+        assert library.alike(door, [], floor=0.0) == []
+        assert library.alike(door, [ball, again], floor=0.5) == [again]
+        assert library.alike(door, [ball, again], floor=-1.0) == [again, ball]
+        assert library.alike(door, [again], floor=1.01) == []

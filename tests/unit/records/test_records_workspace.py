@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlab.errors import RecordsError, RunInUseError, UsageError, WorkspaceError
-from agentlab.records import Blobs, Workspace
+from agentlab.records import Blobs, Records, Workspace
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -22,6 +22,19 @@ def test_opening_makes_the_layout_and_leaves_no_probe(tmp_path: Path) -> None:
     assert workspace.database == workspace.path / "records.db"
     assert workspace.run_directory("run-1", create=True).is_dir()
     assert Workspace.open(workspace.path) == workspace
+
+
+def test_a_workspace_is_not_made_where_one_is_only_read(tmp_path: Path) -> None:
+    for place in (tmp_path / "nothing", tmp_path, tmp_path / "nothing" / "deep"):
+        with pytest.raises(UsageError, match=r"no workspace at .*name another with --workspace"):
+            Workspace.open(place, create=False)
+    assert list(tmp_path.iterdir()) == []
+    Records.open(Workspace.open(tmp_path / "ws")).close()
+    assert Workspace.open(tmp_path / "ws", create=False).path == tmp_path / "ws"
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(UsageError, match="no workspace at"):
+        Workspace.open(file, create=False)
 
 
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""Constants of one task are found in code; what tools and grammar enumerate is vocabulary."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentlab.library.constants import Particulars, particulars, task_constant
+from agentlab.types import (
+    Clause,
+    ClauseTemplate,
+    Entity,
+    GrammarSpec,
+    JsonObject,
+    Mission,
+    Skill,
+    Task,
+    ToolSpec,
+)
+
+TOOL = ToolSpec(
+    name="press",
+    description="",
+    parameters={
+        "type": "object",
+        "properties": {
+            "x": {
+                "x-entity": "*",
+                "properties": {"kind": {"enum": ["ball", "box"]}, "color": {"const": "red"}},
+            }
+        },
+    },
+)
+SPEC = GrammarSpec(
+    templates=(ClauseTemplate(predicate="on", parameters={"x": {"shape": "round"}}),),
+    setups=("easy",),
+)
+ENTITIES = (
+    Entity(
+        type="thing",
+        reference={"kind": "ball", "color": "red", "number": 7},
+        properties={"kind": "ball", "hidden": "no"},
+    ),
+    Entity(type="person", reference="Ann-42", properties={}),
+)
+TASK = Task(
+    id="t",
+    environment="e",
+    instruction="Give Ann 12 euros.",
+    setup={},
+    seed=1,
+    template="easy: on",
+    mission=Mission(
+        groups=((Clause(predicate="on", arguments={"x": {"label": "urgent", "kind": "ball"}}),),)
+    ),
+    parameters={"amount": 12, "to": "Ann"},
+)
+STATE: JsonObject = {"on": [], "held": None}
+
+
+def _found() -> Particulars:
+    return particulars([TASK], [ENTITIES], [STATE], tools=[TOOL], spec=SPEC)
+
+
+def _skill(body: str, check: str = "x in final['on']") -> Skill:
+    return Skill(
+        id="s",
+        name="s",
+        environment="e",
+        source=f'def s(env, *, x: dict):\n    """Give Ann-42 urgent things."""\n    {body}\n',
+        parameters=(),
+        summary="",
+        effect_source=f"def check(initial, final, *, x: dict):\n    return {check}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "literal"),
+    [
+        ("env.press(x='Ann-42')", "'Ann-42'"),
+        ("env.press(x='Ann')", "'Ann'"),
+        ("env.press(x='a letter to Ann, quickly')", "'a letter to Ann, quickly'"),
+        ("env.press(x={'kind': 'ball', 'label': 'urgent'})", "'urgent'"),
+        ("env.press(x=12)", "12"),
+        ("env.press(x={'kind': 'ball', 'color': x['color'], 'number': 7})", "7"),
+        (
+            "env.press(x={'number': 7, 'kind': 'ball', 'color': 'red'})",
+            "{'number': 7, 'kind': 'ball', 'color': 'red'}",
+        ),
+        ("env.press(x=x or ['Ann-42'])", "'Ann-42'"),
+    ],
+)
+def test_what_belongs_to_one_task(body: str, literal: str) -> None:
+    assert task_constant(_skill(body), _found()) == literal
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "env.press(x=x)",
+        "env.press(x={'kind': 'ball', 'color': 'red'})",
+        "env.press(x={'kind': x['kind'], 'color': 'red'})",
+        "env.press(x='box')",
+        "env.press(x='round')",
+        "env.press(x='Annex', y=1, z=-1, w=True, v=None, u='')",
+        "env.press(x=13)",
+    ],
+)
+def test_what_may_be_said(body: str) -> None:
+    assert task_constant(_skill(body), _found()) is None
+
+
+def test_the_effect_check_is_read_too() -> None:
+    assert task_constant(_skill("env.press(x=x)", "'Ann' in final['on']"), _found()) == "'Ann'"
+
+
+def test_a_whole_reference_is_particular_though_its_parts_are_not() -> None:
+    entity = Entity(type="t", reference={"kind": "ball", "color": "red"}, properties={})
+    found = particulars([], [[entity]], [], tools=[TOOL])
+    assert found.values == frozenset()
+    assert task_constant(_skill("env.press(x={'color': 'red', 'kind': 'ball'})"), found)
+    assert task_constant(_skill("env.press(x={'color': 'red', 'kind': 'box'})"), found) is None
+
+
+def test_nothing_known_nothing_found() -> None:
+    found = particulars([], [], [], tools=[])
+    assert task_constant(_skill("env.press(x='Ann-42')"), found) is None
+
+
+def test_what_two_things_share_is_a_kind_and_no_name() -> None:
+    def thing(kind: str, metal: str) -> Entity:
+        return Entity(type="t", reference={"kind": kind, "metal": metal}, properties={})
+
+    first = [thing("token", "tin"), thing("token", "iron"), thing("chest", "tin")]
+    second = [thing("token", "brass")]
+    found = particulars([], [first, second], [], tools=[])
+    assert found.values == frozenset({'"iron"', '"chest"', '"brass"'})
+    same_metal = "env.press(x={'kind': 'token', 'metal': x['metal']})"
+    assert task_constant(_skill(same_metal), found) is None
+    assert task_constant(_skill("env.press(x={'kind': 'token', 'metal': 'tin'})"), found)
+    stated = TASK.model_copy(update={"parameters": {"kind": "token"}})
+    assert task_constant(_skill(same_metal), particulars([stated], [first], [], tools=[]))
