@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agentlab.config import AttributionConfig, RetrievalConfig
+from agentlab.config import AttributionConfig, BoxName, RetrievalConfig
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.run import package_versions
-from agentlab.graph.workers import WorkerPool
+from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.attribution import (
     Retrieved,
     draw_offers,
@@ -30,6 +30,7 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import HasTasks
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
+from agentlab.sandbox import settle_box
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
@@ -73,6 +74,7 @@ class Agent:
         tool_calls: what each attempt may spend.
         seed: of the draws that withhold items, with the attempt's number.
         withhold: whether items are withheld now and then, so that their effect is measured.
+        box: where skill code runs.
 
     Raises:
         UsageError: a name is unknown.
@@ -88,7 +90,9 @@ class Agent:
         tool_calls: int = 1000,
         seed: int = 0,
         withhold: bool = True,
+        box: BoxName = "auto",
     ) -> None:
+        refuse_unguarded()
         resolve("executor", model)
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
         self._environment = make_environment(self._ref)
@@ -98,10 +102,14 @@ class Agent:
         self._attribution = AttributionConfig() if withhold else None
         place = library or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab"
         self._records = Records.open(Workspace.open(place))
+        where = settle_box(box)
         self._library = SkillLibrary(
-            self._records, base_name(environment), toolset=toolset_name(self._environment.tools)
+            self._records,
+            base_name(environment),
+            toolset=toolset_name(self._environment.tools),
+            foreign=where.takes_foreign_code,
         )
-        self._pool = WorkerPool(os.cpu_count() or 1)
+        self._pool = WorkerPool(os.cpu_count() or 1, box=where.name)
         config: JsonObject = {
             "command": "agent",
             "environment": environment,
@@ -110,7 +118,7 @@ class Agent:
             "tool_calls": tool_calls,
             "withhold": withhold,
         }
-        self._run_id = _begin(self._records, config, seed)
+        self._run_id = _begin(self._records, config, package_versions(where), seed)
         self._next = 0
 
     def run(self, task: Task) -> RunResult:
@@ -201,13 +209,13 @@ class Agent:
         return withholding_probability(draws_of(skill, rows), self._attribution)
 
 
-def _begin(records: Records, config: JsonObject, seed: int) -> str:
+def _begin(records: Records, config: JsonObject, versions: JsonObject, seed: int) -> str:
     """A run of this agent's own, numbered among those of the same configuration."""
     base = f"agent-{seed}-{digest(config)[:8]}"
     number = 1
     while True:
         run_id = f"{base}-{number}"
-        if records.runs.create(run_id, config=config, versions=package_versions(), seed=seed):
+        if records.runs.create(run_id, config=config, versions=versions, seed=seed):
             return run_id
         number += 1
 

@@ -14,7 +14,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from agentlab.config import IndexName, PracticeConfig, RetrievalConfig, load_config, parse_config
+from agentlab.config import (
+    BoxName,
+    IndexName,
+    PracticeConfig,
+    RetrievalConfig,
+    load_config,
+    parse_config,
+)
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
@@ -22,11 +29,12 @@ from agentlab.graph.practice import toolset_name
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
 from agentlab.graph.run import cores, package_versions, work_on
 from agentlab.graph.watching import Watchers
-from agentlab.graph.workers import WorkerPool
+from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
+from agentlab.sandbox import settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Split, digest
 from agentlab.types.report import EvaluationReport, PracticeReport
 
@@ -88,7 +96,8 @@ def resume(
 
     Raises:
         UnknownNameError: there is no such run.
-        UsageError: it is no practice run but keeps what an evaluation or an agent tried.
+        UsageError: there is no such workspace, or it is no practice run but keeps what an
+            evaluation or an agent tried.
         RunInUseError: another process works on it.
     """
     return _run(lambda stop: _resume(run, workspace, observers, stop), interruptible=True)
@@ -120,6 +129,7 @@ def evaluate(
     environment_options: JsonObject | None = None,
     embedder: str = "lexical",
     index: IndexName = "chroma",
+    box: BoxName = "auto",
 ) -> EvaluationReport:
     """Measure success on tasks of a split; nothing is learnt and nothing withheld.
 
@@ -138,6 +148,10 @@ def evaluate(
         environment_options: options of the environment.
         embedder: makes the vectors that skills are found by; see `embeddings`.
         index: keeps the vectors; `exact` keeps nothing on disk.
+        box: where skill code runs; `auto` is the first that passes its self-test.
+
+    Raises:
+        SkillRefusedError: the box cannot be used here; says why.
     """
     return _run(
         lambda _: aevaluate(
@@ -155,6 +169,7 @@ def evaluate(
             environment_options=environment_options,
             embedder=embedder,
             index=index,
+            box=box,
         )
     )
 
@@ -175,8 +190,11 @@ async def aevaluate(
     environment_options: JsonObject | None = None,
     embedder: str = "lexical",
     index: IndexName = "chroma",
+    box: BoxName = "auto",
 ) -> EvaluationReport:
     """As `evaluate`, from a running event loop."""
+    refuse_unguarded()
+    where = settle_box(box)
     for executor in (model, *arms):
         resolve("executor", executor)
     ref = EnvironmentRef(name=environment, options=environment_options or {})
@@ -197,17 +215,19 @@ async def aevaluate(
             "library": records.items.library_version(base_name(environment)) if library else None,
             "embedder": embedder,
             "index": index,
+            "box": box,
         }
         run_id = _run_id(records, "evaluate-" + environment, seed, config)
         with records.workspace.lock_run(run_id):
-            records.runs.create(run_id, config=config, versions=package_versions(), seed=seed)
-            pool = WorkerPool(cores(0))
+            records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
+            pool = WorkerPool(cores(0), box=where.name)
             skills = SkillLibrary(
                 records,
                 base_name(environment),
                 toolset=toolset_name(world.tools),
                 embedder=embedder,
                 backend=index,
+                foreign=where.takes_foreign_code,
             )
             try:
                 first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
@@ -249,6 +269,7 @@ async def _practice(
     options: dict[str, Any],
     stop: _Stop,
 ) -> PracticeReport:
+    refuse_unguarded()
     if isinstance(environment, PracticeConfig):
         if options:
             raise UsageError("Give the options in the config, or as keywords, not both.")
@@ -265,8 +286,9 @@ async def _practice(
 async def _resume(
     run: str | Path, workspace: Path | str | None, observers: Sequence[Observer], stop: _Stop
 ) -> PracticeReport:
+    refuse_unguarded()
     run_id, place = _locate(run, workspace)
-    with Records.open(_workspace(place)) as records:
+    with Records.open(_workspace(place, create=False)) as records:
         row = practice_run(records, run_id)
         config = parse_config(row.config, where=f"the config of the run {run_id!r}")
         return await work_on(records, run_id, config, observers, stop, resumed=True)
@@ -293,15 +315,16 @@ def _run_id(records: Records, name: str, seed: int, config: JsonObject) -> str:
     """The same for the same config, with a number where the workspace has it already."""
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
     base = f"{safe}-{seed}-{digest(config)[:8]}"
-    known = {row.run_id for row in records.runs.all()}
+    known = set(records.runs.ids())
     run_id, number = base, 2
     while run_id in known:
         run_id, number = f"{base}-{number}", number + 1
     return run_id
 
 
-def _workspace(place: Path | str | None) -> Workspace:
-    return Workspace.open(place or os.environ.get("AGENTLAB_WORKSPACE") or DEFAULT_WORKSPACE)
+def _workspace(place: Path | str | None, *, create: bool = True) -> Workspace:
+    place = place or os.environ.get("AGENTLAB_WORKSPACE") or DEFAULT_WORKSPACE
+    return Workspace.open(place, create=create)
 
 
 def _run(work: Callable[[_Stop], Awaitable[T]], *, interruptible: bool = False) -> T:

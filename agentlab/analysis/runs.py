@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agentlab.environments.registration import base_name
-from agentlab.errors import UnknownNameError
 from agentlab.events import RoundFinished
 from agentlab.graph.reports import (
     LIBRARY,
@@ -38,10 +37,12 @@ from agentlab.types.report import (
 
 
 def list_runs(workspace: Path | str) -> list[RunSummary]:
-    """The practice runs of a workspace, oldest first; none where there is no workspace yet."""
-    if not Path(workspace).exists():
-        return []
-    with Records.open(Workspace.open(workspace)) as records:
+    """The practice runs of a workspace, oldest first.
+
+    Raises:
+        UsageError: there is no workspace at that path; none is made.
+    """
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         rows = [row for row in records.runs.all() if "command" not in row.config]
         return [_summary(records, row) for row in rows]
 
@@ -51,14 +52,13 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
 
     Raises:
         UnknownNameError: there is no such run; suggests near ones.
-        UsageError: it is no practice run but keeps what an evaluation or an agent tried.
+        UsageError: there is no such workspace, or it is no practice run but keeps what an
+            evaluation or an agent tried.
     """
     path = Path(run)
     if path.parent.name == "runs" and path.parent.parent.is_dir():
         workspace, run = path.parent.parent, path.name
-    if not Path(workspace).exists():
-        raise UnknownNameError("run", run, ())
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         row = practice_run(records, run)
         summary = _summary(records, row)
         skills = run_skills(records, run, base_name(summary.environment))
@@ -83,9 +83,9 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
 
     Raises:
         UnknownNameError: one of them does not exist.
-        UsageError: one of them is no practice run.
+        UsageError: there is no such workspace, or one of them is no practice run.
     """
-    with Records.open(Workspace.open(workspace)) as records:
+    with Records.open(Workspace.open(workspace, create=False)) as records:
         rows = (practice_run(records, a), practice_run(records, b))
         tries = [records.attempts.all(row.run_id, kind="practice") for row in rows]
         arms = [closing_comparison(records, row)[LIBRARY] for row in rows]

@@ -7,6 +7,7 @@ two distributions in one place are, and make the command exit with 1.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from agentlab.types import JsonObject
 
 OURS = "agentlab-practice"
@@ -102,9 +105,12 @@ def installed_extras(
 
 
 def is_writable(workspace: Path) -> bool:
-    """Whether a file can be made in the workspace, or where it would be made."""
-    place = workspace.absolute()
-    while not place.exists():
+    """Whether a file can be made in the workspace, or where it would be made.
+
+    A link that leads nowhere or to itself is there, so no workspace can be made in its place.
+    """
+    place = workspace.expanduser().absolute()
+    while not os.path.lexists(place):
         place = place.parent
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".agentlab-doctor-") as file:
@@ -155,9 +161,34 @@ def _tell(
     output.line(f"Workspace {workspace}: {'can' if writable else 'can NOT'} be written.")
     probes = cast("JsonObject", box["probes"])
     rows = [[name.replace("_", " "), _answer(value)] for name, value in probes.items()]
-    title = f"Box for learnt code: {box['name']} {box['version']}"
-    output.table(Table(title, ("probe", "holds"), rows))
+    version = str(box["version"])
+    name = version if version.startswith(str(box["name"])) else f"{box['name']} {version}"
+    output.table(Table(f"Box for learnt code: {name}", ("probe", "holds"), rows))
+    boxes = cast("list[JsonObject]", box.get("boxes", []))
+    tried = [each for each in boxes if each["probes"]]
+    if tried:
+        names = sorted({probe for each in tried for probe in cast("JsonObject", each["probes"])})
+        heads = ("probe", *(str(each["name"]) for each in tried))
+        rows = [
+            [probe.replace("_", " "), *(_answer(_probe(each, probe)) for each in tried)]
+            for probe in names
+        ]
+        output.table(Table("Boxes that were tried", heads, rows))
+    for each in boxes:
+        if each["reason"]:
+            output.line(f"Box {each['name']}: {each['reason']}")
+    if box["name"] == "subprocess":
+        from agentlab.sandbox.runtime import INSTALL
+
+        output.line(
+            "No box holds here, so only skills that search made run, in a plain subprocess; what "
+            f"a model wrote or a pack brought is refused. For a box, {INSTALL}."
+        )
     output.line()
+
+
+def _probe(box: JsonObject, name: str) -> JsonValue:
+    return cast("JsonObject", box["probes"]).get(name)
 
 
 def _answer(value: object) -> str:

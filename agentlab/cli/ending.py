@@ -15,6 +15,8 @@ from agentlab.cli.output import Output, Table, shown_path
 if TYPE_CHECKING:
     from agentlab.types.report import ArmReport, EvaluationReport, PracticeReport, SkillLine
 
+UNSAFE = "unsafe-local"
+"""The box that is none."""
 MOST = 20
 """Skills listed at the end of a run; the rest are counted."""
 
@@ -37,7 +39,15 @@ def tell_practice(report: PracticeReport, output: Output) -> None:
     output.line(f"Everything is recorded in {shown_path(report.run_dir)}.")
     if report.heldout is not None:
         tell_evaluation(report.heldout, output)
+    else:
+        tell_box(report.box, output)
     tell_skills(report.learnt, output)
+
+
+def tell_box(box: str, output: Output) -> None:
+    """Label what was found without a box."""
+    if box.startswith(UNSAFE):
+        output.line(f"Skill code of every origin ran without a box ({box}).", strong=True)
 
 
 def tell_evaluation(report: EvaluationReport, output: Output) -> None:
@@ -65,6 +75,7 @@ def tell_evaluation(report: EvaluationReport, output: Output) -> None:
             "Same tasks, same seeds, same budget; the intervals of the rates are Wilson's, that "
             "of the difference resamples tasks."
         )
+    tell_box(report.box, output)
     if failed:
         output.line("What failed has no verdict and counts in no rate.")
     if report.steps is not None and report.steps_interval is not None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 from agentlab.cli.options import (
     DisplayName,
     Whole,
+    box_options,
     environment_options,
     gather_options,
+    named_box,
     option,
     output_options,
     workspace_option,
@@ -48,6 +50,7 @@ from agentlab.cli.options import (
     help="What makes the vectors.",
 )  # fmt: skip
 @environment_options
+@box_options
 @output_options
 def evaluate(
     environment: str,
@@ -65,6 +68,8 @@ def evaluate(
     pairs: tuple[str, ...],
     view: str | None,
     toolset: str | None,
+    box: str | None,
+    unsafe_local: bool,
     as_json: bool,
     display: DisplayName | None,
 ) -> None:
@@ -97,6 +102,7 @@ def evaluate(
                 environment_options=given or None,
                 embedder=embedder,
                 index=index,
+                box=named_box(box, unsafe_local=unsafe_local) or "auto",
             )
         output.document(report)
         tell_evaluation(report, output)

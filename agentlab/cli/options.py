@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from agentlab.config import BoxName
     from agentlab.types import JsonObject
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,6 +27,10 @@ DisplayName = Literal["rich", "plain", "none"]
 
 PREFIX = "AGENTLAB"
 WORKSPACE = Path(".agentlab")
+MOST = 2**63 - 1
+"""The largest whole number; `config.MOST`, which is not loaded for `--help`."""
+LONGEST = 40
+"""Characters that a whole number may be written with."""
 
 
 class Whole(click.IntRange):
@@ -32,7 +39,7 @@ class Whole(click.IntRange):
     name = "number"
 
     def __init__(self, least: int = 0) -> None:
-        super().__init__(min=least)
+        super().__init__(min=least, max=MOST)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number.
@@ -40,13 +47,18 @@ class Whole(click.IntRange):
         Raises:
             click.BadParameter: it is no whole number, or too small.
         """
-        try:
-            int(str(value))
-        except ValueError:
-            example = f"{param.opts[0]} 7" if param else "7"
+        text = str(value)
+        example = f"{param.opts[0]} 7" if param else "7"
+        if len(text) > LONGEST:
             self.fail(
-                f"{str(value)!r} is not a whole number; write for instance {example}.", param, ctx
+                f"a number of {len(text)} digits is too large; write for instance {example}.",
+                param,
+                ctx,
             )
+        try:
+            int(text)
+        except ValueError:
+            self.fail(f"{text!r} is not a whole number; write for instance {example}.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -66,9 +78,12 @@ def option(*declarations: str, **settings: Any) -> Callable[[F], F]:
 def name_variables(command: click.Command, prefix: str = PREFIX) -> None:
     """Give each option of a command, and of those under it, its environment variable.
 
+    Each word given is looked at on the way; a path may be whatever the system allows.
+
     The name follows the flag; a variable that the option has already is asked after it.
     """
     for parameter in command.params:
+        parameter.callback = _spelt(parameter.callback)
         if isinstance(parameter, Option):
             flag = max(parameter.opts, key=len).lstrip("-")
             general = [parameter.envvar] if isinstance(parameter.envvar, str) else []
@@ -108,6 +123,36 @@ def output_options(function: F) -> F:
     )(function)
 
 
+def box_options(function: F) -> F:
+    """Add `--box NAME` and `--unsafe-local`, joined by `named_box`."""
+    function = option(
+        "--unsafe-local",
+        is_flag=True,
+        help="Run skill code of every origin without a box. Each result is labelled so.",
+    )(function)
+    return option(
+        "--box",
+        type=click.Choice(["auto", "bubblewrap", "landlock", "docker", "e2b", "subprocess"]),
+        help="Where skill code runs; auto is the first that passes its self-test. [default: auto]",
+    )(function)
+
+
+def named_box(box: str | None, *, unsafe_local: bool) -> BoxName | None:
+    """The box that the two options name together; None where neither is given.
+
+    Raises:
+        click.BadParameter: both are given, and they disagree.
+    """
+    if not unsafe_local:
+        return cast("BoxName | None", box)
+    if box is not None:
+        raise click.BadParameter(
+            f"--unsafe-local runs skill code in no box, and --box {box} in one; give one of them.",
+            param_hint="'--unsafe-local'",
+        )
+    return "unsafe-local"
+
+
 def environment_options(function: F) -> F:
     """Add `--view`, `--toolset` and `--option KEY=VALUE`; see `gather_options`."""
     function = option(
@@ -133,25 +178,71 @@ def gather_options(
     """The options of an environment, from what `environment_options` collected.
 
     Raises:
-        click.BadParameter: a pair without `=` or without a key.
+        click.BadParameter: a pair without `=` or without a key, or a value that no run can keep.
     """
+    from agentlab.config import shown, value_fault
+
     gathered: JsonObject = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise click.BadParameter(
-                f"{pair!r} is not KEY=VALUE; write for instance --option view=full.",
+                f"{shown(pair)} is not KEY=VALUE; write for instance --option view=full.",
                 param_hint="'--option'",
             )
-        try:
-            gathered[key] = json.loads(text)
-        except json.JSONDecodeError:
-            gathered[key] = text
+        value = _read(text)
+        why = value_fault(key) or value_fault(value)
+        if why is not None:
+            raise click.BadParameter(
+                f"{shown(key)} cannot be {shown(text)}: {why}.", param_hint="'--option'"
+            )
+        gathered[key] = value
     if view is not None:
         gathered["view"] = view
     if toolset is not None:
         gathered["toolset"] = toolset
     return gathered
+
+
+Callback = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def _spelt(callback: Callback | None) -> Callback:
+    """The callback of a parameter, after a look at the text that it was given.
+
+    Bytes that are no UTF-8 reach Python as characters which no record can hold.
+    """
+
+    def look(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            if isinstance(value, str):
+                value.encode()
+        except UnicodeEncodeError:
+            raise click.BadParameter(
+                f"{ascii(value)[:80]} is not UTF-8; write it in characters that are.",
+                ctx=ctx,
+                param=param,
+            ) from None
+        return callback(ctx, param, value) if callback is not None else value
+
+    return look
+
+
+def _read(text: str) -> JsonValue:
+    """The JSON value that a text spells, or the text itself, as a plain word."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number too long
+        what = (
+            "is nested too deep" if isinstance(error, RecursionError) else "has a number too long"
+        )
+        raise click.BadParameter(
+            f"a value of {len(text)} characters {what} to be read; write for instance "
+            "--option view=full.",
+            param_hint="'--option'",
+        ) from None
 
 
 def _upper(name: str) -> str:

@@ -13,8 +13,10 @@ from agentlab.cli.failures import FAILED, Interruption
 from agentlab.cli.options import (
     DisplayName,
     Whole,
+    box_options,
     environment_options,
     gather_options,
+    named_box,
     option,
     output_options,
     workspace_option,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from agentlab.cli.display import RunName
     from agentlab.cli.output import Output
     from agentlab.cli.tally import Plan
+    from agentlab.config import PracticeConfig
     from agentlab.types.report import PracticeReport
 
 NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", "budget_usd")
@@ -63,6 +66,7 @@ NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", 
 @option("--budget-usd", type=float, help="US dollars in all.")
 @option("--no-admission", is_flag=True, help="Serve every candidate unchecked: an ablation.")
 @option("--no-compose", is_flag=True, help="Skills do not call skills: an ablation.")
+@box_options
 @output_options
 def practice(
     environment: str | None,
@@ -75,6 +79,8 @@ def practice(
     toolset: str | None,
     no_admission: bool,
     no_compose: bool,
+    box: str | None,
+    unsafe_local: bool,
     **options: Any,
 ) -> None:
     """Practise in ENV: propose tasks, attempt them, keep the skills that work.
@@ -95,10 +101,12 @@ def practice(
             overrides[f"environment_options.{name}"] = value
         overrides["admission.enabled"] = False if no_admission else None
         overrides["compose"] = False if no_compose else None
+        overrides["box"] = named_box(box, unsafe_local=unsafe_local)
         config = load_config(config_file, **overrides)
 
         from agentlab.runner import practice as run
 
+        output.line(preflight(config))
         with _watched(display, Plan.of(config.model_dump(mode="json"))) as observers:
             report = run(config, workspace=workspace, observers=observers)
         _tell(report, output)
@@ -124,6 +132,30 @@ def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None
         with _watched(display, plan) as observers:
             report = go_on(run, workspace=workspace, observers=observers)
         _tell(report, output)
+
+
+def preflight(config: PracticeConfig) -> str:
+    """What a run may take at most and what its budget pays for, in a sentence or two."""
+    from agentlab.cli.figures import count
+    from agentlab.graph.selection import LEAST_STEPS
+
+    most = config.rounds * config.attempts
+    plan = (
+        f"At most {count(most, 'attempt')} in {count(config.rounds, 'round')}, each of up to "
+        f"{count(config.tool_calls, 'tool call')}"
+    )
+    if config.heldout:
+        plan += f", then {count(config.heldout, 'held-out task')} with and without the library"
+    caps = config.budget.model_dump(exclude_none=True)
+    if not caps:
+        return f"{plan}. No budget is set."
+    told = ", ".join(f"{value:,} {name}" for name, value in caps.items())
+    paid = most
+    if config.budget.attempts is not None:
+        paid = min(paid, config.budget.attempts)
+    if config.budget.steps is not None:
+        paid = min(paid, config.budget.steps // LEAST_STEPS)
+    return f"{plan}. The budget ({told}) pays for at most {count(paid, 'attempt')}."
 
 
 @contextmanager

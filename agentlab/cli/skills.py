@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentlab.cli.figures import count, difference
+from agentlab.cli.figures import count, difference, percent, signed_span, span
 from agentlab.cli.options import DisplayName, option, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened
+from agentlab.cli.skills_use import run, verify
 
 if TYPE_CHECKING:
     from agentlab.types import Status
@@ -22,7 +23,11 @@ STATUSES = ("candidate", "quarantined", "verified", "active", "retired")
 
 @click.group()
 def skills() -> None:
-    """List skills, look at one, search, or take one out."""
+    """List skills, look at one, run one, search, or take one out."""
+
+
+skills.add_command(run)
+skills.add_command(verify)
 
 
 @skills.command("list")
@@ -122,6 +127,38 @@ def remove(
         output.next("skills", "list")
 
 
+def _tell_effect(detail: SkillDetail, output: Output) -> None:
+    found = detail.measured
+    if found is None or found.success is None:
+        output.line("What offering it does to success is not measured yet.")
+        return
+    sides = (("offered", found.success_with), ("withheld", found.success_without))
+    output.table(
+        Table(
+            "What offering it does, by random withholding",
+            ("", "value", "95% interval", "n"),
+            [
+                *(
+                    [f"success, {side}", percent(r.value), span(*r.interval), str(r.n)]
+                    for side, r in sides
+                    if r is not None
+                ),
+                *(
+                    [f"change in {what}", f"{d.value:+.2f}", signed_span(*d.interval), str(d.n)]
+                    for what, d in (
+                        ("success", found.success),
+                        ("tool calls", found.tool_calls),
+                        ("steps", found.steps),
+                        ("tokens", found.tokens),
+                    )
+                    if d is not None
+                ),
+            ],
+            frozenset({1, 2, 3}),
+        )
+    )
+
+
 def _whose(found: Sequence[SkillLine], environment: str | None) -> tuple[str, ...]:
     """What must be added to the name of the first to tell it from others of that name."""
     first = found[0]
@@ -159,10 +196,7 @@ def _tell(detail: SkillDetail, output: Output) -> None:
     if detail.summary:
         output.line(detail.summary)
     output.line(f"Used in {count(detail.uses, 'attempt')}.")
-    if detail.effect is not None:
-        output.line(f"Offering it changes success by {difference(detail.effect)}.")
-    else:
-        output.line("What offering it does to success is not measured yet.")
+    _tell_effect(detail, output)
     for label, values in (
         ("Brings about", detail.effects),
         ("Uses tools", detail.tools),
@@ -177,6 +211,13 @@ def _tell(detail: SkillDetail, output: Output) -> None:
     if detail.precondition:
         wanted = json.dumps(detail.precondition, ensure_ascii=False)
         output.line(f"Needs at the start: {wanted}.")
+    if detail.source_tasks:
+        output.line(
+            f"Learnt from {count(len(detail.source_attempts), 'attempt')} at "
+            f"{count(len(detail.source_tasks), 'task')}; {count(len(detail.tests), 'test')} kept."
+        )
+    if detail.parent is not None:
+        output.line(f"Follows the version {detail.parent}.")
     output.line()
     output.code(detail.source.strip("\n"))
     if detail.history:

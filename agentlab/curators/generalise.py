@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 from agentlab.curators.drafting import Group, clause_effects, diversity, drafts, pattern
 from agentlab.curators.examples import Example, examples
+from agentlab.curators.honing import mend
 from agentlab.curators.writing import write
-from agentlab.protocols import CurationContext
+from agentlab.protocols import CurationContext, HoningContext
 from agentlab.types import Skill, skill_id
 
 
@@ -36,8 +37,14 @@ class GeneralisingCurator:
         A function that was proposed before is not proposed again, unless it was refused and
         twice as many examples speak for it now; then it is a new version.
         """
-        known = {identity(skill): skill for skill in context.library}
         refused = {skill.id for skill in context.refused}
+        # What serves or may serve goes before what was refused, for a mended candidate may have
+        # become what another is.
+        by_standing = sorted(context.library, key=lambda skill: skill.id not in refused)
+        known = {identity(skill): skill for skill in by_standing}
+        newest: dict[str, int] = {}
+        for skill in context.library:
+            newest[skill.name] = max(skill.version, newest.get(skill.name, 0))
         names = {skill.name for skill in context.library}
         found = examples(context.attempts, context.grammar, compose=context.compose)
         groups = self._groups(found)
@@ -62,11 +69,15 @@ class GeneralisingCurator:
                     if before.id not in refused or len(group.examples) < 2 * _support(before):
                         continue
                     if skill.name.rpartition("_")[2].isdigit():
-                        skill = new_version(skill, before)
+                        skill = new_version(skill, before, after=newest[before.name])
                 known[identity(skill)] = skill
                 names.add(skill.name)
                 candidates.append(skill)
         return candidates
+
+    async def hone(self, context: HoningContext) -> Skill | None:
+        """The candidate mended by what its replays show. See `protocols.Honer`."""
+        return mend(context)
 
     def _groups(self, found: Sequence[Example]) -> list[Group]:
         shapes: dict[tuple[object, ...], dict[str, Example]] = {}
@@ -87,10 +98,16 @@ def _support(skill: Skill) -> int:
     return len(skill.source_tasks)
 
 
-def new_version(skill: Skill, before: Skill) -> Skill:
-    """The skill as the next version of one that was refused, under its name."""
+def new_version(skill: Skill, before: Skill, *, after: int = 0) -> Skill:
+    """The skill as the next version of one that was refused, under its name.
+
+    Args:
+        skill: what is proposed now.
+        before: the version that was refused.
+        after: the newest version under that name, where it is a later one.
+    """
     source = skill.source.replace(f"def {skill.name}(", f"def {before.name}(", 1)
-    version = before.version + 1
+    version = max(before.version, after) + 1
     return skill.model_copy(
         update={
             "id": skill_id(skill.environment, before.name, version, source),

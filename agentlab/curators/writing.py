@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agentlab.curators.drafting import Draft, Line
 from agentlab.curators.examples import Example
 from agentlab.curators.expressions import render
 from agentlab.protocols import CurationContext
-from agentlab.types import Clause, JsonObject, Skill, skill_id
+from agentlab.types import Clause, JsonObject, Parameter, Skill, canonical_json, skill_id
+
+KEPT_TESTS = 20
+"""Different argument sets that a skill carries as its tests."""
 
 
 def base_name(draft: Draft, template_requires: Mapping[str, JsonObject]) -> str:
@@ -45,13 +48,13 @@ def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:
     clause = f"{predicate}({', '.join(draft.clause_names)})"
     steps = [move.replace("_", " ") for move, _, _ in draft.lines]
     summary = f"Bring about {clause}: {', then '.join(steps)}."
-    precondition = precondition_text(draft)
+    precondition = precondition_text(draft.parameters, draft.precondition)
     body = "\n".join(_line(line) for line in draft.lines)
     source = (
         f"def {name}(env, *{signature}):\n"
-        f'    """{_quoted(summary)}\n\n'
-        f"    Precondition: {_quoted(precondition)}.\n"
-        f"    Effect: {_quoted(' and '.join(draft.effects))}.\n"
+        f'    """{quoted(summary)}\n\n'
+        f"    Precondition: {quoted(precondition)}.\n"
+        f"    Effect: {quoted(' and '.join(draft.effects))}.\n"
         f'    """\n'
         f"{textwrap.indent(body, '    ')}\n"
     )
@@ -71,31 +74,40 @@ def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:
         effect=draft.effects,
         tools=tuple(sorted({move for move, is_skill, _ in draft.lines if not is_skill})),
         skills=tuple(sorted({move for move, is_skill, _ in draft.lines if is_skill})),
-        tests=tuple(
-            {"task": e.task_id, "arguments": _example_arguments(draft, e)} for e in rows[:5]
-        ),
+        tests=_tests(draft),
         source_tasks=tuple(sorted({e.task_id for e in rows})),
         source_attempts=tuple(sorted({e.attempt_id for e in rows})),
     )
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Text for a docstring; what an environment calls its things must not end it."""
     return " ".join(text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').split())
+
+
+def _tests(draft: Draft) -> tuple[JsonObject, ...]:
+    """Different argument sets that it was learnt from; the source attempts hold all of them."""
+    tests: dict[str, JsonObject] = {}
+    for example in draft.group.examples:
+        arguments = _example_arguments(draft, example)
+        tests.setdefault(
+            canonical_json(arguments), {"task": example.task_id, "arguments": arguments}
+        )
+    return tuple(tests.values())[:KEPT_TESTS]
 
 
 def _example_arguments(draft: Draft, example: Example) -> JsonObject:
     return {name: example.bound[name] for name in draft.clause_names}
 
 
-def precondition_text(draft: Draft) -> str:
+def precondition_text(parameters: Sequence[Parameter], precondition: JsonObject) -> str:
     """The precondition in words."""
     parts = [
         f"{p.name} is {', '.join(f'{k} {v}' for k, v in sorted(p.requires.items()))}"
-        for p in draft.parameters
+        for p in parameters
         if p.requires
     ]
-    for name, wanted in sorted(draft.precondition.items()):
+    for name, wanted in sorted(precondition.items()):
         if isinstance(wanted, dict):
             parts.append(f"state has {'a' if wanted.get('present') else 'no'} {name}")
     return "; ".join(parts) or "none"

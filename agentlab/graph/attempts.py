@@ -10,7 +10,7 @@ from agentlab.events import AttemptFinished
 from agentlab.graph import jobs
 from agentlab.graph.workers import WorkerFault, WorkerPool
 from agentlab.registry import resolve
-from agentlab.sandbox.subprocess import SubprocessRuntime
+from agentlab.sandbox import open_settled
 from agentlab.types import AttemptOutcome, AttemptSpec
 
 GRACE_SECONDS = 30.0
@@ -28,9 +28,9 @@ async def run_attempt(spec: AttemptSpec, *, evaluator: str, pool: WorkerPool) ->
         outcome = await pool.run(jobs.attempt, spec, evaluator, seconds=timeout)
         if not isinstance(outcome, WorkerFault):
             return outcome
-        return _failed(spec, outcome.error)
+        return _failed(spec, f"in the environment {spec.environment.name!r}, {outcome.error}")
     environment = make_environment(spec.environment)
-    runtime = SubprocessRuntime()
+    runtime = open_settled(pool.box)
     try:
         async with asyncio.timeout(timeout):
             return await jobs.run_attempt(spec, evaluator, environment, runtime)

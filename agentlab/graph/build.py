@@ -18,7 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from agentlab.graph import admit, nodes
+from agentlab.graph import admit, nodes, selection
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 
 STEPS_PER_ROUND = 6
@@ -34,7 +34,7 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
         return await nodes.propose(state, practice)
 
     async def select(state: RunState) -> RunUpdate:
-        return await nodes.select(state, practice)
+        return await selection.select(state, practice)
 
     async def attempt(state: LaneState) -> RunUpdate:
         return await nodes.attempt(state, practice)

@@ -1,21 +1,17 @@
-"""The nodes of a practice round: propose, select, attempt, curate, and the end of the round.
+"""The nodes of a practice round: propose, attempt, curate, and the end of the round.
 
 Each is a plain async function over state and `Practice`, testable without LangGraph, and may
 run twice: what it decides depends on the records and the seed alone, and is written once.
-Admission is in `admit`.
+`selection` has the node between the first two, and `admit` the one before the last.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from agentlab.curricula.draw import Pool, draw_tasks
 from agentlab.errors import EnvironmentFaultError
 from agentlab.events import (
-    AttemptsPlanned,
     Event,
     RoundFinished,
     SkillProposed,
@@ -25,37 +21,23 @@ from agentlab.events import (
 from agentlab.graph import jobs
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
+from agentlab.graph.proposing import proposals
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
-from agentlab.library.attribution import (
-    Retrieved,
-    draw_offers,
-    draws_of,
-    withholding_probability,
-)
 from agentlab.protocols import CurationContext, PastAttempt, ProposalContext
-from agentlab.records import DrawRow, Transaction, Verdict
-from agentlab.statistics import Draw
+from agentlab.records import AttemptRow, Transaction, Verdict
 from agentlab.types import (
-    AttemptSpec,
     JsonObject,
-    Limits,
     Task,
-    Template,
-    attempt_id,
-    derive_id,
-    derive_seed,
+    Usage,
 )
 
 CURATED_ROUNDS = 6
 """Rounds whose solved attempts a curator reads."""
-LEAST_STEPS = 200
-"""Primitive steps without which an attempt is not begun."""
 FAULT = "verifier fault"
 """Why a proposal is rejected when its check came to no answer."""
 LEAST_FAILURES = 3
 """Attempts that must fail for reasons outside the agent, and no other, to stop a run."""
-SELECT_SEQUENCE = 10_000
 CURATE_SEQUENCE = 20_000
 ADMIT_SEQUENCE = 30_000
 END_SEQUENCE = 90_000
@@ -104,7 +86,13 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
 
 async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[Task]:
     try:
-        return await practice.proposer.propose(context)
+        return await proposals(
+            practice.proposer,
+            context,
+            environment=practice.environment_ref,
+            pool=practice.pool,
+            seconds=practice.config.attempt_seconds + practice.config.check_seconds,
+        )
     except EnvironmentFaultError as error:
         raise EnvironmentFaultError(
             f"No task can be proposed in {practice.config.environment!r} ({error}); put that "
@@ -155,149 +143,6 @@ def _verdict_events(
     return events
 
 
-async def select(state: RunState, practice: Practice) -> RunUpdate:
-    """Choose the round's attempts, what each is offered, and reserve their cost.
-
-    Library, curriculum and budget are frozen here, in slot order.
-    """
-    run_id, round_ = practice.run_id, state["round"]
-    records = practice.records
-    known = records.nodes.done(run_id, round_, "select")
-    if known is None:
-        specs = _plan(practice, round_)
-        events: list[Event] = [
-            AttemptsPlanned(
-                run_id=run_id,
-                round=round_,
-                sequence=SELECT_SEQUENCE,
-                attempts=len(specs),
-                templates=dict(sorted(Counter(s.task.template for s in specs).items())),
-            )
-        ]
-
-        def work(part: Transaction) -> JsonObject:
-            part.attempts.plan(run_id, round_, specs)
-            part.events.append(events)
-            return {"planned": len(specs)}
-
-        known = records.once(run_id, round_, "select", work)
-        practice.tell(events)
-    planned = known.get("planned")
-    return {"planned": planned if isinstance(planned, int) else 0}
-
-
-class _Reserved(NamedTuple):
-    attempts: int
-    steps: int | None
-    """Primitive steps that each of them may take."""
-
-
-def _reserve(practice: Practice) -> _Reserved:
-    """What the budget can pay for: as many attempts, each with an equal part of the steps."""
-    left = practice.left()
-    count = practice.config.attempts
-    if left.attempts is not None:
-        count = min(count, left.attempts)
-    if left.seconds is not None and left.seconds <= 0:
-        count = 0
-    if left.steps is None:
-        return _Reserved(count, None)
-    count = min(count, left.steps // LEAST_STEPS)
-    return _Reserved(count, left.steps // count if count else 0)
-
-
-def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
-    reserved = _reserve(practice)
-    config, records, run_id = practice.config, practice.records, practice.run_id
-    tasks = records.tasks.all(run_id)
-    tried = Counter(row.task_id for row in records.attempts.all(run_id, kind="practice"))
-    fresh = [task for task in tasks if not tried[task.id]]
-    outcomes = {template.name: template for template in records.attempts.template_outcomes(run_id)}
-    names = sorted({task.template for task in fresh})
-    if not names or reserved.attempts <= 0:
-        return []
-    templates = [outcomes.get(name, Template(name=name)) for name in names]
-    pools = [Pool(name, tuple(t.id for t in fresh if t.template == name)) for name in names]
-    choices = draw_tasks(
-        pools,
-        practice.curriculum.probabilities(templates),
-        min(reserved.attempts, len(fresh)),
-        seed=config.seed,
-        round_=round_,
-    )
-    by_id = {task.id: task for task in fresh}
-    practice.library.refresh()
-    draws = past_draws(practice)
-    limits = Limits(
-        tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
-    )
-    return [
-        _spec(practice, round_, choice.slot, by_id[choice.task_id], draws, limits)
-        for choice in choices
-    ]
-
-
-def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[Draw]]:
-    """Past draws by item, oldest first; attempts at an item's own source tasks left out.
-
-    Args:
-        practice: the run at work.
-        relevant: only those for tasks that state the clause that the item achieves.
-    """
-    rows: dict[str, list[DrawRow]] = {}
-    for row in practice.records.trajectories.draws(environment=practice.environment_name):
-        rows.setdefault(row.item_id, []).append(row)
-    return {
-        skill.id: draws_of(skill, rows[skill.id], relevant=relevant)
-        for skill in practice.library.skills.values()
-        if skill.id in rows
-    }
-
-
-def _spec(
-    practice: Practice,
-    round_: int,
-    slot: int,
-    task: Task,
-    draws: Mapping[str, Sequence[Draw]],
-    limits: Limits,
-) -> AttemptSpec:
-    config = practice.config
-    found = practice.library.retrieve(task.instruction, config.retrieval, task_id=task.id)
-    retrieved = [
-        Retrieved(
-            item.skill.id,
-            item.skill.name,
-            withholding_probability(draws.get(item.skill.id, []), config.attribution),
-            item.score,
-        )
-        for item in found
-    ]
-    offers = draw_offers(
-        retrieved,
-        calls=practice.library.calls(),
-        seed=config.seed,
-        round_=round_,
-        slot=slot,
-    )
-    offered = {offer.item_id for offer in offers if not offer.withheld}
-    skills = [item.skill for item in found if item.skill.id in offered]
-    return AttemptSpec(
-        id=attempt_id(practice.run_id, round_, slot),
-        run_id=practice.run_id,
-        round=round_,
-        slot=slot,
-        task=task,
-        group_id=derive_id("group", practice.run_id, round_, task.id),
-        seed=derive_seed(config.seed, round_, slot),
-        environment=practice.environment_ref,
-        executor=config.model,
-        limits=limits,
-        skills=practice.library.with_callees(skills),
-        offers=offers,
-    )
-
-
 async def attempt(state: LaneState, practice: Practice) -> RunUpdate:
     """Attempt planned tasks until none is left, recording each with its event in a transaction.
 
@@ -335,6 +180,24 @@ def _lately_solved(practice: Practice, round_: int) -> list[PastAttempt]:
         for earlier in range(max(0, round_ + 1 - CURATED_ROUNDS), round_ + 1)
         for past in practice.records.trajectories.learnable(practice.run_id, earlier, solved=True)
     ]
+
+
+def _spent(rows: Sequence[AttemptRow]) -> Usage:
+    return sum(
+        (
+            Usage(
+                attempts=1,
+                tool_calls=row.tool_calls,
+                steps=row.steps,
+                tokens=row.tokens,
+                usd=row.usd,
+                cpu_seconds=row.cpu_seconds,
+                wall_seconds=row.wall_seconds,
+            )
+            for row in rows
+        ),
+        Usage(),
+    )
 
 
 async def curate(state: RunState, practice: Practice) -> RunUpdate:
@@ -376,6 +239,10 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
         ]
 
         def work(part: Transaction) -> JsonObject:
+            rows = part.attempts.all(run_id, round_, kind="practice")
+            spent = _spent(rows)
+            part.budgets.reserve(run_id, round_, spent)  # done at select, but by older versions
+            part.budgets.settle(run_id, round_, spent)
             for skill in candidates:
                 part.items.save_skill(skill, run_id=run_id, round_=round_)
             part.events.append(events)

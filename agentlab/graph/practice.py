@@ -157,11 +157,13 @@ class Practice:
         return self.spent_before + time.monotonic() - self.started
 
     def left(self) -> Left:
-        """What the budget has left now."""
+        """What the budget has left now, less what is set aside for attempts not yet made."""
         budget = self.config.budget
-        spent: Usage = self.records.attempts.spent(
-            self.run_id, kinds=("practice", "shadow")
-        ) + self.records.budgets.charged(self.run_id)
+        spent: Usage = (
+            self.records.attempts.spent(self.run_id, kinds=("practice", "shadow"))
+            + self.records.budgets.charged(self.run_id)
+            + self.records.budgets.reserved(self.run_id)
+        )
         return Left(
             attempts=None if budget.attempts is None else max(0, budget.attempts - spent.attempts),
             steps=None if budget.steps is None else max(0, budget.steps - spent.steps),

@@ -125,7 +125,14 @@ def _evaluated(
         tool_calls_interval=_interval(calls),
         split=split,
         budget=budget,
+        box=ran_in(records, run_id),
     )
+
+
+def ran_in(records: Records, run_id: str) -> str:
+    """The box in which a run's skill code ran, with its version; empty where it is not known."""
+    box = records.runs.get(run_id).versions.get("box")
+    return box if isinstance(box, str) else ""
 
 
 def arm_report(name: str, verdicts: Sequence[bool | None]) -> ArmReport:

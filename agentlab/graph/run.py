@@ -10,34 +10,46 @@ import asyncio
 import json
 import os
 import platform
-import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agentlab.config import PracticeConfig
+from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import AgentLabError, RecordsError, WorkspaceError
+from agentlab.errors import AgentLabError, RecordsError, RunInUseError, UsageError
 from agentlab.events import Event, RoundFinished, RunFinished, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
+from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import Practice, RunState, RunStopped, toolset_name
-from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, run_skills, task_counts
+from agentlab.graph.reports import (
+    BASELINE,
+    LIBRARY,
+    evaluation_report,
+    ran_in,
+    run_skills,
+    task_counts,
+)
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Observer
-from agentlab.records import Records
-from agentlab.types import EnvironmentRef, JsonObject, Usage
+from agentlab.records import Records, RunLock
+from agentlab.sandbox import SettledBox, settle_box
+from agentlab.types import EnvironmentRef, JsonObject, Usage, digest
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
 
+LONGEST_SECONDS = 1e10
+"""No run was at work for longer: three centuries."""
 PACKAGES = ("agentlab-practice", "langgraph", "chromadb", "pydantic", "SQLAlchemy", "minigrid")
 """Whose versions a run writes down."""
 
@@ -53,16 +65,23 @@ async def work_on(
 ) -> PracticeReport:
     """Work on a run until it is complete, stopped or failed.
 
+    One that is new takes the next number when another process began the same at this moment.
+
     Raises:
-        RunInUseError: another process works on it.
+        RunInUseError: another process works on the run that is to be resumed.
     """
+    refuse_unknown_price(config)
     workspace = records.workspace
-    with workspace.lock_run(run_id):
+    spelt = cast("JsonObject", config.model_dump(mode="json"))
+    box = settle_box(config.box)
+    versions = package_versions(box)
+    if resumed:
+        lock = workspace.lock_run(run_id)
+    else:
+        run_id, lock = _begin(records, run_id, spelt, versions, config.seed)
+    with lock:
         directory = workspace.run_directory(run_id, create=True)
-        spelt = cast("JsonObject", config.model_dump(mode="json"))
-        versions = package_versions()
         if not resumed:
-            records.runs.create(run_id, config=spelt, versions=versions, seed=config.seed)
             _write_down(directory, spelt, versions)
         started = time.monotonic()
         before = _seconds_before(directory)
@@ -78,7 +97,7 @@ async def work_on(
         records.runs.set_status(run_id, "running")
         status: RunStatus = "failed"
         reason = ""
-        async with _practising(records, run_id, config, watchers, stop, before) as practice_:
+        async with practising(records, run_id, config, watchers, stop, before) as practice_:
             try:
                 await _rounds(practice_, directory)
                 spent = practice_.exhausted()
@@ -96,16 +115,69 @@ async def work_on(
             return _report(practice_, directory, status, reason, report, seconds)
 
 
+def refuse_unknown_price(config: PracticeConfig) -> None:
+    """Return, unless dollars are capped and something whose price is not known would spend them.
+
+    Raises:
+        UsageError: it would.
+    """
+    if config.budget.usd is not None and uses_model(config.embedder):
+        raise UsageError(
+            f"The price of the embedder {config.embedder!r} is not known, so a budget in US "
+            "dollars cannot be kept: leave the budget out, give one in tokens, or use the "
+            "embedder 'lexical'."
+        )
+
+
+class _Begun(NamedTuple):
+    """A run that is on record and claimed for this process."""
+
+    run_id: str
+    lock: RunLock
+
+
+def _begin(
+    records: Records, run_id: str, config: JsonObject, versions: JsonObject, seed: int
+) -> _Begun:
+    """Record a new run under the first number that no other process has taken."""
+    for name in _numbered(run_id, digest(config)[:8]):
+        try:
+            lock = records.workspace.lock_run(name)
+        except RunInUseError:
+            continue
+        try:
+            if records.runs.create(name, config=config, versions=versions, seed=seed):
+                return _Begun(name, lock)
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+    raise AssertionError("there is always another number")
+
+
+def _numbered(run_id: str, mark: str) -> Iterator[str]:
+    """The id, then the same with the numbers above its own; `mark` ends what is no number."""
+    stem, found, number = run_id.rpartition(f"{mark}-")
+    first, base = 1, run_id
+    if found and number.isdecimal():
+        first, base = int(number), f"{stem}{mark}"
+    yield run_id
+    for following in count(first + 1):
+        yield f"{base}-{following}"
+
+
 @asynccontextmanager
-async def _practising(
+async def practising(
     records: Records,
     run_id: str,
     config: PracticeConfig,
     watchers: Watchers,
-    stop: Callable[[], bool],
-    before: float,
+    stop: Callable[[], bool] = lambda: False,
+    before: float = 0.0,
 ) -> AsyncGenerator[Practice]:
-    pool = WorkerPool(cores(config.concurrency))
+    """A run at work in this process: its workers, its library and its roles, closed at the end."""
+    box = settle_box(config.box)
+    pool = WorkerPool(cores(config.concurrency), box=box.name)
     ref = EnvironmentRef(name=config.environment, options=config.environment_options)
     library = SkillLibrary(
         records,
@@ -113,6 +185,7 @@ async def _practising(
         toolset=toolset_name(make_environment(ref).tools),
         embedder=config.embedder,
         backend=config.index,
+        foreign=box.takes_foreign_code,
     )
     try:
         yield Practice(
@@ -138,7 +211,12 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
         "recursion_limit": config.rounds * STEPS_PER_ROUND + 10,
         "max_concurrency": _width(config),
     }
-    async with _checkpoints(directory / "checkpoints.db") as saver:
+
+    async def read(saver: AsyncSqliteSaver) -> None:
+        found = await build(practice_, saver).aget_state(where)
+        _check_state(found.values, practice_)
+
+    async with checkpoints(directory, practice_.run_id, read) as saver:
         graph = build(practice_, saver)
         known = await graph.aget_state(where)
         if known.values.get("finished") and not known.next:
@@ -149,16 +227,18 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
         await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
 
 
-@asynccontextmanager
-async def _checkpoints(path: Path) -> AsyncGenerator[AsyncSqliteSaver]:
-    try:
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-            yield saver
-    except sqlite3.Error as error:
-        raise WorkspaceError(
-            f"The checkpoints in {str(path)!r} cannot be used ({error}); free some space or make "
-            "the directory writable, and run the same command again."
-        ) from error
+def _check_state(values: Mapping[str, object], practice_: Practice) -> None:
+    """Refuse a state that the nodes could not have left; none at all is a beginning."""
+    if not values:
+        return
+    round_ = values.get("round")
+    if (
+        values.get("run_id") != practice_.run_id
+        or not isinstance(round_, int)
+        or not 0 <= round_ <= practice_.config.rounds
+        or not isinstance(values.get("finished"), bool)
+    ):
+        raise CheckpointFault("it holds no state of this run")
 
 
 async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationReport | None:
@@ -223,6 +303,7 @@ def _report(
         learnt=tuple(skill_lines(records, active)),
         heldout=heldout,
         usage=usage,
+        box=ran_in(records, run_id),
         seconds=round(seconds, 3),
     )
 
@@ -250,9 +331,11 @@ class _Clock:
 def _seconds_before(directory: Path) -> float:
     """Wall-clock seconds of earlier processes; of one that was killed, its complete rounds."""
     try:
-        return float((directory / "seconds").read_text(encoding="utf-8"))
+        seconds = float((directory / "seconds").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
+    # What is no span of time would make a budget endless, or used up before it began.
+    return seconds if 0 <= seconds < LONGEST_SECONDS else 0.0
 
 
 def _leave(
@@ -266,9 +349,9 @@ def _leave(
             raise  # else what made it fail is what is told, and is mostly this
 
 
-def package_versions() -> JsonObject:
-    """The versions that a run's numbers rest on."""
-    versions: JsonObject = {"python": platform.python_version()}
+def package_versions(box: SettledBox) -> JsonObject:
+    """The versions that a run's numbers rest on, and where its skill code ran."""
+    versions: JsonObject = {"python": platform.python_version(), "box": str(box)}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agentlab.graph.attempts import finished_event, run_attempt
-from agentlab.graph.nodes import LEAST_STEPS
 from agentlab.graph.practice import Practice
-from agentlab.library.admission import Trial
-from agentlab.library.skills import closure
+from agentlab.graph.provenance import Provenance
+from agentlab.graph.selection import LEAST_STEPS
+from agentlab.library.admission import Regression, Trial, evidence
+from agentlab.library.road import Passage
+from agentlab.library.skills import closure, origins
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
     JsonObject,
     Limits,
     Offer,
+    Replay,
     Skill,
     Status,
     Task,
@@ -46,10 +49,36 @@ class Move:
 
 
 @dataclass
+class Case:
+    """A candidate on its road, and what was found out about it."""
+
+    skill: Skill
+    passage: Passage = field(default_factory=Passage)
+    fault: str | None = None
+    """Why it did not run at all."""
+    replays: tuple[Replay, ...] = ()
+    regressions: tuple[Regression, ...] = ()
+    rival: Skill | None = None
+    """The served skill that does the same."""
+    trials: tuple[Trial, ...] = ()
+
+    def evidence(self) -> JsonObject:
+        """What the verdicts rest on, for the record."""
+        found = evidence(self.replays, self.trials)
+        found["gates"] = list(self.passage.record())
+        if self.regressions:
+            found["regressions"] = [dict(task._asdict()) for task in self.regressions]
+        if self.rival is not None:
+            found["rival"] = self.rival.id
+        return found
+
+
+@dataclass
 class AdmissionRound:
     """The admission of one round, as it proceeds."""
 
     practice: Practice
+    provenance: Provenance
     round: int
     last: bool
     """Whether no round follows: what is undecided then is refused."""
@@ -61,6 +90,10 @@ class AdmissionRound:
     next_slot: int = SHADOW_SLOTS
     baseline: dict[tuple[str, frozenset[str]], AttemptOutcome] = field(default_factory=lambda: {})
     moves: list[Move] = field(default_factory=lambda: [])
+    honed: list[Skill] = field(default_factory=lambda: [])
+    """New versions that a curator made of candidates which failed in this round."""
+    calls: Counter[str] | None = None
+    """See `tried_calls`."""
     replay_usage: Usage = field(default_factory=Usage)
 
 
@@ -90,8 +123,8 @@ async def trials_of(current: AdmissionRound, skill: Skill) -> list[Trial]:
     steps = None
     if current.steps_left is not None and tasks:
         steps = current.steps_left // (2 * len(tasks))
-    without = await _search(current, tasks, None, steps)
-    with_it = await _search(current, tasks, skill, steps)
+    without = await search(current, tasks, None, steps)
+    with_it = await search(current, tasks, skill, steps)
     budget = current.practice.config.admission.trial_tool_calls
     trials: list[Trial] = []
     for task, before, after in zip(tasks, without, with_it, strict=True):
@@ -104,6 +137,7 @@ async def trials_of(current: AdmissionRound, skill: Skill) -> list[Trial]:
                 after.success,
                 before.usage.tool_calls if before.success else budget,
                 after.usage.tool_calls if after.success else budget,
+                skill.id in after.skills_used,
             )
         )
     return trials
@@ -118,14 +152,14 @@ def _trial_tasks(current: AdmissionRound, skill: Skill) -> list[Task]:
     budget = practice.config.admission.trial_tool_calls
     if skill.achieves is None:
         return []
-    calls: Counter[str] = Counter()
-    for row in practice.records.attempts.all(practice.run_id, kind="practice"):
-        calls[row.task_id] = max(calls[row.task_id], row.tool_calls)
+    calls = tried_calls(current)
+    # What it brings along may have been derived from a task too.
+    sources = origins(skill, {**current.served, skill.name: skill})
     tasks = [
         task
         for task in practice.records.tasks.all(practice.run_id)
         if calls[task.id] > 2
-        and task.id not in skill.source_tasks
+        and task.id not in sources
         and task.mission is not None
         and any(c.predicate == skill.achieves.predicate for c in task.mission.clauses)
     ]
@@ -137,7 +171,17 @@ def _trial_tasks(current: AdmissionRound, skill: Skill) -> list[Task]:
     return [*within[: count - min(spare, len(beyond))], *beyond[:spare]]
 
 
-async def _search(
+def tried_calls(current: AdmissionRound) -> Counter[str]:
+    """Task to the tool calls that its dearest practice attempt made."""
+    if current.calls is None:
+        practice = current.practice
+        current.calls = Counter()
+        for row in practice.records.attempts.all(practice.run_id, kind="practice"):
+            current.calls[row.task_id] = max(current.calls[row.task_id], row.tool_calls)
+    return current.calls
+
+
+async def search(
     current: AdmissionRound, tasks: Sequence[Task], candidate: Skill | None, steps: int | None
 ) -> list[AttemptOutcome]:
     """Search each task with the served skills and the candidate, within so many steps each."""
@@ -170,7 +214,12 @@ def _shadow(
     practice = current.practice
     slot = current.next_slot
     current.next_slot += 1
-    offered = [s for s in current.served.values() if task.id not in s.source_tasks]
+    name = candidate.name if candidate else None  # its older version makes way for it
+    offered = [
+        skill
+        for skill in current.served.values()
+        if skill.name != name and task.id not in origins(skill, current.served)
+    ]
     if candidate is not None:
         offered.append(candidate)
     by_name = {**current.served, **({candidate.name: candidate} if candidate else {})}

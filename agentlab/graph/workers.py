@@ -2,7 +2,11 @@
 
 Each worker is a spawned process that takes one job at a time. A job that outlasts its timeout
 costs its worker, which is killed and replaced, and nobody else's. Workers ignore Ctrl-C (the
-run decides when to stop) and end by themselves when the process that started them is gone.
+run decides when to stop) and end by themselves when the process that started them is gone. What
+code in a worker prints goes to stderr: stdout is for the result of the command.
+
+A spawned process imports the script that started it. One that practises without asking whether
+it is the main program would start workers in each worker: that is told in one sentence.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -31,7 +36,31 @@ START_SECONDS = 60.0
 """That a worker has to start; no job's time is spent on it."""
 LEAVE_SECONDS = 1.0
 """That an idle worker has to end by itself."""
+NAME = "agentlab-worker"
+UNGUARDED = 86
+"""The exit code of a worker whose script would start workers of its own."""
+GUARD = (
+    "The script that started this run is imported again by each worker process and would start "
+    'the run once more there: put the call under `if __name__ == "__main__":`.'
+)
 _CONTEXT = multiprocessing.get_context("spawn")
+
+
+def refuse_unguarded() -> None:
+    """Return, unless this process is a worker that is still importing the script behind the run.
+
+    To be asked before anything is written: what follows would be done once for each worker.
+
+    Raises:
+        UsageError: the process was started by somebody else's `multiprocessing`.
+    """
+    process = multiprocessing.current_process()
+    # What multiprocessing itself goes by; private, so its absence must do no harm.
+    if not getattr(process, "_inheriting", False):
+        return
+    if process.name == NAME:
+        os._exit(UNGUARDED)  # the process that waits for this one says why, once
+    raise UsageError(GUARD)
 
 
 class WorkerFault(NamedTuple):
@@ -47,10 +76,10 @@ class _Reply(NamedTuple):
 
 
 class _Worker:
-    def __init__(self) -> None:
+    def __init__(self, box: str) -> None:
         self.connection, child = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(
-            target=_serve, args=(child, os.getpid()), daemon=True, name="agentlab-worker"
+            target=_serve, args=(child, os.getpid(), box), daemon=True, name=NAME
         )
         self.process.start()
         child.close()
@@ -71,12 +100,18 @@ class _Worker:
             if not self.connection.poll(seconds):
                 self.stop()
                 return _Reply(None, WorkerFault(f"it did not end within {seconds:.0f} s"))
-            return cast("_Reply", self.connection.recv())
+            answer = self.connection.recv_bytes()
         except (EOFError, OSError):
             self.process.join(1)
             code = self.process.exitcode
             self.stop()
+            if not self._ready:
+                return _Reply(None, _died_at_start(code))
             return _Reply(None, WorkerFault(f"its worker process died (exit code {code})"))
+        try:
+            return cast("_Reply", pickle.loads(answer))
+        except Exception as error:  # what was sent may be of a class that does as it likes
+            return _Reply(None, _unsendable(error))
 
     def stop(self) -> None:
         """End the process at once."""
@@ -91,10 +126,37 @@ class _Worker:
         return self.process.is_alive() and not self.connection.closed
 
 
-class WorkerPool:
-    """As many workers as asked for, started when first needed."""
+def _died_at_start(code: int | None) -> WorkerFault:
+    if code == UNGUARDED:
+        return WorkerFault(GUARD, usage_error=True)
+    return WorkerFault(
+        f"its worker process ended before it was ready (exit code {code}); each worker imports "
+        "the script that started the run, so what that does belongs under "
+        '`if __name__ == "__main__":`'
+    )
 
-    def __init__(self, size: int) -> None:
+
+def _unsendable(error: BaseException) -> WorkerFault:
+    return WorkerFault(
+        f"its result cannot be sent between processes ({type(error).__name__}: {error}); it must "
+        "be plain data"
+    )
+
+
+class WorkerPool:
+    """As many workers as asked for, started when first needed.
+
+    Args:
+        size: how many.
+        box: where their skill code runs; found out and checked before (`sandbox.settle_box`).
+
+    Raises:
+        UsageError: it is made while this process still imports its main module.
+    """
+
+    def __init__(self, size: int, *, box: str = "subprocess") -> None:
+        refuse_unguarded()
+        self.box = box
         self.size = max(1, size)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -119,7 +181,7 @@ class WorkerPool:
             worker = (
                 self._idle.pop()
                 if self._idle
-                else await loop.run_in_executor(self._threads, _Worker)
+                else await loop.run_in_executor(self._threads, _Worker, self.box)
             )
             self._all.add(worker)
             try:
@@ -168,17 +230,24 @@ def _nothing() -> None:
     return None
 
 
-def _serve(connection: Connection[Any, Any], parent: int) -> None:
+def _serve(connection: Connection[Any, Any], parent: int, box: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    importlib.import_module(JOBS)
+    os.dup2(2, 1)
+    importlib.import_module(JOBS).use_box(box)
     connection.send(None)
     while True:
         try:
             function, args = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(function, args))
+        reply = _answer(function, args)
+        try:
+            connection.send(reply)
+        except OSError:
+            return  # nobody waits for it any more
+        except Exception as error:  # pickling foreign objects may fail in any way
+            connection.send(_Reply(None, _unsendable(error)))
 
 
 def _answer(function: Callable[..., object], args: tuple[object, ...]) -> _Reply:
@@ -188,6 +257,8 @@ def _answer(function: Callable[..., object], args: tuple[object, ...]) -> _Reply
         return _Reply(None, WorkerFault(str(error), usage_error=True))
     except AgentLabError as error:
         return _Reply(None, WorkerFault(str(error)))
+    except SystemExit as error:
+        return _Reply(None, WorkerFault(f"it called sys.exit({error.code!r})"))
     except Exception as error:  # a job may fail in any way; the run goes on
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"

@@ -85,3 +85,9 @@ def test_three_seeds(tmp_path: Path) -> None:
     heading, rule, row = said.strip().splitlines()
     assert heading.count("|") == rule.count("|") == row.count("|")
     assert row.startswith("| 5 | 4 | ")
+
+
+def test_planted(tmp_path: Path) -> None:
+    said = run("planted.py", tmp_path, "--seeds", "--simulations", "4", "--rounds", "6")
+    assert re.search(r"(?m)^harmful, -0.35 of 0.50 +\d+% +\d+% to \d+% +4 ", said)
+    assert re.search(r"(?m)^useful, \+0.40 on 0.40 +0% ", said)

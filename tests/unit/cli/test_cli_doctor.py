@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from agentlab.cli import doctor
 from agentlab.cli.main import cli
+from agentlab.errors import WorkspaceError
+from agentlab.records import Workspace
 from agentlab.registry import EXTRAS
 
 
@@ -18,8 +20,13 @@ def test_json_says_what_runs_learnt_code(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["doctor", "--json", "--workspace", str(place)])
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert document["box"].keys() == {"name", "version", "probes"}
-    assert document["box"]["name"] == "subprocess"
+    assert document["box"].keys() == {"name", "version", "probes", "boxes"}
+    boxes = {box["name"]: box for box in document["box"]["boxes"]}
+    chosen = boxes[document["box"]["name"]]
+    assert chosen["available"] or chosen["name"] == "subprocess"
+    assert not boxes["subprocess"]["available"], "a plain subprocess is no box"
+    assert not boxes["subprocess"]["probes"]["read_outside"]
+    assert len(boxes["subprocess"]["probes"]) == 6
     assert document["box"]["probes"]["starts"] is True
     assert document["python"] == platform.python_version()
     assert document["extras"].keys() == set(EXTRAS.values())
@@ -54,6 +61,22 @@ def test_a_workspace_that_cannot_be_written_fails(
     document = json.loads(result.stdout)
     assert document["workspace"]["writable"] is False
     assert "choose another with --workspace" in document["problems"][0]
+
+
+def test_a_link_that_leads_nowhere_is_not_writable(tmp_path: Path) -> None:
+    loop, other = tmp_path / "loop", tmp_path / "other"
+    loop.symlink_to(other)
+    other.symlink_to(loop)
+    dangling, good = tmp_path / "dangling", tmp_path / "good"
+    dangling.symlink_to(tmp_path / "gone" / "away")
+    good.symlink_to(tmp_path)
+    for path in (loop, dangling):
+        for workspace in (path, path / "work"):
+            assert not doctor.is_writable(workspace)
+            with pytest.raises(WorkspaceError):
+                Workspace.open(workspace)
+    assert doctor.is_writable(good / "work")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_read_only_directory_is_not_writable(tmp_path: Path) -> None:

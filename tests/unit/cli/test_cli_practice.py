@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from agentlab.cli.main import cli
 from agentlab.cli.options import gather_options
 from agentlab.cli.practice import practice as practice_command
-from agentlab.config import PracticeConfig
+from agentlab.cli.practice import preflight
+from agentlab.config import PracticeConfig, load_config
 from agentlab.events import Event
 from agentlab.protocols import Observer
 from agentlab.types.report import PracticeReport
@@ -172,7 +173,7 @@ def test_the_defaults_in_the_help_are_those_of_the_config() -> None:
             said = text.partition("[default: ")[2].partition("]")[0]
             assert said == str(defaults[parameter.name])
             told += 1
-    assert told == 12
+    assert told == 13
 
 
 def test_ctrl_c_names_the_command_that_goes_on(
@@ -212,3 +213,19 @@ def test_environment_options_are_json_or_words() -> None:
     assert gathered == {
         "a": 1, "b": True, "c": "x=y", "d": ["e"], "f": "", "view": "full", "toolset": "objects",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "At most 500 attempts in 5 rounds, each of up to 600 tool calls, then 120 held-out "
+             "tasks with and without the library. No budget is set."),
+        ({"heldout": 0, "budget.attempts": 70}, "At most 500 attempts in 5 rounds, each of up to "
+         "600 tool calls. The budget (70 attempts) pays for at most 70 attempts."),
+        ({"heldout": 0, "rounds": 1, "budget.steps": 4000, "budget.usd": 2.5}, "At most 100 "
+         "attempts in 1 round, each of up to 600 tool calls. The budget (4,000 steps, 2.5 usd) "
+         "pays for at most 20 attempts."),
+    ],
+)  # fmt: skip
+def test_what_a_budget_pays_for_is_said_before(options: dict[str, Any], said: str) -> None:
+    assert preflight(load_config(None, **options)) == said

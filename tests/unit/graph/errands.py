@@ -54,6 +54,22 @@ def give_what_cannot_be_sent() -> object:
     return lambda: None
 
 
+class Unpicklable:
+    """Cannot be put together again where it arrives."""
+
+    def __reduce__(self) -> tuple[type[object], tuple[int]]:
+        return (object, (1,))
+
+
+def give_what_cannot_be_received() -> object:
+    return Unpicklable()
+
+
+def chatter() -> None:
+    print("a banner", flush=True)
+    os.write(1, b"a line from C\n")
+
+
 def interrupt_handler() -> bool:
     return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 

@@ -12,7 +12,7 @@ import pytest
 from agentlab.config import PracticeConfig, load_config
 from agentlab.errors import RecordsError
 from agentlab.events import AttemptFinished, Event, SkillMoved, TaskRejected
-from agentlab.graph import nodes
+from agentlab.graph import nodes, selection
 from agentlab.graph.admit import admit
 from agentlab.graph.practice import LaneState, Practice, RunState, RunStopped, toolset_name
 from agentlab.graph.workers import WorkerPool
@@ -20,7 +20,16 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import ProposalContext
 from agentlab.records import Records, Workspace
 from agentlab.testing.courier import Courier
-from agentlab.types import AttemptSpec, EnvironmentRef, Limits, Skill, Task, attempt_id
+from agentlab.types import (
+    AttemptSpec,
+    EnvironmentRef,
+    Limits,
+    Skill,
+    Task,
+    ToolCall,
+    Usage,
+    attempt_id,
+)
 
 T = TypeVar("T")
 RUN = "run-1"
@@ -93,7 +102,7 @@ def _lane(lane: int = 0, round_: int = 0) -> LaneState:
 async def _round(practice: Practice, round_: int = 0, *, times: int = 1) -> None:
     """A whole round, each node so many times."""
     state = _state(round_)
-    for node in (nodes.propose, nodes.select):
+    for node in (nodes.propose, selection.select):
         for _ in range(times):
             await node(state, practice)
     for _ in range(times):
@@ -160,7 +169,7 @@ def test_what_a_killed_round_left_is_used(tmp_path: Path) -> None:
 
     async def half(practice: Practice, log: Log) -> None:
         await nodes.propose(_state(), practice)
-        await nodes.select(_state(), practice)
+        await selection.select(_state(), practice)
         enough = len(practice.planned(0)) // 2
         practice.stop = lambda: sum(isinstance(e, AttemptFinished) for e in log.events) >= enough
         with pytest.raises(RunStopped):
@@ -188,7 +197,9 @@ class _Smuggler:
         heldout = courier.tasks("heldout", 3, 1)
         relabelled = [t.model_copy(update={"split": "practice"}) for t in heldout]
         dev = [t.model_copy(update={"split": "practice"}) for t in courier.tasks("dev", 3, 1)]
-        return [*heldout, *relabelled, *dev, *courier.tasks("practice", 4, 1)]
+        leave = ToolCall(tool="leave")
+        tasks = [*heldout, *relabelled, *dev, *courier.tasks("practice", 4, 1)]
+        return [t.model_copy(update={"failing": ((leave,), (leave, leave))}) for t in tasks]
 
 
 def test_heldout_tasks_cannot_enter(tmp_path: Path) -> None:
@@ -201,7 +212,7 @@ def test_heldout_tasks_cannot_enter(tmp_path: Path) -> None:
         assert all(practice.split_rule.refusal(task) is None for task in admitted)
         refused = [e for e in log.events if isinstance(e, TaskRejected)]
         assert sum(e.reason.startswith("reserved") for e in refused) == 9
-        await nodes.select(_state(), practice)
+        await selection.select(_state(), practice)
         planned = practice.planned(0)
         assert {spec.task.id for spec in planned.values()} <= {task.id for task in admitted}
 
@@ -243,6 +254,27 @@ def _spent(practice: Practice) -> tuple[int, int]:
     return usage.attempts, usage.steps
 
 
+def test_what_a_round_may_take_is_set_aside_before_and_settled_after(tmp_path: Path) -> None:
+    async def work(practice: Practice, log: Log) -> None:
+        budgets, run = practice.records.budgets, practice.run_id
+        await nodes.propose(_state(), practice)
+        assert budgets.reserved(run) == Usage()
+        await selection.select(_state(), practice)
+        planned = practice.planned(0).values()
+        promised = budgets.reserved(run)
+        assert promised.attempts == len(planned) > 0
+        assert promised.tool_calls == sum(spec.limits.tool_calls for spec in planned)
+        before = practice.left()
+        assert before.attempts == 30 - len(planned), "promised attempts are not left"
+        await _attempts(practice)
+        await nodes.curate(_state(), practice)
+        assert budgets.reserved(run) == Usage()
+        assert budgets.charged(run) == Usage(), "attempts count themselves"
+        assert practice.left().attempts == before.attempts
+
+    _with_practice(tmp_path, work, options={"budget.attempts": 30})
+
+
 @pytest.mark.parametrize("attempts", [0, 5, 22])
 def test_the_budget_of_attempts_is_kept(tmp_path: Path, attempts: int) -> None:
     async def work(practice: Practice, log: Log) -> int:
@@ -268,13 +300,13 @@ def test_the_budget_of_steps_is_kept(tmp_path: Path, steps: int) -> None:
 
     attempts, found = _with_practice(tmp_path, work, options={"budget.steps": steps})
     assert found <= steps + attempts * in_flight
-    assert (attempts == 0) == (steps < nodes.LEAST_STEPS)
+    assert (attempts == 0) == (steps < selection.LEAST_STEPS)
 
 
 def test_out_of_time_no_attempt_begins(tmp_path: Path) -> None:
     async def work(practice: Practice, log: Log) -> None:
         await nodes.propose(_state(), practice)
-        await nodes.select(_state(), practice)
+        await selection.select(_state(), practice)
         assert practice.planned(0)
         practice.spent_before = 100.0
         await _attempts(practice)
@@ -291,7 +323,7 @@ def test_asked_to_stop(tmp_path: Path) -> None:
 
     async def work(practice: Practice, log: Log) -> None:
         await nodes.propose(_state(), practice)
-        await nodes.select(_state(), practice)
+        await selection.select(_state(), practice)
         asked[0] = True
         with pytest.raises(RunStopped):
             await _attempts(practice)
@@ -360,7 +392,7 @@ def test_offers_are_committed_before_the_first_step(tmp_path: Path) -> None:
     async def work(practice: Practice, log: Log) -> None:
         await _round(practice)
         await nodes.propose(_state(1), practice)
-        await nodes.select(_state(1), practice)
+        await selection.select(_state(1), practice)
         practice.library.refresh()
         active = {skill.id for skill in practice.active()}
         by_id = practice.library.skills

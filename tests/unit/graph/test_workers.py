@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from agentlab.errors import UsageError
-from agentlab.graph.workers import WorkerFault, WorkerPool
+from agentlab.graph.workers import GUARD, WorkerFault, WorkerPool
 from tests.unit.graph import errands
 
 T = TypeVar("T")
@@ -80,13 +80,113 @@ def test_a_worker_that_dies_is_replaced() -> None:
     async def work(pool: WorkerPool) -> None:
         dead = await pool.run(errands.die, 7, seconds=20)
         assert dead == WorkerFault("its worker process died (exit code 7)")
-        left = await pool.run(errands.leave, seconds=20)
-        assert isinstance(left, WorkerFault)
-        unsent = await pool.run(errands.give_what_cannot_be_sent, seconds=20)
-        assert isinstance(unsent, WorkerFault)
         assert await pool.run(errands.add, 1, 1, seconds=20) == 2
 
     _with_pool(work)
+
+
+def test_leaving_and_answers_that_cannot_be_sent_cost_no_worker() -> None:
+    async def work(pool: WorkerPool) -> None:
+        worker = await pool.run(errands.process_id, seconds=20)
+        left = await pool.run(errands.leave, seconds=20)
+        assert left == WorkerFault("it called sys.exit(3)")
+        for errand in (errands.give_what_cannot_be_sent, errands.give_what_cannot_be_received):
+            unsent = await pool.run(errand, seconds=20)
+            assert isinstance(unsent, WorkerFault)
+            assert unsent.error.startswith("its result cannot be sent between processes (")
+            assert unsent.error.endswith("); it must be plain data")
+        assert worker == await pool.run(errands.process_id, seconds=20)
+
+    _with_pool(work)
+
+
+def test_what_a_worker_prints_is_not_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    async def work(pool: WorkerPool) -> None:
+        await pool.run(errands.chatter, seconds=20)
+
+    _with_pool(work)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "a banner\na line from C\n" in err
+
+
+SCRIPT = """
+import asyncio
+from agentlab.graph.workers import WorkerPool
+from tests.unit.graph.errands import add
+
+{top}
+
+async def main():
+    pool = WorkerPool(2)
+    try:
+        print(await pool.run(add, 1, 2, seconds=20))
+    finally:
+        pool.close()
+
+{call}
+"""
+
+
+def _script(tmp_path: Path, call: str, top: str = "") -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call=call, top=top))
+    return subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_a_script_that_does_not_ask_whether_it_is_the_main_program(tmp_path: Path) -> None:
+    done = _script(tmp_path, "asyncio.run(main())")
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert lines[-1] == f"agentlab.errors.UsageError: {GUARD}"
+    assert 'if __name__ == "__main__":' in GUARD
+    assert sum(line.startswith("Traceback") for line in lines) == 1
+
+
+def test_a_script_that_asks_is_left_alone(tmp_path: Path) -> None:
+    done = _script(tmp_path, "if __name__ == '__main__':\n    asyncio.run(main())")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_a_script_that_cannot_be_imported_again(tmp_path: Path) -> None:
+    top = "if __name__ != '__main__':\n    raise SystemExit(5)"
+    done = _script(tmp_path, "if __name__ == '__main__':\n    asyncio.run(main())", top)
+    assert done.returncode == 0
+    assert "ended before it was ready (exit code 5)" in done.stdout
+    assert "imports the script that started the run" in done.stdout
+
+
+def test_a_pool_in_a_process_that_is_still_starting(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "from agentlab.errors import UsageError\n"
+        "from agentlab.graph.workers import WorkerPool\n"
+        "from tests.unit.graph.errands import add\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=add, args=(1, 2))\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "else:\n"
+        "    try:\n"
+        "        WorkerPool(1)\n"
+        "    except UsageError as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout == GUARD + "\n"
 
 
 def test_a_job_that_cannot_be_sent_raises_here_and_costs_no_worker() -> None:

@@ -1,0 +1,178 @@
+"""`agentlab skills run` and `verify`: one skill by itself, and the whole library as a canary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentlab.cli.options import (
+    DisplayName,
+    Whole,
+    box_options,
+    environment_options,
+    gather_options,
+    named_box,
+    option,
+    output_options,
+    workspace_option,
+)
+from agentlab.cli.output import Output, Table, opened
+
+if TYPE_CHECKING:
+    from agentlab.types.report import CanaryReport, SkillRunReport
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@option(
+    "--env", "environment", metavar="ENV", default="babyai", show_default=True,
+    help="Where to run it.",
+)  # fmt: skip
+@option(
+    "--arg", "arguments", multiple=True, metavar="NAME=VALUE",
+    help="An argument: JSON, or words that describe a thing, as x='red ball'; may be repeated.",
+)  # fmt: skip
+@option("--setup", metavar="NAME", help="Family of start states; else the first that fits.")
+@option("--seed", type=Whole(), default=0, show_default=True, help="Which start state of it.")
+@workspace_option
+@environment_options
+@box_options
+@output_options
+def run(
+    name: str,
+    environment: str,
+    arguments: tuple[str, ...],
+    setup: str | None,
+    seed: int,
+    workspace: Path,
+    pairs: tuple[str, ...],
+    view: str | None,
+    toolset: str | None,
+    box: str | None,
+    unsafe_local: bool,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
+    """Run the skill NAME once, and check that it did what it says.
+
+    Exits with 1, and the reason, where it did not.
+    """
+    given = _arguments(arguments)
+    with opened(as_json=as_json, display=display) as output:
+        options = gather_options(pairs, view=view, toolset=toolset)
+        from agentlab.graph.skill_runs import Asked, run_in_workspace
+        from agentlab.types import EnvironmentRef
+
+        ref = EnvironmentRef(name=environment, options=options)
+        asked = Asked(name, ref, given, setup=setup, seed=seed)
+        where = named_box(box, unsafe_local=unsafe_local) or "auto"
+        report = run_in_workspace(workspace, asked, box=where)
+        output.document(report)
+        _tell(report, output)
+        output.next("skills", "show", name)
+        if not report.worked:
+            raise SystemExit(1)
+
+
+def _arguments(pairs: tuple[str, ...]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value:
+            raise click.BadParameter(
+                f"{pair[:80]!r} is not NAME=VALUE; write for instance --arg x='red ball'.",
+                param_hint="'--arg'",
+            )
+        given[name] = value
+    return given
+
+
+def _tell(report: SkillRunReport, output: Output) -> None:
+    bound = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in report.arguments.items()
+    )
+    where = f"{report.environment}, {report.setup}, seed {report.seed}"
+    output.line(f"{report.name}({bound}) in {where}, box {report.box}", strong=True)
+    if report.observation:
+        output.line(report.observation)
+    for fact, value in report.changed.items():
+        output.line(f"Now {fact}: {json.dumps(value, ensure_ascii=False)}")
+    cost = f"{report.tool_calls} tool calls, {report.steps} steps"
+    if report.worked:
+        output.line(f"It worked: the effect check passed after {cost}.", strong=True)
+    else:
+        output.line(f"It did not work: {report.reason} ({cost}).", strong=True)
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@option(
+    "--env", "environment", metavar="ENV", default="babyai", show_default=True,
+    help="The environment as it is now.",
+)  # fmt: skip
+@option("--restore", is_flag=True, help="Take back the named skills that were retired.")
+@option("--seed", type=Whole(), default=0, show_default=True, help="Chooses the start states.")
+@workspace_option
+@environment_options
+@box_options
+@output_options
+def verify(
+    names: tuple[str, ...],
+    environment: str,
+    restore: bool,
+    seed: int,
+    workspace: Path,
+    pairs: tuple[str, ...],
+    view: str | None,
+    toolset: str | None,
+    box: str | None,
+    unsafe_local: bool,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
+    """Replay the served skills against ENV as it is now.
+
+    What broke is taken out of service, mended where that can be done, and verified again. Exits
+    with 1 where something stays broken.
+    """
+    if restore and not names:
+        raise click.BadParameter("name the skills that it is to take back.", param_hint="--restore")
+    with opened(as_json=as_json, display=display) as output:
+        options = gather_options(pairs, view=view, toolset=toolset)
+        from agentlab.graph.canaries import verify_library
+        from agentlab.types import EnvironmentRef
+
+        report = verify_library(
+            workspace,
+            EnvironmentRef(name=environment, options=options),
+            names=names,
+            restore=restore,
+            seed=seed,
+            box=named_box(box, unsafe_local=unsafe_local) or "auto",
+        )
+        output.document(report)
+        _tell_canaries(report, output)
+        if report.broken:
+            output.next("skills", "show", report.broken[0].name)
+            raise SystemExit(1)
+        output.next("skills", "list")
+
+
+def _tell_canaries(report: CanaryReport, output: Output) -> None:
+    if not report.skills:
+        output.line(f"The library serves nothing for {report.environment}.")
+        return
+    rows = [
+        [line.name, str(line.version), line.outcome, str(line.replays), line.reason]
+        for line in report.skills
+    ]
+    output.table(Table("", ("skill", "version", "outcome", "replays", "why"), rows, frozenset({3})))
+    output.line()
+    output.line(
+        f"{len(report.skills) - len(report.broken)} of {len(report.skills)} are served; "
+        f"{report.replays} replays in {report.environment}, box {report.box}."
+    )

@@ -1,0 +1,216 @@
+"""Replaying a candidate from fresh starts, with arguments that it did not learn from.
+
+Runs in a worker, on one environment and one runtime; reads and writes no record. What the
+replays mean is for `library.admission` to say. Each is followed by negative controls: the same
+effect check asked about other things, on the state that the replay left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from agentlab.errors import SkillFaultError
+from agentlab.graph.starts import ReplayRequest, Start, Starts, shape_of
+from agentlab.library.admission import enough
+from agentlab.library.controls import UNTOUCHED, Wrong, untouched, wrong_arguments
+from agentlab.protocols import Environment, EpisodeOver, HasState, SkillRuntime
+from agentlab.types import JsonObject, Replay, Skill, StepResult, Task, ToolCall, derive_seed
+from agentlab.types.skill import Control
+
+
+class Ran(NamedTuple):
+    """One call of a skill, as it went."""
+
+    initial: JsonObject
+    final: JsonObject
+    results: tuple[StepResult, ...]
+    completed: bool
+    error: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task's own verifier ended the episode as a success."""
+        return bool(self.results) and self.results[-1].succeeded
+
+
+async def replay_skill(
+    request: ReplayRequest, environment: Environment, runtime: SkillRuntime
+) -> tuple[Replay, ...]:
+    """Replays from fresh starts with unseen arguments, until the verdict is clear.
+
+    Each start state is brought, by random calls, to where the precondition holds. A start where
+    the effect check holds before the skill ran says nothing; a few are kept as such, because a
+    check that holds everywhere is a finding.
+
+    Raises:
+        EnvironmentFaultError: the environment has no grammar or no state.
+        SkillFaultError: the code cannot be loaded, or its effect check raised.
+    """
+    starts = Starts(request, environment)
+    await runtime.open((request.skill, *request.callees), environment.tools)
+    replays: list[Replay] = []
+    void: list[Replay] = []
+    for number in range(request.count * 10):
+        start = await starts.find(number, replays)
+        if start is None:
+            continue
+        outcome = await _replay_once(request.skill, start, starts, environment, runtime)
+        if outcome is None:
+            continue
+        if untouched(outcome):
+            void.append(outcome)
+            continue
+        starts.used(start)
+        replays.append(outcome)
+        if enough(replays, request.count):
+            break
+    return (*replays, *void[: request.count])
+
+
+async def run_skill(
+    name: str,
+    arguments: JsonObject,
+    task: Task,
+    lead_in: Sequence[ToolCall],
+    environment: Environment,
+    runtime: SkillRuntime,
+) -> Ran | None:
+    """Reset, go to the start, call the skill; None where the episode is over before it."""
+    await environment.reset(task, 0)
+    for call in lead_in:
+        result = await environment.step(call)
+        if result.terminated or result.truncated:
+            return None
+    state_of = cast("HasState", environment)
+    initial = await state_of.state()
+    results: list[StepResult] = []
+
+    async def perform(call: ToolCall) -> StepResult:
+        if results and (results[-1].terminated or results[-1].truncated):
+            raise EpisodeOver
+        result = await environment.step(call)
+        results.append(result)
+        return result
+
+    returned = await runtime.call(name, arguments, perform)
+    final = await state_of.state()
+    return Ran(initial, final, tuple(results), returned.completed, returned.error)
+
+
+async def _replay_once(
+    skill: Skill,
+    start: Start,
+    starts: Starts,
+    environment: Environment,
+    runtime: SkillRuntime,
+) -> Replay | None:
+    """One replay; None where it says nothing."""
+    await environment.reset(start.task, 0)
+    for call in start.lead_in:
+        result = await environment.step(call)
+        if result.terminated or result.truncated:
+            return None
+    initial = await cast("HasState", environment).state()
+    if await effect_shows(skill, initial, initial, start.arguments, runtime):
+        return Replay(
+            task_id=start.task.id,
+            arguments=start.arguments,
+            completed=False,
+            used=False,
+            effect=True,
+            controls=(Control(wrong=UNTOUCHED, passed=True),),
+            error="the effect held before anything was done",
+        )
+    ran = await run_skill(
+        skill.name, start.arguments, start.task, start.lead_in, environment, runtime
+    )
+    if ran is None:
+        return None
+    shown = await effect_shows(skill, ran.initial, ran.final, start.arguments, runtime)
+    if ran.ended and not shown:
+        # The task's words fit another thing too, and its verifier was content with that one.
+        return None
+    success = None if start.lead_in else ran.ended
+    if ran.ended and not ran.completed:
+        # It would have gone on, and what it does after the goal may undo it.
+        onward = start.model_copy(update={"task": start.free})
+        rest = await _replay_once(skill, onward, starts, environment, runtime)
+        return rest and rest.model_copy(update={"task_id": start.task.id, "success": success})
+    shape = shape_of(skill, start.arguments, start.entities)
+    return Replay(
+        task_id=start.task.id,
+        arguments=start.arguments,
+        completed=ran.completed,
+        used=any(result.error is None for result in ran.results),
+        effect=shown,
+        success=success,
+        tool_calls=len(ran.results),
+        steps=sum(result.steps for result in ran.results),
+        changes=sum(ran.initial.get(key) != value for key, value in ran.final.items()),
+        error=ran.error,
+        unseen=starts.unseen(start.arguments),
+        shape=shape,
+        controls=await _controls(skill, start, starts, ran, runtime) if shown else (),
+        present={
+            name: value is not None
+            for name, value in ran.initial.items()
+            if not isinstance(value, list)
+        },
+        bound={
+            name: entity.properties
+            for name, value in start.arguments.items()
+            for entity in start.entities
+            if entity.reference == value
+        },
+        refused=next((i for i, r in enumerate(ran.results) if r.error is not None), None),
+    )
+
+
+async def _controls(
+    skill: Skill, start: Start, starts: Starts, ran: Ran, runtime: SkillRuntime
+) -> tuple[Control, ...]:
+    """Ask the check about wrong arguments, and about the state before."""
+    rng = random.Random(derive_seed("controls", skill.id, start.task.id))
+    tried: list[Wrong] = wrong_arguments(
+        skill, start.arguments, start.entities, starts.elsewhere, rng
+    )
+    found = [Control(wrong=UNTOUCHED, passed=False)]
+    for wrong in tried:
+        if await _says(skill, ran.initial, ran.initial, wrong.arguments, runtime):
+            continue  # it was so before, which the replay has not brought about
+        says = await _says(skill, ran.initial, ran.final, wrong.arguments, runtime)
+        found.append(Control(wrong=wrong.wrong, passed=says))
+    return tuple(found)
+
+
+async def _says(
+    skill: Skill,
+    initial: JsonObject,
+    final: JsonObject,
+    arguments: JsonObject,
+    runtime: SkillRuntime,
+) -> bool:
+    """What the check says of arguments that may make no sense; raising is no."""
+    try:
+        return await effect_shows(skill, initial, final, arguments, runtime)
+    except SkillFaultError:
+        return False
+
+
+async def effect_shows(
+    skill: Skill,
+    initial: JsonObject,
+    final: JsonObject,
+    arguments: JsonObject,
+    runtime: SkillRuntime,
+) -> bool:
+    """Whether the effect check passes.
+
+    Raises:
+        SkillFaultError: it raised, or did not end in time.
+    """
+    inputs: JsonObject = {"initial": initial, "final": final, **arguments}
+    shown = await runtime.evaluate(skill.effect_source, "check", inputs, origin=skill.origin)
+    return shown is True

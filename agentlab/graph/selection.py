@@ -1,0 +1,212 @@
+"""The select node: which tasks a round attempts, what each is offered, and what is set aside.
+
+Everything an attempt depends on is decided here, in slot order, and committed before the first
+one begins: the choice of tasks, the retrieved items, who is withheld, the limits. The attempts
+themselves then need nothing but their plan, whichever process makes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from agentlab.curricula.draw import Pool, draw_tasks
+from agentlab.events import AttemptsPlanned, Event
+from agentlab.graph.practice import Practice, RunState, RunUpdate
+from agentlab.library.attribution import (
+    Retrieved,
+    draw_offers,
+    draws_of,
+    withholding_probability,
+)
+from agentlab.records import DrawRow, Transaction
+from agentlab.statistics import Draw
+from agentlab.types import (
+    AttemptSpec,
+    JsonObject,
+    Limits,
+    Task,
+    Template,
+    Usage,
+    attempt_id,
+    derive_id,
+    derive_seed,
+)
+
+LEAST_STEPS = 200
+"""Primitive steps without which an attempt is not begun."""
+SELECT_SEQUENCE = 10_000
+
+
+async def select(state: RunState, practice: Practice) -> RunUpdate:
+    """Choose the round's attempts, what each is offered, and reserve their cost.
+
+    Library, curriculum and budget are frozen here, in slot order.
+    """
+    run_id, round_ = practice.run_id, state["round"]
+    records = practice.records
+    known = records.nodes.done(run_id, round_, "select")
+    if known is None:
+        specs = _plan(practice, round_)
+        events: list[Event] = [
+            AttemptsPlanned(
+                run_id=run_id,
+                round=round_,
+                sequence=SELECT_SEQUENCE,
+                attempts=len(specs),
+                templates=dict(sorted(Counter(s.task.template for s in specs).items())),
+            )
+        ]
+
+        def work(part: Transaction) -> JsonObject:
+            part.attempts.plan(run_id, round_, specs)
+            part.budgets.reserve(run_id, round_, _promised(specs))
+            found = Usage(tokens=practice.library.charge())
+            part.budgets.reserve(run_id, round_, found, purpose="retrieval")
+            part.budgets.settle(run_id, round_, found, purpose="retrieval")
+            part.events.append(events)
+            return {"planned": len(specs)}
+
+        known = records.once(run_id, round_, "select", work)
+        practice.tell(events)
+    planned = known.get("planned")
+    return {"planned": planned if isinstance(planned, int) else 0}
+
+
+class _Reserved(NamedTuple):
+    attempts: int
+    steps: int | None
+    """Primitive steps that each of them may take."""
+
+
+def _reserve(practice: Practice) -> _Reserved:
+    """What the budget can pay for: as many attempts, each with an equal part of the steps."""
+    left = practice.left()
+    count = practice.config.attempts
+    if left.attempts is not None:
+        count = min(count, left.attempts)
+    if left.seconds is not None and left.seconds <= 0:
+        count = 0
+    if left.steps is None:
+        return _Reserved(count, None)
+    count = min(count, left.steps // LEAST_STEPS)
+    return _Reserved(count, left.steps // count if count else 0)
+
+
+def _promised(specs: Sequence[AttemptSpec]) -> Usage:
+    """The most that these attempts may take; what has no limit of its own is left at 0."""
+    limits = [spec.limits for spec in specs]
+    return Usage(
+        attempts=len(specs),
+        tool_calls=sum(limit.tool_calls for limit in limits),
+        steps=sum(limit.steps or 0 for limit in limits),
+        tokens=sum(limit.tokens or 0 for limit in limits),
+    )
+
+
+def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
+    reserved = _reserve(practice)
+    config, records, run_id = practice.config, practice.records, practice.run_id
+    fresh = records.tasks.untried(run_id)
+    outcomes = {template.name: template for template in records.attempts.template_outcomes(run_id)}
+    names = sorted({task.template for task in fresh})
+    if not names or reserved.attempts <= 0:
+        return []
+    templates = [outcomes.get(name, Template(name=name)) for name in names]
+    pools = [Pool(name, tuple(t.id for t in fresh if t.template == name)) for name in names]
+    choices = draw_tasks(
+        pools,
+        practice.curriculum.probabilities(templates),
+        min(reserved.attempts, len(fresh)),
+        seed=config.seed,
+        round_=round_,
+    )
+    by_id = {task.id: task for task in fresh}
+    practice.library.refresh()
+    chances = _chances(practice)
+    limits = Limits(
+        tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
+    )
+    return [
+        _spec(practice, round_, choice.slot, by_id[choice.task_id], chances, limits)
+        for choice in choices
+    ]
+
+
+def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[Draw]]:
+    """Past draws by item, oldest first; attempts at an item's own source tasks left out.
+
+    Args:
+        practice: the run at work.
+        relevant: only those for tasks that state the clause that the item achieves.
+    """
+    rows: dict[str, list[DrawRow]] = {}
+    for row in practice.records.trajectories.draws(environment=practice.environment_name):
+        rows.setdefault(row.item_id, []).append(row)
+    return {
+        skill.id: draws_of(skill, rows[skill.id], relevant=relevant)
+        for skill in practice.library.skills.values()
+        if skill.id in rows
+    }
+
+
+def _chances(practice: Practice) -> dict[str, float]:
+    """How likely each served skill is to be withheld in this round, by id."""
+    skills = practice.library.skills
+    config = practice.config.attribution
+    found = practice.records.trajectories.known_draws(
+        list(skills), environment=practice.environment_name, first=config.decided
+    )
+    return {
+        skill.id: withholding_probability(
+            draws_of(skill, found[skill.id].first), config, known=found[skill.id].known
+        )
+        if skill.id in found
+        else withholding_probability([], config)
+        for skill in skills.values()
+    }
+
+
+def _spec(
+    practice: Practice,
+    round_: int,
+    slot: int,
+    task: Task,
+    chances: Mapping[str, float],
+    limits: Limits,
+) -> AttemptSpec:
+    config = practice.config
+    found = practice.library.retrieve(task.instruction, config.retrieval, task_id=task.id)
+    retrieved = [
+        Retrieved(
+            item.skill.id,
+            item.skill.name,
+            chances[item.skill.id],
+            item.score,
+        )
+        for item in found
+    ]
+    offers = draw_offers(
+        retrieved,
+        calls=practice.library.calls(),
+        seed=config.seed,
+        round_=round_,
+        slot=slot,
+    )
+    offered = {offer.item_id for offer in offers if not offer.withheld}
+    skills = [item.skill for item in found if item.skill.id in offered]
+    return AttemptSpec(
+        id=attempt_id(practice.run_id, round_, slot),
+        run_id=practice.run_id,
+        round=round_,
+        slot=slot,
+        task=task,
+        group_id=derive_id("group", practice.run_id, round_, task.id),
+        seed=derive_seed(config.seed, round_, slot),
+        environment=practice.environment_ref,
+        executor=config.model,
+        limits=limits,
+        skills=practice.library.with_callees(skills),
+        offers=offers,
+    )

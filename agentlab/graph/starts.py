@@ -1,0 +1,229 @@
+"""Start states for replaying a candidate: where it applies, with arguments it has not seen.
+
+Runs in a worker, on one environment. Reads and writes no record, and calls no skill.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import cast
+
+from pydantic import JsonValue
+
+from agentlab.errors import EnvironmentFaultError, InvalidTaskError
+from agentlab.executors.actions import bindings, holds, tool_calls
+from agentlab.library.admission import passed
+from agentlab.protocols import Environment, Grammar, HasGrammar, HasState, HasTasks
+from agentlab.types import (
+    Clause,
+    Entity,
+    EnvironmentRef,
+    Frozen,
+    JsonObject,
+    Mission,
+    Observation,
+    Replay,
+    Skill,
+    SplitRule,
+    Task,
+    ToolCall,
+    canonical_json,
+    derive_seed,
+)
+
+LEAD_IN = 24
+"""Random calls that may bring a start state to where a candidate's precondition holds."""
+TRIED = 8
+"""Argument sets of a start state for which a task is looked for."""
+KNOWN = 12
+"""References of each type kept from other start states, for negative controls."""
+
+
+class ReplayRequest(Frozen):
+    """What a candidate is to be replayed on."""
+
+    skill: Skill
+    callees: tuple[Skill, ...] = ()
+    environment: EnvironmentRef
+    setups: tuple[str, ...]
+    count: int
+    seed: int
+    seen: tuple[tuple[str, ...], ...] = ()
+    """For each attempt that it was derived from, the values (canonical JSON) of all arguments of
+    its calls. A set of arguments all of which one attempt used is not unseen."""
+
+
+class Start(Frozen):
+    """A start state, brought to where the skill applies, and what to call it with."""
+
+    task: Task
+    free: Task
+    """The same start state without a goal."""
+    lead_in: tuple[ToolCall, ...]
+    arguments: JsonObject
+    entities: tuple[Entity, ...]
+
+
+def known_values(calls: Collection[JsonObject]) -> tuple[str, ...]:
+    """The values of all these arguments, for `ReplayRequest.seen`."""
+    return tuple(sorted({canonical_json(v) for arguments in calls for v in arguments.values()}))
+
+
+class Starts:
+    """Start states for a skill, one for each number; remembers what it gave.
+
+    Raises:
+        EnvironmentFaultError: the environment has no grammar or no state.
+    """
+
+    def __init__(self, request: ReplayRequest, environment: Environment) -> None:
+        if not isinstance(environment, HasGrammar) or not isinstance(environment, HasState):
+            raise EnvironmentFaultError(
+                "A skill can be replayed only where the environment has grammar() and state()."
+            )
+        self._request = request
+        self._environment = environment
+        self._grammar: Grammar = environment.grammar()
+        self._rule = environment.split_rule if isinstance(environment, HasTasks) else SplitRule()
+        self._given: set[str] = set()
+        self._tests = {
+            canonical_json(test.get("arguments"))
+            for test in request.skill.tests
+            if test.get("arguments")
+        }
+        self._attempts = [frozenset(values) for values in request.seen]
+        self.elsewhere: dict[str, list[JsonValue]] = {}
+
+    def rng(self, number: int) -> random.Random:
+        """The draws of a start state."""
+        return random.Random(derive_seed(self._request.seed, self._request.skill.id, number))
+
+    def unseen(self, arguments: JsonObject) -> bool:
+        """Whether no attempt that the skill was derived from used all of these."""
+        named = _named(self._request.skill, arguments)
+        values = {canonical_json(value) for value in named.values()}
+        if not values:
+            return False
+        return canonical_json(named) not in self._tests and not any(
+            values <= attempt for attempt in self._attempts
+        )
+
+    def used(self, start: Start) -> None:
+        """Do not give these arguments again while there are others."""
+        self._given.add(canonical_json([start.task.seed, start.arguments]))
+        self._given.add(canonical_json(_named(self._request.skill, start.arguments)))
+
+    async def find(self, number: int, replays: Sequence[Replay] = ()) -> Start | None:
+        """The start state of this number; None where the skill does not apply there."""
+        skill, environment, rng = self._request.skill, self._environment, self.rng(number)
+        setup = self._request.setups[number % len(self._request.setups)]
+        layout = rng.randrange(10**9)
+        while self._rule.split_of_seed(layout) != "practice":
+            layout += 1
+        try:
+            free = self._grammar.compose(None, setup, layout)
+        except InvalidTaskError:
+            return None
+        observation = await environment.reset(free, 0)
+        lead_in = await _lead_in(skill, environment, observation, rng)
+        if lead_in is None:
+            return None
+        calls, observation = lead_in
+        self._note(observation.entities)
+        # Where few arguments exist, a known one in a start state that is new must do.
+        scarce = number >= 3 * self._request.count
+        choices = [
+            arguments
+            for arguments in bindings(skill, None, observation.entities)
+            if (scarce or self.unseen(arguments))
+            and canonical_json([layout, arguments] if scarce else _named(skill, arguments))
+            not in self._given
+        ]
+        rng.shuffle(choices)
+        shapes = Counter(replay.shape for replay in replays if passed(replay))
+        choices.sort(key=lambda each: shapes[shape_of(skill, each, observation.entities)])
+        for arguments in choices[:TRIED]:
+            task = _stated(skill, arguments, observation.entities, self._grammar, setup, layout)
+            if task is not None:
+                return Start(
+                    task=task,
+                    free=free,
+                    lead_in=tuple(calls),
+                    arguments=arguments,
+                    entities=observation.entities,
+                )
+        return None
+
+    def _note(self, entities: Sequence[Entity]) -> None:
+        for entity in entities:
+            known = self.elsewhere.setdefault(entity.type, [])
+            if len(known) < KNOWN and entity.reference not in known:
+                known.append(entity.reference)
+
+
+def shape_of(skill: Skill, arguments: JsonObject, entities: Sequence[Entity]) -> tuple[str, ...]:
+    """The type of entity that each parameter is given."""
+    types = {canonical_json(entity.reference): entity.type for entity in entities}
+    return tuple(types.get(canonical_json(arguments[p.name]), p.type) for p in skill.parameters)
+
+
+def _named(skill: Skill, arguments: JsonObject) -> JsonObject:
+    """What the clause names; the tests of a skill tell nothing of its free parameters."""
+    return {p.name: arguments[p.name] for p in skill.parameters if p.from_clause}
+
+
+def _stated(
+    skill: Skill,
+    arguments: JsonObject,
+    entities: Sequence[Entity],
+    grammar: Grammar,
+    setup: str,
+    layout: int,
+) -> Task | None:
+    """A task that asks for what the skill achieves with these arguments; None where invalid."""
+    if skill.achieves is None:
+        return None
+    templates = {t.predicate: t for t in grammar.spec.templates}
+    if skill.achieves.predicate not in templates:
+        return None
+    descriptors = templates[skill.achieves.predicate].descriptors
+    described: JsonObject = {}
+    for name, parameter in skill.achieves.arguments.items():
+        reference = arguments[str(parameter)]
+        entity = next(e for e in entities if e.reference == reference)
+        described[name] = {
+            key: entity.properties[key]
+            for key in descriptors
+            if key in entity.properties and not isinstance(entity.properties[key], list)
+        }
+    clause = Clause(predicate=skill.achieves.predicate, arguments=described)
+    try:
+        return grammar.compose(Mission(groups=((clause,),)), setup, layout)
+    except InvalidTaskError:
+        return None
+
+
+async def _lead_in(
+    skill: Skill, environment: Environment, observation: Observation, rng: random.Random
+) -> tuple[list[ToolCall], Observation] | None:
+    """Random calls after which the precondition holds and arguments exist, and what is shown."""
+    calls: list[ToolCall] = []
+    state_of = cast("HasState", environment)
+    for _ in range(LEAD_IN):
+        if holds(skill.precondition, await state_of.state()) and any(
+            True for _ in bindings(skill, None, observation.entities)
+        ):
+            return calls, observation
+        choices = tool_calls(environment.tools, observation.entities)
+        if not skill.precondition or not choices:
+            return None
+        call = rng.choice(choices)
+        result = await environment.step(call)
+        if result.terminated or result.truncated:
+            return None
+        if result.error is None:
+            calls.append(call)
+            observation = result.observation
+    return None
