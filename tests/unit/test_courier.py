@@ -7,6 +7,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
