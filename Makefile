@@ -44,7 +44,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck bench faults curves ablations seeds install lock clean
+.PHONY: help practice test lint format typecheck bench faults curves ablations seeds packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ seeds:  ## Practice and held-out success for three seeds: ARGS="--seeds 1 2 3"
 	$(call ensure,practice)
 	@$(BIN)/python examples/three_seeds.py $(ARGS)
 
+packs:  ## Learn the shipped packs again and compare: are they what their runs made?
+	$(call ensure,practice)
+	@$(BIN)/python examples/rebuild_packs.py --check $(ARGS)
+
 install:  ## Everything for development, into .venv
 	$(call ensure,dev)
 
@@ -101,10 +105,10 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header
 lock: install  ## Pin the newest requirements that fit, with hashes
 	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
-	@$(COMPILE) --upgrade --extra babyai --extra dev --output-file requirements/dev.txt
+	@$(COMPILE) --upgrade --extra babyai --extra packs --extra dev --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
 	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
-	  --extra babyai --output-file requirements/practice.txt
+	  --extra babyai --extra packs --output-file requirements/practice.txt
 	@grep -c == requirements/*.txt
 
 clean:  ## Remove what make made; workspaces stay

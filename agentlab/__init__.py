@@ -9,12 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from agentlab.version import __version__
+
 if TYPE_CHECKING:
     from agentlab.agent import Agent
     from agentlab.config import PracticeConfig
     from agentlab.runner import aevaluate, apractice, aresume, evaluate, practice, resume
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Agent",

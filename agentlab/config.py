@@ -101,9 +101,12 @@ def _part(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 
 class BudgetConfig(Part):
-    """What a run may spend, all roles together. None means no limit.
+    """What a run may spend. None means no limit.
 
-    The closing comparison on held-out tasks measures the run and is not charged to it.
+    Charged are attempts, the trials and replays of admission, and a model's tokens. Not charged
+    are checking proposals, the random calls that lead into a replay, running two skills side by
+    side for the duplicate check, carrying out a found plan once more for the record, and the
+    closing comparison on held-out tasks, which measures the run.
     """
 
     attempts: int | None = Field(default=None, ge=0, le=MOST_COUNTED)

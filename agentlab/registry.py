@@ -26,7 +26,7 @@ GROUP = "agentlab"
 
 BUILT_IN: dict[str, str] = {
     "environment/babyai": "agentlab.environments.babyai:BabyAI",
-    "environment/courier": "agentlab.testing.courier:Courier",
+    "environment/courier": "agentlab.envs.courier.environment:Courier",
     "proposer/grammar": "agentlab.proposers.grammar:GrammarProposer",
     "curriculum/learning_progress": "agentlab.curricula.learning_progress:LearningProgress",
     "curriculum/uniform": "agentlab.curricula.uniform:Uniform",
@@ -45,6 +45,8 @@ BUILT_IN: dict[str, str] = {
 EXTRAS: dict[str, str] = {
     "minigrid": "babyai",
     "gymnasium": "babyai",
+    "cryptography": "packs",
+    "e2b": "e2b",
     "sentence_transformers": "transformers",
     "torch": "transformers",
 }
@@ -86,14 +88,14 @@ def resolve(kind: Kind, name: str) -> object:
         if built_in:
             raise
         _warn(key, target, error)
-    except Exception as error:  # a plugin may fail in any way; the run goes on without it
+    except (Exception, SystemExit, GeneratorExit) as error:  # a plugin may fail in any way
         if built_in:
             raise
         _warn(key, target, error)
     raise UnknownNameError(kind, name, [known for known in names(kind) if known != name])
 
 
-def _warn(key: str, target: str, error: Exception) -> None:
+def _warn(key: str, target: str, error: BaseException) -> None:
     warnings.warn(
         f"The plugin {key!r} ({target}) failed to import and is left out: {error!r}.",
         RuntimeWarning,

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -36,7 +37,7 @@ from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
 from agentlab.sandbox import settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Split, digest
-from agentlab.types.report import EvaluationReport, PracticeReport
+from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport
 
 T = TypeVar("T")
 
@@ -220,16 +221,18 @@ async def aevaluate(
         run_id = _run_id(records, "evaluate-" + environment, seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
-            pool = WorkerPool(cores(0), box=where.name)
-            skills = SkillLibrary(
-                records,
-                base_name(environment),
-                toolset=toolset_name(world.tools),
-                embedder=embedder,
-                backend=index,
-                foreign=where.takes_foreign_code,
-            )
-            try:
+            with _evaluating(records, run_id), ExitStack() as closing:
+                pool = WorkerPool(cores(0), box=where.name)
+                closing.callback(pool.close)
+                skills = SkillLibrary(
+                    records,
+                    base_name(environment),
+                    toolset=toolset_name(world.tools),
+                    embedder=embedder,
+                    backend=index,
+                    foreign=where.takes_foreign_code,
+                )
+                closing.callback(skills.close)
                 first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
                 plan = [first, *([Arm(BASELINE, model)] if baseline and library else [])]
                 plan.extend(Arm(name, name) for name in arms)
@@ -244,12 +247,21 @@ async def aevaluate(
                     (Watchers(observers),),
                 )
                 specs = await evaluate_arms(bench, plan, chosen, tool_calls=tool_calls)
-                report = evaluation_report(bench, specs, split=split, budget=tool_calls)
-                records.runs.set_status(run_id, "finished")
-                return report
-            finally:
-                skills.close()
-                pool.close()
+                return evaluation_report(bench, specs, split=split, budget=tool_calls)
+
+
+@contextlib.contextmanager
+def _evaluating(records: Records, run_id: str) -> Generator[None]:
+    """Write down how an evaluation ended, however it did; another starts over."""
+    try:
+        yield
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        records.runs.set_status(run_id, "stopped", INTERRUPTED)
+        raise
+    except Exception as error:
+        records.runs.set_status(run_id, "failed", str(error))
+        raise
+    records.runs.set_status(run_id, "finished")
 
 
 class _Stop:

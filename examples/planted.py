@@ -23,13 +23,13 @@ import numpy as np
 import agentlab
 from agentlab import registry
 from agentlab.config import AttributionConfig
+from agentlab.envs.courier.environment import TOOLS
 from agentlab.graph.practice import toolset_name
 from agentlab.library.attribution import withholding_probability
 from agentlab.library.retirement import Evidence, judge
 from agentlab.protocols import CurationContext
 from agentlab.records import Records, Workspace
 from agentlab.statistics import Draw, proportion
-from agentlab.testing.courier import TOOLS
 from agentlab.types import Clause, Parameter, Skill, skill_id
 
 DRAWS = 20

@@ -18,7 +18,7 @@ from rich.text import Text
 from agentlab.cli.failures import one_line
 from agentlab.cli.figures import count, duration
 from agentlab.cli.tally import Plan, Tally
-from agentlab.events import Event
+from agentlab.events import Event, RunStarted
 
 WIDTH = 78
 REFRESHES = 4
@@ -38,6 +38,8 @@ class RichDisplay:
         """Take in an event; the next refresh shows it."""
         with self._lock:
             self._tally.add(event)
+        if isinstance(event, RunStarted) and self._tally.plan.preflight:
+            self._console.print(Text(one_line(self._tally.plan.preflight)))
         if self._live is None:
             self._live = Live(
                 get_renderable=self.panel,

@@ -11,8 +11,11 @@ from agentlab.cli.doctor import doctor
 from agentlab.cli.envs import envs
 from agentlab.cli.evaluate import evaluate
 from agentlab.cli.failures import sentences
+from agentlab.cli.keys import keys
 from agentlab.cli.library import library
 from agentlab.cli.options import name_variables
+from agentlab.cli.packs import packs
+from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
 from agentlab.cli.runs import runs
 from agentlab.cli.skills import skills
@@ -75,7 +78,9 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (practice, evaluate, resume, runs, skills, library, envs, doctor):
+for change in (export, diff, merge, revoke, undo):
+    packs.add_command(change)
+for command in (practice, evaluate, resume, runs, skills, library, envs, doctor, packs, keys):
     cli.add_command(command)
 name_variables(cli)
 

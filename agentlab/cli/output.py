@@ -2,7 +2,8 @@
 
 With `--json` stdout belongs to the document alone. Whatever else would be written there, by
 a library's banner or by a worker process, is sent to stderr for the rest of the process.
-Text that was learnt or came from elsewhere is shown with its control characters spelt out.
+Text that was learnt or came from elsewhere is shown with its control characters spelt out, and
+without line breaks unless it is code: no text can add a line that looks like one of ours.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 from click.core import ParameterSource
 
-from agentlab.cli.failures import clean, sentences
+from agentlab.cli.failures import clean, sentences, unbroken, visible
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, JsonValue
@@ -58,15 +59,16 @@ class Output:
         self._document = value
 
     def line(self, text: str = "", *, strong: bool = False, whole: bool = False) -> None:
-        """A line of text; `whole` never breaks it at the edge of the terminal."""
+        """One line of text, whatever is in it; `whole` keeps it from being wrapped."""
         if self.as_json:
             return
         if self._console is None:
-            click.echo(clean(text))
+            click.echo(unbroken(text))
             return
         from rich.text import Text
 
-        self._console.print(Text(clean(text), style="bold" if strong else ""), soft_wrap=whole)
+        shown = Text(unbroken(text), style="bold" if strong else "")
+        self._console.print(shown, soft_wrap=whole)
 
     def table(self, table: Table) -> None:
         """A table, after an empty line."""
@@ -85,14 +87,14 @@ class Output:
         for index, column in enumerate(table.columns):
             cells = [row[index] for row in table.rows]
             drawn.add_column(
-                column,
+                Text(unbroken(column)),
                 justify="right" if index in table.right else "left",
                 overflow="fold",
                 # Names are copied into the next command, so they stay in one piece.
                 no_wrap=index == 0 and max(map(len, cells), default=0) <= NAME_WIDTH,
             )
         for row in table.rows:
-            drawn.add_row(*(Text(clean(cell)) for cell in row))
+            drawn.add_row(*(Text(unbroken(cell)) for cell in row))
         self._console.print(drawn)
 
     def code(self, source: str) -> None:
@@ -148,16 +150,17 @@ def wants_rich(display: DisplayName | None, stream: TextIO) -> bool:
 
 
 def as_document(value: Document) -> str:
-    """The value as indented JSON."""
+    """The value as indented JSON; what a terminal would not show as itself is escaped."""
     data = [_plain(item) for item in value] if isinstance(value, Sequence) else _plain(value)
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    return "".join(c if c == "\n" or visible(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def plain_table(table: Table) -> str:
     """The table as aligned text, no line longer than its cells need."""
-    rows = [[clean(cell) for cell in row] for row in (table.columns, *table.rows)]
+    rows = [[unbroken(cell) for cell in row] for row in (table.columns, *table.rows)]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
-    lines = [table.title] if table.title else []
+    lines = [unbroken(table.title)] if table.title else []
     for row in rows:
         cells = [
             cell.rjust(width) if index in table.right else cell.ljust(width)

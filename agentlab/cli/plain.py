@@ -32,6 +32,8 @@ class PlainDisplay:
             case RunStarted():
                 verb = "Going on with" if event.resumed else "Practising in"
                 self._say(f"{verb} {event.environment}, model {event.model}: {event.run_id}.")
+                if self._tally.plan.preflight:
+                    self._say(self._tally.plan.preflight)
             case AttemptsPlanned():
                 self._say(self._planned(event))
             case RoundFinished():

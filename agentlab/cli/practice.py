@@ -106,8 +106,9 @@ def practice(
 
         from agentlab.runner import practice as run
 
-        output.line(preflight(config))
-        with _watched(display, Plan.of(config.model_dump(mode="json"))) as observers:
+        with _watched(
+            display, Plan.of(config.model_dump(mode="json"), preflight=preflight(config))
+        ) as observers:
             report = run(config, workspace=workspace, observers=observers)
         _tell(report, output)
 
@@ -137,7 +138,7 @@ def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None
 def preflight(config: PracticeConfig) -> str:
     """What a run may take at most and what its budget pays for, in a sentence or two."""
     from agentlab.cli.figures import count
-    from agentlab.graph.selection import LEAST_STEPS
+    from agentlab.graph.practice import LEAST_STEPS
 
     most = config.rounds * config.attempts
     plan = (

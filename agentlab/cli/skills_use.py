@@ -97,8 +97,8 @@ def _tell(report: SkillRunReport, output: Output) -> None:
     )
     where = f"{report.environment}, {report.setup}, seed {report.seed}"
     output.line(f"{report.name}({bound}) in {where}, box {report.box}", strong=True)
-    if report.observation:
-        output.line(report.observation)
+    for seen in report.observation.splitlines():
+        output.line(f"  {seen}")
     for fact, value in report.changed.items():
         output.line(f"Now {fact}: {json.dumps(value, ensure_ascii=False)}")
     cost = f"{report.tool_calls} tool calls, {report.steps} steps"

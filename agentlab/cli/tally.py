@@ -41,9 +41,11 @@ class Plan:
     budget_attempts: int | None = None
     budget_steps: int | None = None
     budget_seconds: float | None = None
+    preflight: str = ""
+    """What the run may take at most and what its budget pays for, in words."""
 
     @classmethod
-    def of(cls, config: JsonObject) -> Plan:
+    def of(cls, config: JsonObject, *, preflight: str = "") -> Plan:
         """The plan in a practice config, as JSON."""
         budget = config.get("budget")
         limits = cast("Mapping[str, object]", budget if isinstance(budget, dict) else {})
@@ -54,6 +56,7 @@ class Plan:
             budget_attempts=_whole(limits.get("attempts")),
             budget_steps=_whole(limits.get("steps")),
             budget_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            preflight=preflight,
         )
 
 

@@ -362,7 +362,7 @@ def _free_name(
 ) -> str:
     shared = shared_properties(rows, column, values)
     words = [v for v in shared.values() if isinstance(v, str)] or ["other"]
-    name = re.sub(r"\W+", "_", words[0].lower()).strip("_") or "other"
+    name = re.sub(r"\W+", "_", words[0].lower(), flags=re.ASCII).strip("_")[:48] or "other"
     if not name.isidentifier() or iskeyword(name) or name in ("env", "initial", "final"):
         name = f"the_{name}"
     while name in taken:

@@ -33,7 +33,9 @@ def base_name(draft: Draft, template_requires: Mapping[str, JsonObject]) -> str:
     for name, wanted in sorted(draft.precondition.items()):
         if isinstance(wanted, dict) and wanted.get("present") is True:
             parts.append(f"while_{name}")
-    return re.sub(r"\W+", "_", "_".join(parts).lower())
+    # Names are ASCII and at most 64 characters; some room is left for the number of a namesake.
+    name = re.sub(r"\W+", "_", "_".join(parts).lower(), flags=re.ASCII)
+    return name[:56].strip("_") or "skill"
 
 
 def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:

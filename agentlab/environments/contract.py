@@ -3,13 +3,16 @@
 An environment is anybody's code. What its methods give back is looked at here, once, so that
 search, replays and records can rely on it, and so that a breach is told by the name of the
 environment and of the method that committed it. What a method raises is left as it is, but for
-`sys.exit`, which would end more than the attempt. This looks at kinds and signs only: whether
-an environment is deterministic or tells the truth is for the checks in `checker`.
+what would end more than the attempt, such as `sys.exit`. This looks at kinds, signs and sizes
+only: whether an environment is deterministic or tells the truth is for the checks in `checker`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import json
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any, cast
@@ -25,6 +28,9 @@ GIVES: dict[str, type] = {
     "state": dict,
 }
 """What each asynchronous method must give; the last two are optional."""
+MOST_SHOWN = 256 * 1024
+"""Bytes that one observation, or the error beside it, may show; each step is recorded whole."""
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 Method = Callable[..., Awaitable[object]]
 
 
@@ -73,8 +79,11 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
             if not inspect.isawaitable(answer):
                 raise _breach(name, called, "is not asynchronous; declare it with `async def`")
             answer = await answer
-        except SystemExit as error:
-            raise _breach(name, called, f"called sys.exit({error.code!r}); raise instead") from None
+        except BaseException as error:
+            why = _ends_too_much(error)
+            if why is None:
+                raise
+            raise _breach(name, called, why) from None
         if not isinstance(answer, given):
             kind = type(cast("object", answer)).__name__
             raise _breach(name, called, f"gave a {kind}; it must give {given.__name__}")
@@ -82,6 +91,15 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
             why = _fault_of(answer)
             if why is not None:
                 raise _breach(name, called, f"gave a StepResult whose {why}")
+        if isinstance(answer, Observation | StepResult):
+            shown = answer.observation if isinstance(answer, StepResult) else answer
+            size = _size(shown, answer.error if isinstance(answer, StepResult) else None)
+            if size is not None and size > MOST_SHOWN:
+                what = (
+                    f"gave an observation of {size:,} bytes; at most {MOST_SHOWN:,} are recorded "
+                    "for a step, so show less of it"
+                )
+                raise _breach(name, called, what)
         return answer
 
     watched.__name__ = called
@@ -91,6 +109,38 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
 
 def _breach(name: str, called: str, what: str) -> EnvironmentFaultError:
     return EnvironmentFaultError(f"In the environment {name!r}, {called}() {what}.")
+
+
+def _ends_too_much(error: BaseException) -> str | None:
+    """What an environment did that would end more than its attempt; None where it did not.
+
+    Ctrl-C and the end of a task look the same from here, and go on their way.
+    """
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r}); raise instead"
+    if isinstance(error, Exception):
+        return None
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs: what is raised comes from closing the coroutine
+        return None
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        return None
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        return None
+    return f"raised {type(error).__name__}, which is no Exception; raise one that is"
+
+
+def _size(shown: Observation, error: str | None) -> int | None:
+    """Bytes of what is shown, as JSON; None where it is no JSON, which is told elsewhere."""
+    try:
+        entities = [(thing.type, thing.reference, thing.properties) for thing in shown.entities]
+        text = _AS_JSON((shown.text, error, shown.data, shown.images, entities))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return None
+    # No character takes more than four bytes, so most observations need no second look.
+    few = len(text) * 4 <= MOST_SHOWN
+    return len(text) if few else len(text.encode(errors="replace"))
 
 
 def _fault_of(result: StepResult) -> str | None:

@@ -56,7 +56,11 @@ def make_environment(ref: EnvironmentRef) -> Environment:
         ) from error
     except AgentLabError:
         raise
-    except (Exception, SystemExit) as error:  # foreign code, which may fail in any way
+    except (
+        Exception,
+        SystemExit,
+        GeneratorExit,
+    ) as error:  # foreign code, which may fail in any way
         raise EnvironmentFaultError(
             f"The environment {ref.name!r} raised {type(error).__name__} in __init__(): {error}"
         ) from error

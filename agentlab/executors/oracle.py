@@ -14,7 +14,11 @@ class OracleExecutor:
     cpu_bound = True
 
     async def execute(self, context: ExecutionContext) -> Execution:
-        """Try the task. See `protocols.Executor`."""
+        """Try the task. See `protocols.Executor`.
+
+        Raises:
+            UsageError: the environment has no oracle.
+        """
         spec, environment = context.spec, context.environment
         if not isinstance(environment, HasOracle):
             raise UsageError(

@@ -215,8 +215,10 @@ class Gates:
         if twin is not None:
             return f"duplicate: the same as {twin.name!r}"
         similar = current.practice.library.alike(skill, served, floor=ALIKE)[:RIVALS]
-        case.rival = await self._same_behaviour(skill, similar) if similar else None
-        rival = case.rival
+        found = await self._same_behaviour(skill, similar) if similar else None
+        if isinstance(found, WorkerFault):
+            return f"duplicate: it could not be compared with what is served ({found.error})"
+        case.rival = rival = found
         if rival is not None and any(rival.name in other.skills for other in served):
             return f"duplicate: {rival.name!r} does the same, and others call it"
         return None
@@ -259,7 +261,9 @@ class Gates:
         if current.steps_left is not None:
             current.steps_left -= steps
 
-    async def _same_behaviour(self, skill: Skill, rivals: Sequence[Skill]) -> Skill | None:
+    async def _same_behaviour(
+        self, skill: Skill, rivals: Sequence[Skill]
+    ) -> Skill | WorkerFault | None:
         """The first rival that has the candidate's effect wherever the candidate has it."""
         practice = self._current.practice
         request = CompareRequest(
@@ -275,7 +279,7 @@ class Gates:
             jobs.compare, request, seconds=practice.config.attempt_seconds
         )
         if isinstance(found, WorkerFault):
-            return None  # a rival that cannot be run beside it replaces nothing
+            return found
         alike = {likeness.name for likeness in found if likeness.alike}
         return next((rival for rival in rivals if rival.name in alike), None)
 

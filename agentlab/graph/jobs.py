@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import EnvironmentFaultError, VerifierFaultError
+from agentlab.errors import AgentLabError, EnvironmentFaultError, VerifierFaultError
 from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
 from agentlab.graph.starts import ReplayRequest
@@ -60,8 +60,12 @@ def use_box(name: str) -> None:
 
 def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
     """Attempt a task, in this process."""
-    runtime = _runtime(*(spec.skills if spec.kind == "shadow" else ()))
-    return _run(run_attempt(spec, evaluator, _environment(spec.environment), runtime))
+    runtime = _runtime(*(skill for skill in spec.skills if skill.id in spec.unverified))
+    outcome = _run(run_attempt(spec, evaluator, _environment(spec.environment), runtime))
+    if outcome.status == "infrastructure_failure":
+        # What is half broken must not serve the next attempt, whichever worker that gets.
+        _environments.pop(_key(spec.environment), None)
+    return outcome
 
 
 def check(task: Task, environment: EnvironmentRef) -> str | None:
@@ -96,8 +100,12 @@ def _leave(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
+def _key(ref: EnvironmentRef) -> str:
+    return canonical_json([ref.name, ref.options])
+
+
 def _environment(ref: EnvironmentRef) -> Environment:
-    key = canonical_json([ref.name, ref.options])
+    key = _key(ref)
     if key not in _environments:
         _environments[key] = make_environment(ref)
     return _environments[key]
@@ -126,7 +134,7 @@ async def run_attempt(
     except EnvironmentFaultError as error:
         return _broken(spec, str(error))
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
-        if type(error).__module__.startswith("agentlab.errors"):
+        if isinstance(error, AgentLabError):
             raise
         return _broken(spec, f"{type(error).__name__} in attempt: {error}")
     trajectory = execution.trajectory

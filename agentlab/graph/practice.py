@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict, cast
 
 from agentlab.config import PracticeConfig
+from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
@@ -33,6 +34,9 @@ from agentlab.protocols import (
 from agentlab.records import Records
 from agentlab.registry import resolve
 from agentlab.types import AttemptSpec, EnvironmentRef, Frozen, Skill, SplitRule, ToolSpec, Usage
+
+LEAST_STEPS = 200
+"""Primitive steps without which an attempt is not begun."""
 
 
 class RunStopped(Exception):
@@ -180,15 +184,13 @@ class Practice:
             ("steps", left.steps),
             ("seconds", left.seconds),
         ):
-            if value is not None and value <= 0:
+            if value is not None and value <= (LEAST_STEPS - 1 if name == "steps" else 0):
                 return name
         # What a model costs; a run whose roles use none spends none, whatever the cap.
-        for name, value, cap in (
-            ("tokens", left.tokens, self.config.budget.tokens),
-            ("usd", left.usd, self.config.budget.usd),
-        ):
-            if value is not None and cap and value <= 0:
-                return name
+        if uses_model(self.config.embedder):
+            for name, value in (("tokens", left.tokens), ("usd", left.usd)):
+                if value is not None and value <= 0:
+                    return name
         return None
 
     def out_of_time(self) -> bool:

@@ -139,12 +139,13 @@ async def _replay_once(
         rest = await _replay_once(skill, onward, starts, environment, runtime)
         return rest and rest.model_copy(update={"task_id": start.task.id, "success": success})
     shape = shape_of(skill, start.arguments, start.entities)
+    controls = await _controls(skill, start, starts, ran, runtime) if shown else ()
     return Replay(
         task_id=start.task.id,
         arguments=start.arguments,
         completed=ran.completed,
         used=any(result.error is None for result in ran.results),
-        effect=shown,
+        effect=shown and controls is not None,
         success=success,
         tool_calls=len(ran.results),
         steps=sum(result.steps for result in ran.results),
@@ -152,7 +153,7 @@ async def _replay_once(
         error=ran.error,
         unseen=starts.unseen(start.arguments),
         shape=shape,
-        controls=await _controls(skill, start, starts, ran, runtime) if shown else (),
+        controls=controls or (),
         present={
             name: value is not None
             for name, value in ran.initial.items()
@@ -170,19 +171,32 @@ async def _replay_once(
 
 async def _controls(
     skill: Skill, start: Start, starts: Starts, ran: Ran, runtime: SkillRuntime
-) -> tuple[Control, ...]:
-    """Ask the check about wrong arguments, and about the state before."""
+) -> tuple[Control, ...] | None:
+    """Ask the check about wrong arguments, then once more about the right ones.
+
+    The order is drawn, and the right question comes last, for a check whose answers depend on
+    what it was asked before is none. None where it now says no.
+    """
     rng = random.Random(derive_seed("controls", skill.id, start.task.id))
     tried: list[Wrong] = wrong_arguments(
         skill, start.arguments, start.entities, starts.elsewhere, rng
     )
-    found = [Control(wrong=UNTOUCHED, passed=False)]
-    for wrong in tried:
-        if await _says(skill, ran.initial, ran.initial, wrong.arguments, runtime):
-            continue  # it was so before, which the replay has not brought about
-        says = await _says(skill, ran.initial, ran.final, wrong.arguments, runtime)
-        found.append(Control(wrong=wrong.wrong, passed=says))
-    return tuple(found)
+    asked = [(number, late) for number in range(len(tried)) for late in (False, True)]
+    rng.shuffle(asked)
+    said: dict[tuple[int, bool], bool] = {}
+    for number, late in asked:
+        state = ran.final if late else ran.initial
+        said[number, late] = await _says(
+            skill, ran.initial, state, tried[number].arguments, runtime
+        )
+    if not await _says(skill, ran.initial, ran.final, start.arguments, runtime):
+        return None
+    # What was so before, the replay has not brought about.
+    brought = [number for number in range(len(tried)) if not said[number, False]]
+    return (
+        Control(wrong=UNTOUCHED, passed=False),
+        *(Control(wrong=tried[number].wrong, passed=said[number, True]) for number in brought),
+    )
 
 
 async def _says(

@@ -22,7 +22,12 @@ from agentlab.types.report import (
 LIBRARY = "library"
 BASELINE = "empty library"
 
-PSEUDO_RUNS = {"evaluate": "an evaluation", "agent": "an agent"}
+PSEUDO_RUNS = {
+    "evaluate": "an evaluation",
+    "agent": "an agent",
+    "verify": "the verification of a library",
+    "import": "the verification of a pack",
+}
 """Whose attempts a run with that `command` in its config holds; a practice run has none."""
 
 

@@ -44,6 +44,7 @@ from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Observer
 from agentlab.records import Records, RunLock
+from agentlab.records.files import replace_text
 from agentlab.sandbox import SettledBox, settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Usage, digest
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
@@ -96,23 +97,28 @@ async def work_on(
         )
         records.runs.set_status(run_id, "running")
         status: RunStatus = "failed"
-        reason = ""
-        async with practising(records, run_id, config, watchers, stop, before) as practice_:
-            try:
-                await _rounds(practice_, directory)
-                spent = practice_.exhausted()
-                status, reason = ("stopped", f"{spent} used up") if spent else ("finished", "")
-                report = await _closing(practice_, stop)
-            except RunStopped:
-                status, reason, report = "stopped", INTERRUPTED, None
-            except (AgentLabError, OSError) as error:
-                reason = str(error)
-                raise
-            finally:
-                seconds = before + time.monotonic() - started
-                _leave(records, directory, run_id, status, reason, seconds)
-                watchers.notify(RunFinished(run_id=run_id, status=status, reason=reason))
-            return _report(practice_, directory, status, reason, report, seconds)
+        reason, report = "", None
+        seconds = before
+        try:
+            async with practising(records, run_id, config, watchers, stop, before) as practice_:
+                try:
+                    await _rounds(practice_, directory)
+                    spent = practice_.exhausted()
+                    status, reason = ("stopped", f"{spent} used up") if spent else ("finished", "")
+                    report = await _closing(practice_, stop)
+                except RunStopped:
+                    status, reason = "stopped", INTERRUPTED
+        except asyncio.CancelledError:
+            status, reason = "stopped", INTERRUPTED
+            raise
+        except (AgentLabError, OSError) as error:
+            status, reason = "failed", str(error)
+            raise
+        finally:
+            seconds = before + time.monotonic() - started
+            _leave(records, directory, run_id, status, reason, seconds)
+            watchers.notify(RunFinished(run_id=run_id, status=status, reason=reason))
+        return _report(practice_, directory, status, reason, report, seconds)
 
 
 def refuse_unknown_price(config: PracticeConfig) -> None:
@@ -311,7 +317,7 @@ def _report(
 def _write_down(directory: Path, config: JsonObject, versions: JsonObject) -> None:
     for name, content in (("config.json", config), ("versions.json", versions)):
         text = json.dumps(content, indent=2, sort_keys=True)
-        (directory / name).write_text(text + "\n", encoding="utf-8")
+        replace_text(directory / name, text + "\n")
 
 
 class _Clock:
@@ -325,7 +331,7 @@ class _Clock:
         """Called after the event is on record."""
         if isinstance(event, RoundFinished):
             seconds = self._offset + time.monotonic()
-            self._file.write_text(f"{seconds:.3f}\n", encoding="utf-8")
+            replace_text(self._file, f"{seconds:.3f}\n")
 
 
 def _seconds_before(directory: Path) -> float:
@@ -343,7 +349,7 @@ def _leave(
 ) -> None:
     try:
         records.runs.set_status(run_id, status, reason)
-        (directory / "seconds").write_text(f"{seconds:.3f}\n", encoding="utf-8")
+        replace_text(directory / "seconds", f"{seconds:.3f}\n")
     except (RecordsError, OSError):
         if status != "failed":
             raise  # else what made it fail is what is told, and is mostly this

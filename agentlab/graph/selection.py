@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agentlab.curricula.draw import Pool, draw_tasks
+from agentlab.embeddings import uses_model
 from agentlab.events import AttemptsPlanned, Event
-from agentlab.graph.practice import Practice, RunState, RunUpdate
+from agentlab.graph.practice import LEAST_STEPS, Practice, RunState, RunUpdate
 from agentlab.library.attribution import (
     Retrieved,
     draw_offers,
@@ -34,8 +35,6 @@ from agentlab.types import (
     derive_seed,
 )
 
-LEAST_STEPS = 200
-"""Primitive steps without which an attempt is not begun."""
 SELECT_SEQUENCE = 10_000
 
 
@@ -78,6 +77,8 @@ class _Reserved(NamedTuple):
     attempts: int
     steps: int | None
     """Primitive steps that each of them may take."""
+    tokens: int | None = None
+    """What retrieval may spend; None where it has no cap or costs nothing."""
 
 
 def _reserve(practice: Practice) -> _Reserved:
@@ -88,10 +89,11 @@ def _reserve(practice: Practice) -> _Reserved:
         count = min(count, left.attempts)
     if left.seconds is not None and left.seconds <= 0:
         count = 0
+    tokens = left.tokens if uses_model(practice.config.embedder) else None
     if left.steps is None:
-        return _Reserved(count, None)
+        return _Reserved(count, None, tokens)
     count = min(count, left.steps // LEAST_STEPS)
-    return _Reserved(count, left.steps // count if count else 0)
+    return _Reserved(count, left.steps // count if count else 0, tokens)
 
 
 def _promised(specs: Sequence[AttemptSpec]) -> Usage:
@@ -128,10 +130,12 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
     limits = Limits(
         tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
     )
-    return [
-        _spec(practice, round_, choice.slot, by_id[choice.task_id], chances, limits)
-        for choice in choices
-    ]
+    specs: list[AttemptSpec] = []
+    for choice in choices:
+        if reserved.tokens is not None and practice.library.uncharged >= reserved.tokens:
+            break  # finding what to offer the next one would pass the cap
+        specs.append(_spec(practice, round_, choice.slot, by_id[choice.task_id], chances, limits))
+    return specs
 
 
 def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[Draw]]:

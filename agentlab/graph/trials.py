@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agentlab.graph.attempts import finished_event, run_attempt
-from agentlab.graph.practice import Practice
+from agentlab.graph.practice import LEAST_STEPS, Practice
 from agentlab.graph.provenance import Provenance
-from agentlab.graph.selection import LEAST_STEPS
 from agentlab.library.admission import Regression, Trial, evidence
 from agentlab.library.road import Passage
 from agentlab.library.skills import closure, origins
@@ -240,6 +239,7 @@ def _shadow(
             seconds=practice.config.attempt_seconds,
         ),
         skills=closure(offered, by_name),
+        unverified=(candidate.id,) if candidate is not None else (),
         offers=tuple(
             Offer(item_id=s.id, name=s.name, probability=0.0, withheld=False) for s in offered
         ),

@@ -259,7 +259,8 @@ def _answer(function: Callable[..., object], args: tuple[object, ...]) -> _Reply
         return _Reply(None, WorkerFault(str(error)))
     except SystemExit as error:
         return _Reply(None, WorkerFault(f"it called sys.exit({error.code!r})"))
-    except Exception as error:  # a job may fail in any way; the run goes on
+    except (Exception, KeyboardInterrupt, GeneratorExit) as error:
+        # A job may fail in any way, and Ctrl-C does not reach a worker; the run goes on.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         return _Reply(None, WorkerFault(f"{type(error).__name__}: {error} ({where})"))

@@ -18,12 +18,9 @@ from typing import NamedTuple
 
 from agentlab.library.constants import Particulars, task_constant
 from agentlab.library.controls import untouched
+from agentlab.library.syntax import beyond, is_env_skills
 from agentlab.types import JsonObject, Replay, Skill
 
-REACHING = frozenset(
-    "eval exec compile open input getattr setattr delattr vars globals locals breakpoint".split()
-)
-"""Built-in functions by which code gets at what nobody declared."""
 REJECTED = "rejected: "
 """How the reason of a candidate that never served begins."""
 
@@ -63,7 +60,8 @@ def static_check(
 
     It must parse to one function of the skill's name over `env` and keyword-only, annotated
     parameters; have a docstring with precondition and effect; reach nothing but declared tools
-    and skills through `env`; and hold no constant that belongs to its source tasks.
+    and skills through `env`; consist of what `syntax` allows; and hold no constant that belongs
+    to its source tasks.
 
     Args:
         skill: the candidate.
@@ -92,29 +90,19 @@ def static_check(
     docstring = ast.get_docstring(function) or ""
     if "Precondition:" not in docstring or "Effect:" not in docstring:
         return "static: the docstring lacks a precondition or an effect"
-    if [getattr(node, "name", None) for node in effect.body] != ["check"]:
+    if len(effect.body) != 1 or not _is_check(effect.body[0]):
         return "static: the effect is not exactly one function 'check'"
-    reason = _beyond(function) or _beyond(effect) or _reach(function, skill, tools, skills)
+    reason = (
+        beyond(skill.source, tree, check=False)
+        or beyond(skill.effect_source, effect, check=True)
+        or _reach(function, skill, tools, skills)
+    )
     constant = task_constant(skill, found) if reason is None and found is not None else None
     return f"static: it is about one task's {constant}" if constant else reason
 
 
-def _beyond(tree: ast.AST) -> str | None:
-    """What reaches for more than arguments, values and the parts of `env`."""
-    parts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
-            return "static: it imports or reaches outside itself"
-        name = node.id if isinstance(node, ast.Name) else None
-        name = node.attr if isinstance(node, ast.Attribute) else name
-        if name is not None and name.startswith("_"):
-            return f"static: it reaches the private name {name!r}"
-        if isinstance(node, ast.Name) and node.id in REACHING:
-            return f"static: it reaches beyond env with {node.id!r}"
-        whole = (isinstance(node, ast.Name) and node.id == "env") or _is_env_skills(node)
-        if whole and id(node) not in parts:
-            return "static: it hands on env, instead of calling what is in it"
-    return None
+def _is_check(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "check"
 
 
 def _reach(
@@ -127,7 +115,7 @@ def _reach(
             continue
         if isinstance(node.value, ast.Name) and node.value.id == "env" and node.attr != "skills":
             called_tools.add(node.attr)
-        elif _is_env_skills(node.value):
+        elif is_env_skills(node.value):
             called_skills.add(node.attr)
     if called_tools - set(skill.tools) or called_skills - set(skill.skills):
         return "static: it calls tools or skills that it does not declare"
@@ -136,15 +124,6 @@ def _reach(
     if unknown := called_skills - set(skills):
         return f"static: it calls {sorted(unknown)[0]!r}, which is not in the library"
     return None
-
-
-def _is_env_skills(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr == "skills"
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "env"
-    )
 
 
 def fingerprint(skill: Skill) -> str:

@@ -110,7 +110,9 @@ def search_skills(
         active = records.items.skills(environment=environment, status="active")
         scores: dict[str, float] = {}
         for place, toolset in sorted({(r.item.environment, r.item.toolset) for r in active}):
-            with SkillLibrary(records, place, toolset=toolset, backend="exact") as library:
+            with SkillLibrary(
+                records, place, toolset=toolset, backend="exact", foreign=True
+            ) as library:
                 matches = library.retrieve(query, RetrievalConfig())
             scores |= {match.skill.id: match.score for match in matches}
         uses = records.attempts.uses()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-import agentlab
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.library.catalogue import measured_effect
 from agentlab.library.packs import checks, folder
@@ -26,6 +25,7 @@ from agentlab.library.shelf import FOREIGN, newest_pack, open_pack, pack_files
 from agentlab.library.skills import closure
 from agentlab.records import ItemRow, PackSkillRow, Records
 from agentlab.types import JsonObject, Skill
+from agentlab.version import PACKAGE, __version__
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _own(records: Records, row: ItemRow[Skill], wanted: Export, created: str) ->
         provenance=Provenance(
             parents=parents,
             runs=() if row.run_id is None else (row.run_id,),
-            agentlab=agentlab.__version__,
+            agentlab=__version__,
         ),
     )
 
@@ -269,7 +269,7 @@ def _unlicensed(skill: str) -> UsageError:
 
 
 def _own_licence() -> str | None:
-    checkout = Path(agentlab.__file__).parents[1] / "LICENSE"
+    checkout = PACKAGE.parent / "LICENSE"
     if checkout.is_file():
         return checkout.read_text(encoding="utf-8")
     try:

@@ -54,8 +54,9 @@ def revoke(
         moves, items, derived = _retire(part, rows, reason)
         states: JsonObject = {}
         for pack in chosen:
-            if skill is None and pack.state != "revoked":
-                states[pack.digest] = pack.state
+            state = part.packs.get(pack.digest).state
+            if skill is None and state != "revoked":
+                states[pack.digest] = state
                 part.packs.move(pack.digest, "revoked", reason=reason)
         body: JsonObject = {"moves": list(moves), "buried": list(buried), "states": states}
         part.packs.note_change("revoke", chosen[-1].digest, body)

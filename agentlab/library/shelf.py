@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import agentlab
 from agentlab.errors import PackRefusedError, RecordsError, UnknownNameError, UsageError
 from agentlab.library.packs import folder, intake
 from agentlab.library.packs.archive import read_archive, write_archive
@@ -29,6 +28,7 @@ from agentlab.library.revocation import retire_derived
 from agentlab.records import PackRow, PackSkillRow, PackState, Records
 from agentlab.types import Insight, JsonObject, Skill, derive_id
 from agentlab.types.insight import Outcomes
+from agentlab.version import PACKAGE
 
 SHIPPED = "agentlab"
 """Owner of the packs that come with agentlab: `agentlab/babyai`."""
@@ -66,8 +66,7 @@ def open_files(source: str, *, ref: str | None = None) -> dict[str, bytes]:
 
 def shipped_packs() -> dict[str, Path]:
     """The packs that ship with agentlab by name, from a wheel or from a checkout."""
-    package = Path(agentlab.__file__).parent
-    for place in (package / "skills", package.parent / "skills"):
+    for place in (PACKAGE / "skills", PACKAGE.parent / "skills"):
         found = {p.parent.name: p.parent for p in sorted(place.glob("*/pack.json"))}
         if found:
             return found
@@ -86,8 +85,10 @@ def receive(records: Records, files: Mapping[str, bytes], source: str) -> PackRo
     if known is not None and known.key != key:
         held = f"by key {known.key[:16]}" if known.key else "unsigned"
         raise refuse(PACK_ENVELOPE, "changed-key", f"is of a pack that is here already, {held}")
-    if known is None:
-        archive = records.blobs.put(write_archive(files))
+    archive = write_archive(files)
+    if known is not None:
+        _put_back(records, known, archive)
+    else:
         manifest = opened.pack.manifest
         row = PackRow(
             digest=opened.digest,
@@ -97,7 +98,7 @@ def receive(records: Records, files: Mapping[str, bytes], source: str) -> PackRo
             state="received",
             reason="read within every limit",
             source=source,
-            archive=archive,
+            archive=records.blobs.put(archive),
             created_at=manifest.created,
         )
         records.packs.receive(row, [_skill_row(opened, packed) for packed in opened.pack.skills])
@@ -149,15 +150,17 @@ def approve(records: Records, judged: Judged, trust: TrustStore) -> None:
     if row.key is not None and opened.signers is not None:
         trust.pin(row.name, row.key, opened.signers.public, version=row.version)
     agreed = [m for m, verdict in judged.verdicts.items() if verdict.action != "refuse"]
-    held = [_held(skill) for skill in records.packs.skills() if skill.approved]
-    gone = revoked_by(held, opened.pack.manifest.revokes, author=row.key)
+    revokes = _revokes(opened)
+    rows = records.packs.skills() if revokes else []
+    held = [_held(skill) for skill in rows if skill.approved]
+    gone = revoked_by(held, revokes, author=row.key)
     with records.transaction() as part:
         part.packs.approve(row.digest, agreed)
         for note in opened.pack.notes:
             part.items.save_insight(_foreign(note, row.digest), status="quarantined")
         if gone:
             retire_derived(part, gone, reason=f"its author revoked it in {row.name} {row.version}")
-        evidence: JsonObject = {"skills": list(agreed), "key": row.key, "revoked": list(gone)}
+        evidence: JsonObject = {"skills": list(agreed), "key": row.key, "revokes": list(revokes)}
         part.packs.move(
             row.digest, "approved", reason="diff and grants were approved", evidence=evidence
         )
@@ -278,9 +281,29 @@ def _verdicts(records: Records, opened: Opened) -> dict[str, Verdict]:
         for row in records.packs.near(ids, names)
         if row.pack != opened.digest and (row.approved or states[row.pack] not in OUT)
     ]
-    gone = Tombstones(digests=records.packs.buried())
+    key = opened.signers.author if opened.signers else None
+    gone = Tombstones(digests=records.packs.buried() | _revoked_by_key(records, key))
     local = [*near, *_learnt(records, names)]
     return {m: decide(local, held, tombstones=gone) for m, held in incoming.items()}
+
+
+def _revokes(opened: Opened) -> tuple[str, ...]:
+    """What a pack says that nobody should use any longer."""
+    found = set(opened.pack.manifest.revokes)
+    for packed in opened.pack.skills:
+        found.update(packed.manifest.revokes)
+    return tuple(sorted(found))
+
+
+def _revoked_by_key(records: Records, key: str | None) -> frozenset[str]:
+    """What an author revoked of their own in packs that were approved here, come yet or not."""
+    found: set[str] = set()
+    for row in records.packs.all():
+        if key is not None and row.key == key:
+            for move in records.packs.history(row.digest):
+                listed = move.evidence.get("revokes")
+                found.update(map(str, listed) if isinstance(listed, list) else ())
+    return frozenset(found)
 
 
 def _learnt(records: Records, names: set[str]) -> list[Held]:
@@ -363,6 +386,17 @@ def _known(records: Records, digest: str) -> PackRow | None:
         return records.packs.get(digest)
     except UnknownNameError:
         return None
+
+
+def _put_back(records: Records, known: PackRow, archive: bytes) -> None:
+    """Put the files of a pack in the place of those that were damaged, if they were."""
+    if known.archive != sha256(archive):
+        return
+    try:
+        records.blobs.get(known.archive)
+    except RecordsError:
+        records.blobs.path(known.archive).unlink(missing_ok=True)
+        records.blobs.put(archive)
 
 
 def _own_files(place: Path) -> dict[str, bytes]:

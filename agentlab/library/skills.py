@@ -109,10 +109,16 @@ class SkillLibrary:
         self._version = -1
         self.refresh()
 
-    def charge(self) -> int:
-        """Tokens that embedding took since this was last asked."""
+    @property
+    def uncharged(self) -> int:
+        """Tokens that embedding took since `charge` was last asked."""
         sent = self._embedder.tokens if isinstance(self._embedder, CountsTokens) else 0
-        self._charged, new = sent, sent - self._charged
+        return sent - self._charged
+
+    def charge(self) -> int:
+        """What is uncharged, which it then no longer is."""
+        new = self.uncharged
+        self._charged += new
         return new
 
     @property

@@ -159,7 +159,11 @@ def practice_seed(number: int, rule: SplitRule) -> int:
 
 
 def open_kinds(spec: GrammarSpec, context: ProposalContext) -> list[Kind]:
-    """The rungs that are open: one clause everywhere, more where one fewer mostly succeeds."""
+    """The rungs that are open: one clause everywhere, more where one fewer mostly succeeds.
+
+    Raises:
+        UsageError: every family of start states is reserved.
+    """
     rates = _rates(context)
     kinds: list[Kind] = []
     for setup in spec.setups:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from agentlab.records.attempts import AttemptRow
 from agentlab.records.blobs import Blobs
 from agentlab.records.eventlog import EventRow
-from agentlab.records.items import ItemKind, ItemRow, Move
+from agentlab.records.items import ItemKind, ItemRow
+from agentlab.records.moves import Move
 from agentlab.records.packs import PackRow, PackSkillRow, PackState
 from agentlab.records.runs import RunRow, RunStatus
 from agentlab.records.store import Records, Transaction

@@ -101,7 +101,12 @@ class Database:
 
     @contextmanager
     def faults(self) -> Generator[None]:
-        """Names what SQLite reports in our words."""
+        """Names what SQLite reports in our words.
+
+        Raises:
+            RecordsError: SQLite failed in the block; the text says why.
+            WorkspaceError: it failed because the disk is full or read-only.
+        """
         try:
             yield
         except DBAPIError as error:
@@ -119,7 +124,11 @@ class Database:
 
     @contextmanager
     def files(self) -> Generator[None]:
-        """Names failures of files beside the database in our words."""
+        """Names failures of files beside the database in our words.
+
+        Raises:
+            WorkspaceError: the block could not write; the text says why.
+        """
         try:
             yield
         except OSError as error:

@@ -4,48 +4,42 @@ One status, one row of history, one transaction. Nothing is deleted: what goes a
 with the reason, and can come back. Whenever what is served in an environment changes, its
 library version grows in the same transaction, by which a stale index is noticed.
 
-An item whose text is not the one that was kept (see `seals`) is given out by nothing here: what
-would be run or obeyed is refused by its name until it is retired, and what is retired already
-is left out of lists.
+An item that is not as it was kept (see `seals`), or whose status is not what its moves led to,
+is given out by nothing here: what would be run or obeyed is refused by its name until it is
+retired, and what is retired already is left out of lists.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from sqlalchemy import Connection, RowMapping, Select, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records.database import Joined, Session, add, now
-from agentlab.records.encoding import (
-    PUT_BACK,
-    decode,
-    decode_object,
-    encode,
-    encode_object,
-    plain,
-    unreadable,
+from agentlab.records.encoding import PUT_BACK, decode, encode, plain, unreadable
+from agentlab.records.moves import (
+    CHANGED,
+    NEXT,
+    Life,
+    Move,
+    allowed,
+    history,
+    keep_move,
+    lives,
 )
-from agentlab.records.seals import is_sealed, set_seal
-from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, MOVES, SEALS
+from agentlab.records.seals import is_sealed, item_text, set_seal
+from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, SEALS
 from agentlab.types import Insight, JsonObject, Skill, Status
 
 ItemKind = Literal["skill", "insight"]
 SERVED: Status = "active"
 
-NEXT: dict[Status, frozenset[Status]] = {
-    "candidate": frozenset({"quarantined", "retired"}),
-    "quarantined": frozenset({"verified", "retired"}),
-    "verified": frozenset({"active", "quarantined", "retired"}),
-    "active": frozenset({"verified", "quarantined", "retired"}),
-    "retired": frozenset({"quarantined", "verified", "active"}),
-}
-"""Gates cannot be skipped on the way up. Out of retirement an item goes no higher than it was."""
-
 _STATUSES: tuple[Status, ...] = get_args(Status)
-_RANK: tuple[Status, ...] = ("candidate", "quarantined", "verified", "active")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 Item = TypeVar("Item", Skill, Insight)
 
@@ -59,19 +53,6 @@ class ItemRow(NamedTuple, Generic[Item]):
     """Why it has that status."""
     run_id: str | None
     """The run that made it."""
-    round: int | None
-    created_at: str
-
-
-class Move(NamedTuple):
-    """One change of status."""
-
-    item_id: str
-    before: Status | None
-    after: Status
-    reason: str
-    evidence: JsonObject
-    run_id: str | None
     round: int | None
     created_at: str
 
@@ -91,17 +72,17 @@ class Items:
         run_id: str | None = None,
         round_: int | None = None,
     ) -> bool:
-        """Keep a version of a skill; False when it was kept already, and it stays as it is."""
+        """Keep a version of a skill; False when it was kept already, and it stays as it is.
+
+        Raises:
+            RecordsError: its name, or that of a parameter, is no plain identifier.
+        """
+        for name in (skill.name, *(parameter.name for parameter in skill.parameters)):
+            _check_name(skill, name)
         lineage = [("task", task) for task in skill.source_tasks]
         lineage += [("attempt", attempt) for attempt in skill.source_attempts]
         lineage += [("calls", name) for name in skill.skills]
-        about: dict[str, object] = {
-            "kind": "skill",
-            "name": skill.name,
-            "toolset": skill.toolset,
-            "origin": skill.origin,
-        }
-        return self._save(skill, about, lineage, _first(skill, status, reason, run_id, round_))
+        return self._save(skill, lineage, _first(skill, status, reason, run_id, round_))
 
     def save_insight(
         self,
@@ -114,13 +95,7 @@ class Items:
     ) -> bool:
         """Keep a version of an insight; False when it was kept already."""
         lineage = [("task", task) for task in insight.source_tasks]
-        about: dict[str, object] = {
-            "kind": "insight",
-            "name": insight.id,
-            "toolset": "",
-            "origin": insight.trust,
-        }
-        return self._save(insight, about, lineage, _first(insight, status, reason, run_id, round_))
+        return self._save(insight, lineage, _first(insight, status, reason, run_id, round_))
 
     def move(
         self,
@@ -140,25 +115,25 @@ class Items:
                 than agentlab, which can only be retired.
         """
         with self._session.write() as connection:
-            query = select(ITEMS.c.status, ITEMS.c.environment).where(ITEMS.c.id == item_id)
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_sealed().where(ITEMS.c.id == item_id)).mappings().first()
             if row is None:
                 raise UnknownNameError("item", item_id, connection.scalars(select(ITEMS.c.id)))
-            before = _status(item_id, row.status)
+            before = _status(item_id, row["status"])
             if before == status:
                 return False
             self._check(connection, item_id, before, status)
             if status != "retired":
-                _readable(connection, item_id)
-            connection.execute(
-                update(ITEMS)
-                .where(ITEMS.c.id == item_id)
-                .values(status=status, reason=plain(reason))
-            )
+                _readable(connection, row)
+            values = {"status": status, "reason": plain(reason)}
+            connection.execute(update(ITEMS).where(ITEMS.c.id == item_id).values(values))
+            # What was changed by a hand keeps the seal that it does not fit. What is sealed here
+            # is what was read and what was asked for, and nothing that a trigger put there.
+            if _is_whole(row):
+                set_seal(connection, "item", item_id, item_text({**row, **values}))
             move = Move(item_id, before, status, reason, evidence or {}, run_id, round_, now())
-            _keep_move(connection, move)
+            keep_move(connection, move)
             if SERVED in (before, status):
-                bump(connection, row.environment)
+                bump(connection, row["environment"])
             return True
 
     def remove_skill(self, name: str, *, environment: str | None = None, reason: str) -> list[str]:
@@ -225,9 +200,9 @@ class Items:
         query = _sealed().where(ITEMS.c.kind == "skill", ITEMS.c.id == item_id)
         with self._session.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            raise UnknownNameError("skill", item_id, ())
-        return _item_row(row, Skill)
+            if row is None:
+                raise UnknownNameError("skill", item_id, ())
+            return _item_row(row, Skill, _lives(connection, [row]))
 
     def environments(self, name: str | None = None) -> list[str]:
         """Where there are skills, or skills of a name; reads no skill."""
@@ -238,9 +213,13 @@ class Items:
             return list(connection.scalars(query.order_by(ITEMS.c.environment)))
 
     def history(self, item_id: str) -> list[Move]:
-        """Every status an item had, oldest first."""
+        """Every status an item had, oldest first.
+
+        Raises:
+            RecordsError: something other than agentlab changed them.
+        """
         with self._session.read() as connection:
-            return _history(connection, item_id)
+            return history(connection, item_id)
 
     def descendants(self, relation: str, reference: str) -> list[str]:
         """Ids of items with that lineage, e.g. `("task", id)`: those derived from the task."""
@@ -261,28 +240,22 @@ class Items:
     def _save(
         self,
         item: Skill | Insight,
-        about: dict[str, object],
         lineage: list[tuple[str, str]],
         first: Move,
     ) -> bool:
         with self._session.write() as connection:
             if connection.scalar(select(ITEMS.c.serial).where(ITEMS.c.id == item.id)) is not None:
                 return False
-            body = encode(item)
-            row = about | {
-                "id": item.id,
-                "version": item.version,
-                "environment": item.environment,
-                "parent": item.parent,
+            row = _columns(item) | {
                 "status": first.after,
                 "reason": plain(first.reason),
                 "run_id": first.run_id,
                 "round": first.round,
                 "created_at": first.created_at,
-                "body": body,
+                "body": encode(item),
             }
             add(connection, ITEMS, [row])
-            set_seal(connection, "item", item.id, body)
+            set_seal(connection, "item", item.id, item_text(row))
             if item.parent is not None:
                 lineage = [*lineage, ("parent", item.parent)]
             links = [
@@ -290,21 +263,19 @@ class Items:
                 for relation, reference in lineage
             ]
             add(connection, LINEAGE, links)
-            _keep_move(connection, first)
+            keep_move(connection, first)
             if first.after == SERVED:
                 bump(connection, item.environment)
             return True
 
     def _check(self, connection: Connection, item_id: str, before: Status, after: Status) -> None:
-        allowed = NEXT[before]
+        may = NEXT[before]
         if before == "retired":
-            had = [move.after for move in _history(connection, item_id) if move.after in _RANK]
-            highest = max((_RANK.index(status) for status in had), default=0)
-            allowed = frozenset(_RANK[: highest + 1]) & allowed
-        if after not in allowed:
+            may = allowed([move.after for move in history(connection, item_id)] or [before])
+        if after not in may:
             raise RecordsError(
                 f"The item {item_id!r} cannot go from {before} to {after}; from there it may "
-                f"become {' or '.join(sorted(allowed)) or 'nothing else'}."
+                f"become {' or '.join(sorted(may)) or 'nothing else'}."
             )
 
 
@@ -332,10 +303,12 @@ def _filtered(
 def _item_rows(
     connection: Connection, query: Select[*tuple[Any, ...]], cls: type[Item]
 ) -> list[ItemRow[Item]]:
+    found = connection.execute(query).mappings().all()
+    known = _lives(connection, found)
     rows: list[ItemRow[Item]] = []
-    for row in connection.execute(query).mappings():
+    for row in found:
         try:
-            rows.append(_item_row(row, cls))
+            rows.append(_item_row(row, cls, known))
         except RecordsError:
             # Nothing that is retired is run; whoever removed it is to see the others again.
             if row["status"] != "retired":
@@ -343,26 +316,36 @@ def _item_rows(
     return rows
 
 
+def _lives(connection: Connection, rows: Sequence[RowMapping]) -> dict[str, Life]:
+    """The moves of those that are not retired: no status is lower, so it needs no proof."""
+    return lives(connection, [row["id"] for row in rows if row["status"] != "retired"])
+
+
 def _sealed() -> Select[*tuple[Any, ...]]:
     on = (SEALS.c.owner == "item") & (SEALS.c.key == ITEMS.c.id)
     return select(ITEMS, SEALS.c.digest.label("sealed")).outerjoin(SEALS, on)
 
 
-def _item_row(row: RowMapping, cls: type[Item]) -> ItemRow[Item]:
+def _item_row(row: RowMapping, cls: type[Item], known: Mapping[str, Life]) -> ItemRow[Item]:
     key: str = row["id"]
     fix = PUT_BACK
     if row["kind"] == "skill":
-        which = shlex.join([row["name"], "--environment", row["environment"]])
+        which = shlex.join([str(row["name"]), "--environment", str(row["environment"])])
         fix = f"take it out of service with `agentlab skills remove {which}`, or {fix}"
-    if not is_sealed("item", key, row["body"], row["sealed"]):
-        why = "it was changed by something other than agentlab"
+    status = _status(key, row["status"])
+    life = known.get(key)
+    why = None if life is None else life.fault(status, row["reason"])
+    if why is None and not _is_whole(row):
+        why = f"it was {CHANGED}"
+    if why is not None:
         raise unreadable("items", key, why, fix=fix)
     item = decode(cls, row["body"], table="items", key=key, fix=fix)
-    if (item.id, item.environment, item.version) != (key, row["environment"], row["version"]):
+    about = _columns(item)
+    if any(row[name] != value for name, value in about.items()):
         raise unreadable("items", key, "its columns belong to another item", fix=fix)
     return ItemRow(
         item=item,
-        status=_status(key, row["status"]),
+        status=status,
         reason=row["reason"],
         run_id=row["run_id"],
         round=row["round"],
@@ -370,12 +353,39 @@ def _item_row(row: RowMapping, cls: type[Item]) -> ItemRow[Item]:
     )
 
 
-def _readable(connection: Connection, item_id: str) -> None:
-    row = connection.execute(_sealed().where(ITEMS.c.id == item_id)).mappings().one()
+def _columns(item: Skill | Insight) -> dict[str, object]:
+    """The columns that say again what the body says, for queries."""
+    about: dict[str, object] = {
+        "id": item.id,
+        "version": item.version,
+        "environment": item.environment,
+        "parent": item.parent,
+    }
+    if isinstance(item, Skill):
+        particular = {"name": item.name, "toolset": item.toolset, "origin": item.origin}
+        return about | {"kind": "skill"} | particular
+    return about | {"kind": "insight", "name": item.id, "toolset": "", "origin": item.trust}
+
+
+def _is_whole(row: RowMapping) -> bool:
+    return is_sealed("item", row["id"], item_text(row), row["sealed"])
+
+
+def _check_name(skill: Skill, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise RecordsError(
+            f"The skill {skill.name!r} cannot be kept, for {name!r} is no plain identifier; name "
+            "skills and parameters with up to 64 ASCII letters, digits and underscores, and no "
+            "digit first."
+        )
+
+
+def _readable(connection: Connection, row: RowMapping) -> None:
+    known = lives(connection, [row["id"]])
     if row["kind"] == "skill":
-        _item_row(row, Skill)
+        _item_row(row, Skill, known)
     else:
-        _item_row(row, Insight)
+        _item_row(row, Insight, known)
 
 
 def _status(key: str, status: str) -> Status:
@@ -389,28 +399,3 @@ def _first(
     item: Skill | Insight, status: Status, reason: str, run_id: str | None, round_: int | None
 ) -> Move:
     return Move(item.id, None, status, reason, {}, run_id, round_, now())
-
-
-def _keep_move(connection: Connection, move: Move) -> None:
-    row = move._asdict() | {
-        "reason": plain(move.reason),
-        "evidence": encode_object(move.evidence),
-    }
-    add(connection, MOVES, [row])
-
-
-def _history(connection: Connection, item_id: str) -> list[Move]:
-    query = select(MOVES).where(MOVES.c.item_id == item_id).order_by(MOVES.c.serial)
-    return [
-        Move(
-            item_id=item_id,
-            before=row.before,
-            after=row.after,
-            reason=row.reason,
-            evidence=decode_object(row.evidence, table="moves", key=row.serial),
-            run_id=row.run_id,
-            round=row.round,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(query)
-    ]

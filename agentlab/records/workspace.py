@@ -7,7 +7,8 @@
       runs/<run_id>/        config, checkpoints and logs of a run; `lock` while it is worked on
 
 Opening one creates what is missing and proves that it can be written, so that a run fails
-before its first attempt and not after it. Nothing here opens the database.
+before its first attempt and not after it. A part of it that is a link to somewhere else is
+refused. Nothing here opens the database.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from types import TracebackType
 from typing import Self
 
 from agentlab.errors import RunInUseError, UsageError, WorkspaceError
+from agentlab.records.files import open_lock, refuse_strangers
 
 DATABASE = "records.db"
+PARTS = ("blobs", "index", "runs")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -43,7 +46,8 @@ class Workspace:
         mistyped they would leave an empty workspace and call it the user's.
 
         Raises:
-            WorkspaceError: it is a file, or cannot be created or written.
+            WorkspaceError: it is a file, cannot be created or written, or has a part that is a
+                link to something outside.
             UsageError: there is none, and none is to be created.
         """
         root = Path(path).expanduser().absolute()
@@ -54,7 +58,9 @@ class Workspace:
                 _probe(root)
                 if not (root / DATABASE).exists():
                     raise _missing(root)
-            for folder in (root, root / "blobs", root / "index", root / "runs"):
+            parts = [root / name for name in PARTS]
+            refuse_strangers(root, *root.glob(f"{DATABASE}*"), *parts)
+            for folder in (root, *parts):
                 folder.mkdir(parents=True, exist_ok=True)
             _probe(root)
         except OSError as error:
@@ -101,8 +107,17 @@ class Workspace:
 
         Raises:
             RunInUseError: another process works on it; the text names its process id.
+            WorkspaceError: its lock is no lock file, or a file of it is a link to something
+                outside the workspace.
         """
-        return RunLock(self.run_directory(run_id, create=True) / "lock", run_id)
+        directory = self.run_directory(run_id, create=True)
+        lock = RunLock(directory / "lock", run_id)
+        try:
+            refuse_strangers(self.path, directory)
+        except BaseException:
+            lock.close()
+            raise
+        return lock
 
 
 class RunLock:
@@ -110,7 +125,7 @@ class RunLock:
 
     def __init__(self, path: Path, run_id: str) -> None:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = open_lock(path)
         except OSError as error:
             raise _refusal(path, error) from error
         try:

@@ -32,10 +32,7 @@ DEEPEST = 24
 """Skills within skills."""
 MOST_CODES = 1024
 """Compiled sources kept."""
-
-
-class ToolRefused(Exception):
-    """Raised by `env.<tool>(…)` when the environment refused the call."""
+REFUSED = "Raised by `env.<tool>(…)` when the environment refused the call."
 
 
 class Stopped(BaseException):
@@ -76,8 +73,8 @@ class Box:
         while view:
             view = view[os.write(self.outgoing, view) :]
 
-    def function(self, source: str, name: str) -> Any:
-        """The named function of a source, in a namespace of its own."""
+    def function(self, source: str, name: str, **given: object) -> Any:
+        """The named function of a source, in a namespace of its own with these names in it."""
         code = self.codes.get(source)
         if code is None:
             if len(self.codes) >= MOST_CODES:
@@ -86,7 +83,7 @@ class Box:
         namespace: dict[str, object] = {
             "__builtins__": dict(BUILTINS),
             "__name__": "skill",
-            "ToolRefused": ToolRefused,
+            **given,
         }
         exec(code, namespace)
         function = namespace.get(name)
@@ -101,7 +98,7 @@ class Box:
             self.skills = message["skills"]
             self.tools = frozenset(message["tools"])
             return True
-        self.allow_cpu()
+        self.allow_cpu(once=message["once"])
         error, last = "", False
         try:
             if kind == "call":
@@ -121,14 +118,19 @@ class Box:
         self.write({"kind": "raised", "error": error, "last": last})
         return not last
 
-    def allow_cpu(self) -> None:
-        """Give the coming call its processor time; the system counts the whole process."""
+    def allow_cpu(self, *, once: bool) -> None:
+        """Give the coming call its processor time; the system counts the whole process.
+
+        Where no other call will follow, code cannot raise the limit again.
+        """
         if resource is None:
             return
         soft = math.ceil(time.process_time() + self.limits["cpu_seconds"])
-        if soft != self.cpu_allowed:
+        if soft != self.cpu_allowed or once:
             self.cpu_allowed = soft
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            if once and (hard == resource.RLIM_INFINITY or hard > soft):
+                hard = soft + 1
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
@@ -139,6 +141,8 @@ class Episode:
         self.box = box
         self.depth = 0
         self.stopped = False
+        # A class can be written to, so the next call must not find this one.
+        self.refused = type("ToolRefused", (Exception,), {"__doc__": REFUSED})
 
     def act(self, tool: str, arguments: dict[str, object]) -> dict[str, object]:
         """Ask the host for a tool call and wait for what it did."""
@@ -150,7 +154,7 @@ class Episode:
             self.stopped = True
             raise Stopped
         if not answer["ok"]:
-            raise ToolRefused(answer["text"])
+            raise self.refused(answer["text"])
         return {"text": answer["text"], "ok": True}
 
     def run(self, env: Env, name: str, arguments: dict[str, object]) -> object:
@@ -159,7 +163,8 @@ class Episode:
             raise RecursionError(f"skills are nested more than {DEEPEST} deep")
         self.depth += 1
         try:
-            return self.box.function(self.box.skills[name], name)(env, **arguments)
+            source = self.box.skills[name]
+            return self.box.function(source, name, ToolRefused=self.refused)(env, **arguments)
         finally:
             self.depth -= 1
 

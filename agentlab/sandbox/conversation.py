@@ -27,6 +27,7 @@ class Conversation:
         self.knows: object = None
         """What the runtime has opened in it."""
         self._started = started
+        self._began = self._before = 0.0
         self._ready = False
         self._dead = False
         self._buffer = b""
@@ -71,6 +72,22 @@ class Conversation:
             raise SkillFaultError(f"The process for skill code cannot be started: {why}.")
         self._started.attach()
         self._ready = True
+
+    def begin(self) -> None:
+        """Count processor time from here: a call is about to be sent."""
+        self._began, self._before = time.monotonic(), self.cpu_seconds
+
+    def refuse_lasting(self) -> None:
+        """Check the processor time since `begin`; code can lift a limit that it is under.
+
+        It is read only once so much time has passed at all, as a process here has one thread.
+
+        Raises:
+            SkillFaultError: it is more than the system, which counts whole seconds, would give.
+        """
+        most = self.limits.cpu_seconds + 1
+        if time.monotonic() - self._began > most and self.cpu_seconds - self._before > most:
+            raise self._lasting()
 
     def send(self, line: bytes) -> None:
         """Write one line.
@@ -152,7 +169,9 @@ class Conversation:
         """Why there is nothing more to read."""
         code = self._started.exit_status()
         if code == -signal.SIGXCPU:
-            return SkillFaultError(
-                f"Skill code used more than {self.limits.cpu_seconds:g} s of processor time."
-            )
+            return self._lasting()
         return SkillFaultError(f"Skill code ended its process (exit status {code}).")
+
+    def _lasting(self) -> SkillFaultError:
+        limit = self.limits.cpu_seconds
+        return SkillFaultError(f"Skill code used more than {limit:g} s of processor time.")

@@ -5,16 +5,16 @@ One JSON object a line, in turns; the host always has the first word.
     host → child                                     child → host
     {"kind": "open", "skills": {name: source},
      "tools": [name]}                                (no answer)
-    {"kind": "call", "name", "arguments"}            {"kind": "act", "tool", "arguments"}
+    {"kind": "call", "name", "arguments", "once"}    {"kind": "act", "tool", "arguments"}
     {"kind": "did", "ok", "text"}                    … any number of acts …
     {"kind": "stop"}                                 {"kind": "returned", "value"}
     {"kind": "evaluate", "source", "function",       or {"kind": "raised", "error", "last"}
-     "arguments"}
+     "arguments", "once"}
                                                      {"kind": "ready"} once, at the start
 
-`stop` answers an act and ends the skill. `last` says that the child leaves after this line.
-What the child writes is foreign text: everything is checked here, nothing of it is trusted to
-have a shape. This module opens no process and reads no pipe.
+`stop` answers an act and ends the skill. `once` says that no other call will follow, `last` that
+the child leaves after this line. What the child writes is foreign text: everything is checked
+here, nothing of it is trusted to have a shape. This module opens no process and reads no pipe.
 """
 
 from __future__ import annotations
@@ -109,16 +109,17 @@ def encode_open(sources: Mapping[str, str], tools: Sequence[str]) -> bytes:
     return encode({"kind": "open", "skills": sources, "tools": tools})
 
 
-def encode_call(name: str, arguments: JsonObject) -> bytes:
+def encode_call(name: str, arguments: JsonObject, *, once: bool = False) -> bytes:
     """The line that calls a skill."""
-    return encode({"kind": "call", "name": name, "arguments": arguments})
+    return encode({"kind": "call", "name": name, "arguments": arguments, "once": once})
 
 
-def encode_evaluate(source: str, function: str, arguments: JsonObject) -> bytes:
+def encode_evaluate(
+    source: str, function: str, arguments: JsonObject, *, once: bool = False
+) -> bytes:
     """The line that calls a pure function."""
-    return encode(
-        {"kind": "evaluate", "source": source, "function": function, "arguments": arguments}
-    )
+    asked = {"source": source, "function": function, "arguments": arguments, "once": once}
+    return encode({"kind": "evaluate"} | asked)
 
 
 def encode_did(text: str, *, ok: bool) -> bytes:

@@ -2,8 +2,9 @@
 
 Calls and checks never share a child: `call` runs skill code in one, `evaluate` runs effect
 checks and verifiers in another that has never run a skill, so that no skill can forge the
-verdict on itself. What the child says is checked in `conversation`; a tool call is performed
-only where the tool was opened, and counted.
+verdict on itself; and no two sources of checks share one, so that no check can forge another's.
+What the child says is checked in `conversation`; a tool call is performed only where the tool
+was opened and the called skill, or one that it calls, declares it, and counted.
 
 While skill code runs, the host waits with a blocking `poll`: a call of a few microseconds is
 worth no trip through the event loop. An attempt owns its worker process and its loop; do not
@@ -35,8 +36,8 @@ class BoxRuntime:
     """Implements `protocols.SkillRuntime` with the children of one box.
 
     A child serves the calls between two `open`s, which is one attempt, and is then killed;
-    with `single_use` it serves one call, for code that is not yet verified. Checks that search
-    made share a child for as long as it lives; any other check has one to itself.
+    with `single_use` it serves one call, for code that is not yet verified. A check that search
+    made keeps a child for as long as nothing else is asked; any other has one for each question.
     """
 
     def __init__(
@@ -62,7 +63,10 @@ class BoxRuntime:
         self.single_use = single_use
         self._keep = keep and not box.takes_foreign_code
         self._pool = Pool(box, self.limits, spares)
+        self.refused = 0
+        """Tool calls that were performed by nobody, since this runtime was made."""
         self._sources: dict[str, str] = {}
+        self._granted: dict[str, frozenset[str]] = {}
         self._tools: tuple[str, ...] = ()
         self._opened = object()
         self._caller: Conversation | None = None
@@ -84,6 +88,7 @@ class BoxRuntime:
         for skill in skills:
             self._refuse_foreign(f"The skill {skill.name!r}", skill.origin)
         self._sources = {skill.name: skill.source for skill in skills}
+        self._granted = _grants(skills)
         self._tools = tuple(tool.name for tool in tools)
         self._opened = object()
         if not self._keep and self._caller is not None and self._caller.used:
@@ -126,16 +131,21 @@ class BoxRuntime:
             SkillFaultError: it raised, called a tool, or did not end in time.
         """
         self._refuse_foreign(f"The function {function!r}", origin)
-        child = self._claim_judge("" if origin == "search" else source)
+        once = origin != "search"
+        child = self._claim_judge((source, function))
         try:
             child.used = True
-            child.send(protocol.encode_evaluate(source, function, arguments))
+            child.begin()
+            child.send(protocol.encode_evaluate(source, function, arguments, once=once))
             message, _ = child.receive(self.limits.seconds)
+            child.refuse_lasting()
         except BaseException:
             child.kill()
             raise
         finally:
             self._busy = False
+            if once:
+                self._judge = self._end(child)
             self._pool.fill()
         if isinstance(message, Returned):
             return message.value
@@ -162,9 +172,11 @@ class BoxRuntime:
         left = self.limits.seconds
         calls = 0
         child.used = True
-        child.send(protocol.encode_call(name, arguments))
+        child.begin()
+        child.send(protocol.encode_call(name, arguments, once=self.single_use))
         while True:
             message, left = child.receive(left)
+            child.refuse_lasting()
             if isinstance(message, Returned):
                 return SkillReturn(True, message.value)
             if isinstance(message, Raised):
@@ -178,8 +190,8 @@ class BoxRuntime:
                 child.stop()
                 limit = self.limits.tool_calls
                 return SkillReturn(False, error=f"The skill made more than {limit} tool calls.")
-            if message.call.tool not in self._tools:
-                text = f"There is no tool named {message.call.tool[:100]!r}."
+            if (text := self._refusal(name, message.call.tool)) is not None:
+                self.refused += 1
                 child.send(protocol.encode_did(text, ok=False))
                 continue
             try:
@@ -206,17 +218,24 @@ class BoxRuntime:
         self._busy = True
         return self._caller
 
-    def _claim_judge(self, only: str) -> Conversation:
-        """The child for checks that may be shared under this key; the caller clears `_busy`."""
+    def _claim_judge(self, only: tuple[str, str]) -> Conversation:
+        """A child that has run this function of a source or nothing; the caller clears `_busy`."""
         self._refuse_second()
         judge = self._judge
-        shared = judge is not None and judge.knows == only and not (only and self.single_use)
-        if judge is None or not shared or not judge.alive:
+        if judge is None or judge.knows != only or not judge.alive:
             self._judge = self._end(judge)
             self._judge = judge = self._pool.take()
             judge.knows = only
         self._busy = True
         return judge
+
+    def _refusal(self, name: str, tool: str) -> str | None:
+        """Why the called skill may not have this tool, or None."""
+        if tool not in self._tools:
+            return f"There is no tool named {tool[:100]!r}."
+        if tool not in self._granted[name]:
+            return f"Neither the skill {name!r} nor one that it calls declares the tool {tool!r}."
+        return None
 
     def _refuse_second(self) -> None:
         if self._busy:
@@ -235,3 +254,20 @@ class BoxRuntime:
                 f"{what} has the origin {origin!r}: a {self.box.name} runs only code that search "
                 f"made, so run it in a box: {INSTALL}."
             )
+
+
+def _grants(skills: Sequence[Skill]) -> dict[str, frozenset[str]]:
+    """By skill, the tools that it and those below it declare, as far as they are opened."""
+    named = {skill.name: skill for skill in skills}
+
+    def below(name: str, seen: set[str]) -> set[str]:
+        if name in named and name not in seen:
+            seen.add(name)
+            for callee in named[name].skills:
+                below(callee, seen)
+        return seen
+
+    return {
+        name: frozenset(tool for each in below(name, set()) for tool in named[each].tools)
+        for name in named
+    }

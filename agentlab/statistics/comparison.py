@@ -10,7 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from agentlab.statistics.intervals import Estimate, bootstrap_mean, proportion
+from agentlab.statistics.intervals import (
+    Estimate,
+    bootstrap_mean,
+    proportion,
+    score_interval,
+)
 from agentlab.statistics.paired import McNemar, mcnemar
 
 
@@ -36,7 +41,8 @@ class Comparison(NamedTuple):
     """Of the arm, with Wilson's interval over pairs."""
     baseline: Estimate | None
     difference: Estimate | None
-    """Arm minus baseline; its interval resamples tasks and its n counts them."""
+    """Arm minus baseline; its interval resamples tasks and its n counts them. Where every task
+    went alike, resampling sees no spread; see `_never_certain`."""
     tool_calls: Estimate | None
     """Arm minus baseline per attempt; negative is a saving. As `steps`."""
     steps: Estimate | None
@@ -93,11 +99,24 @@ def compare(
         left_out=len(first) + len(second) - 2 * len(pairs),
         success=proportion((bool(a.success) for a, _ in pairs), confidence=confidence),
         baseline=proportion((bool(b.success) for _, b in pairs), confidence=confidence),
-        difference=mean(success for success, _, _ in by_task),
+        difference=_never_certain(mean(success for success, _, _ in by_task), confidence),
         tool_calls=mean(tool_calls for _, tool_calls, _ in by_task),
         steps=mean(steps for _, _, steps in by_task),
         test=mcnemar(losses, wins) if pairs and len(differences) == len(pairs) else None,
     )
+
+
+def _never_certain(found: Estimate | None, confidence: float) -> Estimate | None:
+    """An interval for a difference d in [-1, 1] that was the same on each of n tasks.
+
+    A task that differs was seen 0 times in n, so its share is below Wilson's upper end u of 0/n,
+    and it could move the mean by at most 1 + d down or 1 - d up.
+    """
+    if found is None or found.low != found.high:
+        return found
+    _, most = score_interval(0.0, found.n, confidence)
+    low, high = found.value - most * (1 + found.value), found.value + most * (1 - found.value)
+    return Estimate(found.value, low, high, found.n)
 
 
 def _by_place(results: Iterable[Result]) -> dict[tuple[str, int], Result]:

@@ -139,6 +139,9 @@ def bootstrap_mean(
 
     Returns:
         The estimate, with n the number of tasks; None where no task has a value.
+
+    Raises:
+        UsageError: there is no draw, or `confidence` is not between 0 and 1.
     """
     if draws < 1:
         raise UsageError(f"A bootstrap needs at least one draw, not {draws}.")

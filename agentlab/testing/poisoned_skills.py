@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from agentlab.testing.courier_world import CARGO, COLOURS
+from agentlab.envs.courier.world import CARGO, COLOURS
 from agentlab.types import Clause, JsonObject, Parameter, Skill, skill_id
 
 ENVIRONMENT = "courier"

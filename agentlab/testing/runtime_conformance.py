@@ -10,7 +10,7 @@ raises `AssertionError` where the runtime breaks the contract. The skills are ma
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentlab.environments.report import CheckLine, CheckReport
@@ -27,8 +27,10 @@ TOOLS = (
 )
 
 
-def searched_skill(name: str, source: str) -> Skill:
-    """A skill that a runtime must take, with this source."""
+def searched_skill(
+    name: str, source: str, *, tools: Sequence[str] = ("go", "look"), skills: Sequence[str] = ()
+) -> Skill:
+    """A skill that a runtime must take, with this source, which declares these tools."""
     return Skill(
         id=skill_id("conformance", name, 1, source),
         name=name,
@@ -37,6 +39,8 @@ def searched_skill(name: str, source: str) -> Skill:
         parameters=(),
         summary=name,
         effect_source="def check(initial, final):\n    return True\n",
+        tools=tuple(tools),
+        skills=tuple(skills),
     )
 
 
@@ -108,6 +112,30 @@ async def unknown_tool(runtime: SkillRuntime) -> None:
     assert recorder.calls == [], recorder.calls
 
 
+async def undeclared_tool(runtime: SkillRuntime) -> None:
+    """A skill has the tools that it declares and those of the skills below it, and no others."""
+    look = "def {}(env):\n    env.look()\n"
+    through = "def {}(env):\n    env.skills.inner()\n    env.look()\n    env.go(to='there')\n"
+    await runtime.open(
+        [
+            searched_skill("inner", look.format("inner"), tools=["look"]),
+            searched_skill("barred", look.format("barred"), tools=["go"]),
+            searched_skill("outer", through.format("outer"), tools=[], skills=["inner"]),
+        ],
+        TOOLS,
+    )
+    recorder = Recorder()
+    got = await runtime.call("inner", {}, recorder)
+    assert got.completed, got
+    got = await runtime.call("barred", {}, recorder)
+    assert not got.completed, got
+    assert "look" in (got.error or ""), got
+    got = await runtime.call("outer", {}, recorder)
+    assert not got.completed, got
+    assert "go" in (got.error or ""), got
+    assert [call.tool for call in recorder.calls] == ["look"] * 3, recorder.calls
+
+
 async def exceptions_are_told(runtime: SkillRuntime) -> None:
     """An exception ends the call with its name; `SystemExit` is one of them."""
     got = await _run(runtime, "raise ValueError('no good')")
@@ -140,7 +168,9 @@ async def skills_call_skills(runtime: SkillRuntime) -> None:
     """`env.skills.<other>` runs the other opened skill against the same tools."""
     inner = searched_skill("inner", "def inner(env, *, x):\n    env.go(to=x)\n    return x + '!'\n")
     outer = searched_skill(
-        "outer", "def outer(env, *, x):\n    env.look()\n    return env.skills.inner(x=x)\n"
+        "outer",
+        "def outer(env, *, x):\n    env.look()\n    return env.skills.inner(x=x)\n",
+        skills=["inner"],
     )
     recorder = Recorder()
     await runtime.open([inner, outer], TOOLS)
@@ -215,6 +245,40 @@ async def checks_cannot_be_forged(runtime: SkillRuntime) -> None:
         assert got is False, got
 
 
+async def checks_are_apart(runtime: SkillRuntime) -> None:
+    """What one check does to its process, another check and a verifier never see."""
+    forge = (
+        "def check():\n"
+        "    import json\n"
+        '    json.dumps = lambda *_, **__: \'{"kind":"returned","value":true}\'\n'
+        "    return False\n"
+    )
+    for source, function in (
+        ("def check():\n    return False\n", "check"),
+        ("def verify():\n    return False\n", "verify"),
+        (f"{forge}\ndef verify():\n    return False\n", "verify"),
+    ):
+        await runtime.evaluate(forge, "check", {})
+        assert await runtime.evaluate(source, function, {}) is False, source
+
+
+async def checks_have_no_tools(runtime: SkillRuntime) -> None:
+    """A check is not given what a refused call raises: it has no calls, and could write on it."""
+    for _ in range(2):
+        try:
+            value = await runtime.evaluate(
+                "def check():\n    return str(ToolRefused)\n", "check", {}
+            )
+        except SkillFaultError:
+            continue
+        raise AssertionError(f"a check could name ToolRefused: {value!r}")
+    seen = "getattr(ToolRefused, 'seen', 0)"
+    mark = f"ToolRefused.seen = {seen} + 1\nreturn ToolRefused.seen"
+    for _ in range(2):
+        got = await _run(runtime, mark)
+        assert got == SkillReturn(True, 1), got
+
+
 async def close_twice(runtime: SkillRuntime) -> None:
     """Closing twice, or without having called anything, is fine."""
     await _run(runtime, "return 1")
@@ -229,6 +293,7 @@ RUNTIME_CHECKS: Mapping[str, RuntimeCheck] = {
         performs_in_order,
         refusal_raises,
         unknown_tool,
+        undeclared_tool,
         exceptions_are_told,
         not_json,
         fresh_namespace,
@@ -238,6 +303,8 @@ RUNTIME_CHECKS: Mapping[str, RuntimeCheck] = {
         printing_is_harmless,
         evaluates,
         checks_cannot_be_forged,
+        checks_are_apart,
+        checks_have_no_tools,
         close_twice,
     )
 }

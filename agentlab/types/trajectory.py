@@ -107,6 +107,9 @@ class AttemptSpec(Frozen):
     limits: Limits = Field(default_factory=Limits)
     skills: tuple[Skill, ...] = ()
     """The offered skills, and the skills those call."""
+    unverified: tuple[str, ...] = ()
+    """Ids of those among them that are on trial; code that search did not make then gets a box
+    for each call."""
     offers: tuple[Offer, ...] = ()
 
 

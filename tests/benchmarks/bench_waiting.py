@@ -16,11 +16,11 @@ import pytest
 
 import agentlab
 from agentlab import registry
+from agentlab.envs.courier.environment import Courier
 from agentlab.events import AttemptFinished, AttemptsPlanned, Event, TaskAdmitted, TaskRejected
 from agentlab.graph.practice import toolset_name
 from agentlab.protocols import CurationContext, Execution, ExecutionContext
 from agentlab.records import Records, Workspace
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     Clause,
     Observation,

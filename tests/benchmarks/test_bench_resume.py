@@ -26,6 +26,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import agentlab
 from agentlab.config import PracticeConfig, load_config
+from agentlab.envs.courier.environment import Courier
 from agentlab.events import Event, RoundFinished
 from agentlab.graph.build import build
 from agentlab.graph.practice import Practice, RunState, toolset_name
@@ -34,7 +35,6 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import ExecutionContext
 from agentlab.records import Records, Workspace
 from agentlab.sandbox.subprocess import SubprocessRuntime
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,

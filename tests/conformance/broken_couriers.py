@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from agentlab.testing.courier import Courier, CourierSnapshot
-from agentlab.testing.courier_grammar import CourierGrammar, Progress
-from agentlab.testing.courier_world import Position
+from agentlab.envs.courier.environment import Courier, CourierSnapshot
+from agentlab.envs.courier.grammar import CourierGrammar, Progress
+from agentlab.envs.courier.world import Position
 from agentlab.types import (
     Clause,
     JsonObject,

@@ -10,9 +10,9 @@ import pytest
 
 from agentlab.environments.checker import CHECKS, check_environment
 from agentlab.environments.registration import make_environment
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import ConfigError, InvalidTaskError
 from agentlab.protocols import EnvironmentFactory, HasTasks
-from agentlab.testing.courier import Courier
 from agentlab.types import EnvironmentRef, Mission, Split, Task
 from tests.conformance.broken_couriers import BROKEN, Bare
 

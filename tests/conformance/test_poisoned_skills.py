@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from agentlab.envs.courier.environment import TOOLS, Courier
 from agentlab.graph.replays import ReplayRequest, replay_skill
 from agentlab.library.admission import judge_replays, static_check
 from agentlab.library.packs.folder import build, read
 from agentlab.sandbox import RuntimeLimits, SubprocessRuntime
-from agentlab.testing.courier import TOOLS, Courier
 from agentlab.testing.poisoned_skills import PoisonedSkill, honest_skill, poisoned_skills
 from agentlab.testing.sample_packs import sample_key, sample_pack
 from agentlab.types import EnvironmentRef, Skill

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agentlab.envs.courier.environment import Courier, CourierSnapshot
 from agentlab.proposers.grammar import GrammarProposer
 from agentlab.protocols import ProposalContext, SkillRuntime
-from agentlab.testing.courier import Courier, CourierSnapshot
 from agentlab.types import (
     CodeVerifier,
     Observation,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from agentlab.testing.courier import Courier, CourierSnapshot
+from agentlab.envs.courier.environment import Courier, CourierSnapshot
 from agentlab.types import Observation, StepResult, Task, ToolCall, ToolSpec
 
 

@@ -10,12 +10,12 @@ import pytest
 
 import agentlab
 from agentlab import registry
+from agentlab.envs.courier.environment import TOOLS
+from agentlab.envs.courier.world import NAMES
 from agentlab.graph.practice import toolset_name
 from agentlab.protocols import CurationContext
 from agentlab.records import Records, Workspace
 from agentlab.records.items import Move
-from agentlab.testing.courier import TOOLS
-from agentlab.testing.courier_world import NAMES
 from agentlab.types import Clause, Parameter, Skill
 from agentlab.types.skill import skill_id
 

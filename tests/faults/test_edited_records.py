@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select, update
 
 import agentlab.records.migrations
 from agentlab.errors import RecordsError, WorkspaceError
 from agentlab.records import Records, Workspace
+from agentlab.records.database import Database
 from agentlab.records.migration import APPLICATION_ID
+from agentlab.records.moves import Move, keep_move
+from agentlab.records.seals import item_text, set_seal
+from agentlab.records.tables import ITEMS
 from agentlab.types import Insight, SplitRule, Usage
 from tests.unit.records.samples import RUN, TOWN, a_skill, a_spec, a_task, an_outcome, opened
 
@@ -99,11 +103,91 @@ def test_a_skill_whose_source_was_edited_is_given_to_nobody(workspace: Path, rea
         "UPDATE items SET body = CAST(body AS BLOB)",
         "UPDATE seals SET digest = 'x' WHERE owner = 'item'",
         "DELETE FROM seals WHERE owner = 'item'",
+        "UPDATE items SET name = 'zzz' WHERE name = 'carry'",
+        "UPDATE items SET toolset = 'x' WHERE kind = 'skill'",
+        "UPDATE items SET origin = 'model' WHERE kind = 'skill'",
+        "UPDATE items SET kind = 'skill'",
+        "UPDATE items SET reason = 'trusted' WHERE kind = 'skill'",
+        "UPDATE items SET round = 7, run_id = NULL WHERE kind = 'skill'",
+        "UPDATE items SET status = 'verified' WHERE name = 'carry'",
+        "DELETE FROM moves",
+        "DELETE FROM moves WHERE serial = (SELECT max(serial) FROM moves WHERE reason = 'sound')",
+        "DELETE FROM seals WHERE owner = 'moves'",
+        "UPDATE moves SET evidence = '{\"replays\": []}'",
+        "INSERT INTO moves (item_id, before, after, reason, evidence, created_at)"
+        " SELECT id, status, status, reason, '{}', '' FROM items",
     ],
 )
 def test_whatever_of_a_skill_was_edited_is_noticed(workspace: Path, statement: str) -> None:
     edit(workspace, statement)
     assert "of the table 'items'" in refusal(workspace, lambda records: records.items.skills())
+
+
+REFUSED = "rejected: use"
+
+
+@pytest.mark.parametrize("with_a_move", [False, True], ids=["column", "column and move"])
+def test_what_was_refused_is_not_served_for_a_status_that_a_hand_wrote(
+    workspace: Path, with_a_move: bool
+) -> None:
+    skill = a_skill("walk")
+    with Records.open(Workspace.open(workspace)) as records:
+        records.items.move(skill.id, "retired", reason=REFUSED)
+    edit(workspace, "UPDATE items SET status = 'active' WHERE name = 'walk'")
+    if with_a_move:
+        edit(
+            workspace,
+            "INSERT INTO moves (item_id, before, after, reason, evidence, created_at)"
+            " VALUES (?, 'retired', 'active', ?, '{}', '')",
+            skill.id,
+            REFUSED,
+        )
+    text = refusal(workspace, lambda records: records.items.skills(status="active"))
+    assert CHANGED in text
+    assert "`agentlab skills remove walk --environment town`" in text
+    with Records.open(Workspace.open(workspace)) as records:
+        assert records.items.remove_skill("walk", reason="by hand") == [skill.id]
+        assert [row.item.name for row in records.items.skills()] == ["carry"]
+        for status in ("quarantined", "active"):
+            with pytest.raises(RecordsError):
+                records.items.move(skill.id, status, reason="again")
+
+
+def test_what_a_trigger_does_is_never_sealed(workspace: Path) -> None:
+    with Records.open(Workspace.open(workspace)) as records:
+        records.items.move(a_skill("walk").id, "retired", reason=REFUSED)
+    with closing(sqlite3.connect(workspace / "records.db")) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER climb AFTER INSERT ON moves BEGIN"
+            " UPDATE items SET status = 'active'; END"
+        )
+    with Records.open(Workspace.open(workspace)) as records:
+        records.items.remove_skill("carry", reason="by hand")
+        for name in ("carry", "walk"):
+            with pytest.raises(RecordsError, match=CHANGED):
+                records.items.skills(name=name)
+
+
+def test_edited_evidence_is_given_to_no_gate(workspace: Path) -> None:
+    edit(workspace, "UPDATE moves SET evidence = ?", '{"replays": [{"success": true}]}')
+    text = refusal(workspace, lambda records: records.items.history(a_skill().id))
+    assert CHANGED in text
+    assert "of the table 'moves'" in text
+
+
+def test_a_gate_that_was_skipped_is_noticed_in_a_chain_that_fits_its_seal(tmp_path: Path) -> None:
+    skill = a_skill()
+    with opened(tmp_path) as records:
+        records.items.save_skill(skill)
+    # Whoever uses the store's own parts can seal, and still cannot pass a gate.
+    database = Database(tmp_path / "records.db")
+    with database.write() as connection:
+        keep_move(connection, Move(skill.id, "candidate", "active", "", {}, None, None, ""))
+        row = connection.execute(select(ITEMS)).mappings().one()
+        connection.execute(update(ITEMS).values(status="active"))
+        set_seal(connection, "item", skill.id, item_text({**row, "status": "active"}))
+    database.close()
+    assert "past a gate" in refusal(tmp_path, lambda records: records.items.skills())
 
 
 def test_an_edited_skill_can_be_removed_and_never_comes_back(workspace: Path) -> None:
@@ -163,6 +247,24 @@ def test_what_was_kept_before_there_were_seals_is_sealed_on_upgrading(tmp_path: 
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     edit(tmp_path, EDIT_SOURCE, EVIL, "carry")
     assert CHANGED in refusal(tmp_path, lambda records: records.items.skills())
+
+
+def test_only_what_is_as_it_was_is_sealed_anew_on_upgrading(workspace: Path) -> None:
+    skill, other = a_skill(), a_skill("walk")
+    config = Config()
+    config.set_main_option("script_location", str(Path(agentlab.records.migrations.__path__[0])))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(f"sqlite:///{workspace / 'records.db'}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+    engine.dispose()
+    edit(workspace, "UPDATE items SET status = 'active' WHERE name = 'walk'")
+    with Records.open(Workspace.open(workspace)) as records:
+        assert records.items.skill(skill.id).item == skill
+        assert len(records.items.history(skill.id)) > 1
+        with pytest.raises(RecordsError, match=CHANGED):
+            records.items.skill(other.id)
 
 
 # --- tasks, plans, runs ----------------------------------------------------------------------

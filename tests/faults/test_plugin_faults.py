@@ -13,7 +13,7 @@ import pytest
 
 from agentlab.analysis.runs import list_runs
 from agentlab.records import Records, Workspace
-from tests.faults.odd_courier import register
+from tests.faults import odd_courier, unruly_courier
 from tests.faults.run_process import ROOT
 
 SHORT: dict[str, Any] = {
@@ -32,7 +32,8 @@ Result = subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("plugins")
-    register(place)
+    odd_courier.register(place)
+    unruly_courier.register(place)
     return place
 
 
@@ -82,6 +83,10 @@ def errors(workspace: Path) -> list[str | None]:
         ("StepGivesNone", "In the environment 'StepGivesNone', step() gave a NoneType"),
         ("StepTakesBack", "In the environment 'StepTakesBack', step() gave a StepResult whose"),
         ("StepExits", "In the environment 'StepExits', step() called sys.exit(0); raise instead"),
+        ("StepInterrupts", "step() raised KeyboardInterrupt, which is no Exception"),
+        ("StepEndsItsTask", "step() raised GeneratorExit, which is no Exception"),
+        ("StepCancels", "step() raised CancelledError, which is no Exception"),
+        ("ShowsTooMuch", "at most 262,144 are recorded for a step"),
         ("StepEndsItsProcess", "its worker process died (exit code 0)"),
         (
             "ShowsWhatCannotBeSent",
@@ -145,6 +150,20 @@ def test_a_reset_that_never_returns_ends_the_run_in_time(tmp_path: Path, plugins
     refused(done, 1, "'ResetNeverReturns'", "it did not end within 2 s", "agentlab resume")
     (run,) = list_runs(tmp_path / "ws")
     assert run.status == "failed"
+
+
+def test_a_plugin_that_leaves_at_import_ends_no_command(tmp_path: Path, plugins: Path) -> None:
+    listed = cli(plugins, "envs", "list", "--json")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    found = {line["name"]: line for line in json.loads(listed.stdout)}
+    assert found["courier"]["available"]
+    assert not found["Leaves"]["available"]
+    done = practise(tmp_path / "ws", plugins, "Leaves")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The plugin 'environment/Leaves'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert not list(tmp_path.glob("ws/runs/*"))
 
 
 UNGUARDED = """

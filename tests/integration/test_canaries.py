@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from agentlab.cli.main import cli
+from agentlab.envs.courier.environment import Courier
 from agentlab.events import Event, SkillMoved
 from agentlab.graph.canaries import verify_library
 from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
-from agentlab.testing.courier import Courier
 from agentlab.types import Clause, EnvironmentRef, Parameter, Skill, skill_id
 from agentlab.types.report import CanaryReport
 

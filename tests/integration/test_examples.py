@@ -91,3 +91,25 @@ def test_planted(tmp_path: Path) -> None:
     said = run("planted.py", tmp_path, "--seeds", "--simulations", "4", "--rounds", "6")
     assert re.search(r"(?m)^harmful, -0.35 of 0.50 +\d+% +\d+% to \d+% +4 ", said)
     assert re.search(r"(?m)^useful, \+0.40 on 0.40 +0% ", said)
+
+
+def test_packs(tmp_path: Path) -> None:
+    arguments = ("--skills", "8", "--each", "4", "--derived", "3", "--poisoned", "1")
+    said = run("packs.py", tmp_path, *arguments)
+    assert "retired 4 of it and 3 of 3 derived" in said
+    assert "honest skill serves" in said
+    assert re.search(r"poisoned skills that serve: 0 of 1 \(0.000, 0.000 to 0.\d+\)", said)
+
+
+def test_transfer(tmp_path: Path) -> None:
+    arguments = ("--rounds", "2", "--attempts", "30", "--tool-calls", "40", "--trials", "2")
+    said = run("transfer.py", tmp_path, *QUICK, *arguments)
+    assert "exported again: the same bytes" in said
+    assert re.search(r"difference +[+-]\d\.\d\d \(.*\), paired, n=4", said)
+
+
+def test_rebuild_packs(tmp_path: Path) -> None:
+    words = ("courier", "--quick", "--out", str(tmp_path / "packs"))
+    said = run("rebuild_packs.py", tmp_path, *words)
+    assert re.search(r"(?m)^agentlab/courier 1\.0\.0 [0-9a-f]{64}$", said)
+    assert (tmp_path / "packs" / "courier" / "pack.json").is_file()

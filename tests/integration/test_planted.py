@@ -13,11 +13,11 @@ import pytest
 
 import agentlab
 from agentlab import registry
+from agentlab.envs.courier.environment import TOOLS
+from agentlab.envs.courier.world import NAMES
 from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
 from agentlab.records.items import Move
-from agentlab.testing.courier import TOOLS
-from agentlab.testing.courier_world import NAMES
 from agentlab.types import Skill, skill_id
 from examples import planted
 

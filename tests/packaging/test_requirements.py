@@ -20,8 +20,8 @@ PINNED = re.compile(
 # Each set holds what these extras of pyproject.toml ask for.
 SETS: dict[str, tuple[str, ...]] = {
     "core": (),
-    "practice": ("babyai",),
-    "dev": ("babyai", "dev"),
+    "practice": ("babyai", "packs"),
+    "dev": ("babyai", "packs", "dev"),
 }
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentlab import Agent
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.records import Records, Workspace
-from agentlab.testing.courier import Courier
 
 
 def test_two_agents_keep_their_attempts_apart(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentlab.envs.courier.environment import TOOLS, Courier
+from agentlab.envs.courier.grammar import SPEC, SPLIT_RULE, Progress, advance, holds, say
+from agentlab.envs.courier.world import CARGO, COLOURS, CONTAINERS, METALS, NAMES
 from agentlab.errors import ConfigError, InvalidTaskError, UsageError
 from agentlab.protocols import (
     Grammar,
@@ -23,9 +26,6 @@ from agentlab.protocols import (
     HasState,
     HasTasks,
 )
-from agentlab.testing.courier import TOOLS, Courier
-from agentlab.testing.courier_grammar import SPEC, SPLIT_RULE, Progress, advance, holds, say
-from agentlab.testing.courier_world import CARGO, COLOURS, CONTAINERS, METALS, NAMES
 from agentlab.types import (
     Clause,
     Entity,

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
 
 from agentlab import registry
+from agentlab.environments.contract import MOST_SHOWN
 from agentlab.environments.registration import make_environment
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
 from agentlab.protocols import HasGrammar, HasSnapshots, HasState
-from agentlab.testing.courier import Courier
-from agentlab.types import EnvironmentRef, Observation, StepResult, Task, ToolCall, ToolSpec
+from agentlab.types import (
+    Entity,
+    EnvironmentRef,
+    Observation,
+    StepResult,
+    Task,
+    ToolCall,
+    ToolSpec,
+)
 
 RESULT = StepResult(observation=Observation(text=""))
 
@@ -133,6 +143,96 @@ def test_leaving_the_process_is_a_fault_and_no_exit(monkeypatch: pytest.MonkeyPa
     environment = make(monkeypatch, Odd, gives=raising(SystemExit(3)))
     text = said(lambda: asyncio.run(environment.step(CALL)), EnvironmentFaultError)
     assert "step() called sys.exit(3)" in text
+
+
+@pytest.fixture
+def deaf() -> Iterator[None]:
+    """Ctrl-C does not reach this process, as in a worker."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("deaf")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_what_would_end_the_process_or_its_task_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    environment = make(monkeypatch, Odd, gives=raising(kind()))
+    text = said(lambda: asyncio.run(environment.step(CALL)), EnvironmentFaultError)
+    assert f"step() raised {kind.__name__}, which is no Exception" in text
+
+
+def test_control_c_is_not_taken_for_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = make(monkeypatch, Odd, gives=raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(environment.step(CALL))
+
+
+class Waiting(Courier):
+    """Its step ends when somebody ends it."""
+
+    async def step(self, call: ToolCall) -> StepResult:
+        await asyncio.sleep(3600)
+        return RESULT
+
+
+def test_a_step_can_be_cancelled_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = make(monkeypatch, Waiting)
+
+    async def limited() -> None:
+        async with asyncio.timeout(0.01):
+            await environment.step(CALL)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(limited())
+
+    async def begun() -> Any:
+        step = environment.step(CALL)
+        step.send(None)
+        return step
+
+    asyncio.run(begun()).close()
+
+
+THING = Entity(type="thing", reference="it", properties={"note": "x" * MOST_SHOWN})
+
+
+@pytest.mark.parametrize(
+    ("method", "shown"),
+    [
+        ("reset", Observation(text="x" * MOST_SHOWN)),
+        ("restore", Observation(text="\u00e9" * (MOST_SHOWN // 2))),
+        ("step", Observation(text="", data={"rows": list(range(MOST_SHOWN // 4))})),
+        ("step", Observation(text="", entities=(THING,))),
+        ("step", Observation(text="", images=("0" * 64,) * 5000)),
+    ],
+)
+def test_an_observation_has_a_size(
+    monkeypatch: pytest.MonkeyPatch, method: str, shown: Observation
+) -> None:
+    given = StepResult(observation=shown) if method == "step" else shown
+    environment = make(monkeypatch, Odd, gives=lambda: given)
+    arguments = {"reset": (TASK, 0), "step": (CALL,), "restore": (None,)}[method]
+
+    def work() -> None:
+        asyncio.run(getattr(environment, method)(*arguments))
+
+    text = said(work, EnvironmentFaultError)
+    assert f"{method}() gave an observation of " in text
+    assert "at most 262,144 are recorded" in text
+
+
+def test_an_error_counts_with_the_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = RESULT.model_copy(update={"error": "x" * MOST_SHOWN})
+    environment = make(monkeypatch, Odd, gives=lambda: given)
+    said(lambda: asyncio.run(environment.step(CALL)), EnvironmentFaultError)
+
+
+def test_an_observation_of_just_the_size_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = StepResult(observation=Observation(text="x" * (MOST_SHOWN - 100)))
+    environment = make(monkeypatch, Odd, gives=lambda: given)
+    assert asyncio.run(environment.step(CALL)) is given
 
 
 def test_what_it_raises_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

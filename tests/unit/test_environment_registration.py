@@ -6,8 +6,8 @@ import pytest
 
 from agentlab import registry
 from agentlab.environments.registration import make_environment, options_of
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import ConfigError, UnknownNameError
-from agentlab.testing.courier import Courier
 from agentlab.types import EnvironmentRef
 
 

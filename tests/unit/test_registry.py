@@ -12,9 +12,9 @@ import pytest
 
 from agentlab import registry
 from agentlab.environments.registration import make_environment
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import MissingExtraError, UnknownNameError
 from agentlab.registry import BUILT_IN, Kind, names, resolve
-from agentlab.testing.courier import Courier
 from agentlab.types import EnvironmentRef
 
 PLUGIN = """
@@ -34,6 +34,7 @@ ENTRY_POINTS = """[agentlab]
 environment/wander = agentlab_test_plugin:Wanderer
 environment/broken = agentlab_test_broken:Broken
 environment/leaves = agentlab_test_leaves:Leaves
+environment/lazily = agentlab_test_lazy:Lazily
 environment/nowhere = agentlab_test_no_such_module:Nothing
 environment/nameless = agentlab_test_plugin:NoSuchClass
 environment/courier = agentlab_test_plugin:Wanderer
@@ -50,6 +51,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "agentlab_test_plugin.py").write_text(PLUGIN, encoding="utf-8")
     (tmp_path / "agentlab_test_broken.py").write_text("1 / 0\n", encoding="utf-8")
     (tmp_path / "agentlab_test_leaves.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    lazy = "def __getattr__(name):\n    raise SystemExit(name)\n"
+    (tmp_path / "agentlab_test_lazy.py").write_text(lazy, encoding="utf-8")
     info = tmp_path / "agentlab_test_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
@@ -62,7 +65,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     monkeypatch.undo()
     _plugins_anew()
-    for name in ("agentlab_test_plugin", "agentlab_test_broken"):
+    for name in ("agentlab_test_plugin", "agentlab_test_broken", "agentlab_test_lazy"):
         sys.modules.pop(name, None)
 
 
@@ -126,7 +129,7 @@ def test_a_plugin_does_not_take_the_place_of_what_is_built_in(plugin: Path) -> N
     assert resolve("environment", "courier") is Courier
 
 
-@pytest.mark.parametrize("name", ["broken", "leaves", "nowhere", "nameless"])
+@pytest.mark.parametrize("name", ["broken", "leaves", "lazily", "nowhere", "nameless"])
 def test_a_plugin_that_fails_to_import_is_a_warning(plugin: Path, name: str) -> None:
     with (
         pytest.warns(RuntimeWarning, match=rf"plugin 'environment/{name}' .* left out"),

@@ -72,7 +72,11 @@ def instruction_of(goal: Goal | None) -> rules.Instr:
 
 
 def goal_of_instruction(instruction: object) -> Goal:
-    """The goal that one of minigrid's instructions states."""
+    """The goal that one of minigrid's instructions states.
+
+    Raises:
+        TypeError: it is of a kind that minigrid did not have when this was written.
+    """
     if isinstance(instruction, rules.SeqInstr):
         relation: Relation = "and"
         if isinstance(instruction, rules.BeforeInstr):

@@ -38,7 +38,8 @@ class IndexDirectory:
 
         Raises:
             IndexInUseError: another process has it.
-            IndexFaultError: it cannot be written.
+            IndexFaultError: it cannot be written, or holds a link, through which something
+                outside would be written or deleted.
         """
         self._root = root
         self._collection = collection
@@ -46,6 +47,10 @@ class IndexDirectory:
         self._maker = f"chromadb {version('chromadb')}, {embedder}, {dimension}"
         self._index: ChromaIndex | None = None
         self._lock = DirectoryLock(root)
+        link = next((path for path in sorted(root.iterdir()) if path.is_symlink()), None)
+        if link is not None:
+            self._lock.release()
+            raise IndexFaultError(f"The index holds a link, {str(link)!r}; remove it.")
         self._stamp = read_stamp(root)
 
     @property

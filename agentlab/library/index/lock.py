@@ -12,7 +12,8 @@ import os
 import weakref
 from pathlib import Path
 
-from agentlab.errors import IndexFaultError
+from agentlab.errors import IndexFaultError, WorkspaceError
+from agentlab.records.files import open_lock
 
 NAME = "lock"
 
@@ -29,12 +30,14 @@ class DirectoryLock:
 
         Raises:
             IndexInUseError: someone else holds it.
-            IndexFaultError: the directory cannot be written.
+            IndexFaultError: the directory cannot be written, or its lock is a link or no lock.
         """
         self.path = directory / NAME
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._handle: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._handle: int | None = open_lock(self.path, longest=None)
+        except WorkspaceError as error:
+            raise IndexFaultError(str(error)) from error
         except OSError as error:
             raise IndexFaultError(
                 f"The index directory {str(directory)!r} cannot be used: {error.strerror}."

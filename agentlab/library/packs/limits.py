@@ -69,6 +69,8 @@ _UNSEEN = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
     "]"
 )
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters (category Cc), tab and newline apart."""
 
 
 def unseen(text: str) -> str | None:
@@ -78,11 +80,8 @@ def unseen(text: str) -> str | None:
     and control characters other than tab and newline. A carriage return counts: it hides the
     line before it in a terminal.
     """
-    match = _UNSEEN.search(text)
-    found = match[0] if match else None
-    if found is None:
-        found = next((c for c in text if c not in "\t\n" and unicodedata.category(c) == "Cc"), None)
-    return None if found is None else f"U+{ord(found):04X}"
+    match = _UNSEEN.search(text) or _CONTROL.search(text)
+    return None if match is None else f"U+{ord(match[0]):04X}"
 
 
 def is_folder_name(name: str) -> bool:

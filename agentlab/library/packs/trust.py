@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from agentlab.errors import SigningKeyError
+from agentlab.library.packs.canonical import sha256
+from agentlab.library.packs.keys import load_public
 from agentlab.library.packs.limits import PACK, PACK_ENVELOPE
 from agentlab.library.packs.refusal import refuse
+from agentlab.version import PACKAGE
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trusted (
@@ -25,6 +28,30 @@ CREATE TABLE IF NOT EXISTS trusted (
 ) STRICT
 """
 Standing = Literal["unsigned", "first", "known"]
+
+
+OURS = "agentlab/"
+"""The owner of the packs that ship with agentlab: nobody else's key speaks for it, not even the
+first time."""
+
+
+def our_key() -> str | None:
+    """The id of the key whose public half ships with agentlab; None where it does not."""
+    for place in (PACKAGE / "skills", PACKAGE.parent / "skills"):
+        path = place / "agentlab.pub"
+        if path.is_file():
+            return sha256(load_public(path))
+    return None
+
+
+def _require_our_key(pack: str, key_id: str | None) -> None:
+    if key_id is None or key_id != our_key():
+        by = "unsigned" if key_id is None else f"by key {key_id[:16]}"
+        raise refuse(
+            PACK_ENVELOPE,
+            "changed-key",
+            f"is {by}, but {pack} can only come from agentlab's own key (skills/agentlab.pub)",
+        )
 
 
 class TrustedKey(NamedTuple):
@@ -65,6 +92,8 @@ class TrustStore:
             PackRefusedError: another key was approved for this pack, which is a full stop.
         """
         kept = self.key_of(pack)
+        if kept is None and pack.startswith(OURS):
+            _require_our_key(pack, key_id)
         if kept is None:
             return "unsigned" if key_id is None else "first"
         if key_id is None:

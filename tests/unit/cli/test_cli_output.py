@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
 
-from agentlab.cli.failures import clean, one_line
+from agentlab.cli.failures import clean, one_line, unbroken
 from agentlab.cli.figures import count, duration, percent, signed_span, span
 from agentlab.cli.output import Output, Table, as_document, plain_table
+from agentlab.types import JsonObject
 from agentlab.types.report import ArmReport, Interval
 
 NOISY = """
@@ -71,6 +73,42 @@ def test_text_from_elsewhere_cannot_steer_the_terminal(
     assert "\x1b" not in printed
     assert "\x07" not in printed
     assert r"a\x1b]0;title\x07b" in printed
+
+
+HIDDEN = "\u3164\u115f\u1160\uffa0\ufe0f\u034f\u180b\u17b4\u2800\u200b\u202e\U000e0041\U000e0100"
+
+
+@pytest.mark.parametrize("display", ["plain", "rich"])
+def test_foreign_text_adds_no_line(
+    capsys: pytest.CaptureFixture[str], display: Literal["plain", "rich"]
+) -> None:
+    forged = "x\r\n  \nfake: Nothing is wrong."
+    output = Output(as_json=False, display=display)
+    output.line(f"  {forged}")
+    output.table(Table(forged, (f"h {forged}",), [[forged]]))
+    output.next("skills", "show", forged)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  x fake: Nothing is wrong."
+    assert sum("fake:" in line for line in lines) == 5
+    assert not any(line.strip().startswith("fake:") for line in lines)
+
+
+def test_what_has_no_shape_is_spelt_out() -> None:
+    shown = clean(HIDDEN)
+    assert shown.isascii()
+    assert shown == unbroken(HIDDEN) == one_line(HIDDEN)
+    assert shown.startswith(r"\u3164\u115f")
+    assert shown.endswith(r"\U000e0041\U000e0100")
+    assert clean("caf\u00e9 \u4e2d\u6587 \u2192") == "caf\u00e9 \u4e2d\u6587 \u2192"
+
+
+def test_a_document_hides_nothing_and_loses_nothing() -> None:
+    value: JsonObject = {"text": f"caf\u00e9{HIDDEN}\x9b31m\ud800\n"}
+    written = as_document([value])
+    assert all(c == "\n" or c.isprintable() for c in written)
+    assert not any(c in written for c in HIDDEN)
+    assert "caf\u00e9" in written
+    assert json.loads(written) == [value]
 
 
 def test_rich_output_takes_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agentlab.cli.main import cli
+from agentlab.envs.courier.environment import Courier
 from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
-from agentlab.testing.courier import Courier
 from agentlab.types import Clause, Parameter, Skill, skill_id
 
 DOC = '    """Do it.\n\n    Precondition: none.\n    Effect: it is so.\n    """\n'

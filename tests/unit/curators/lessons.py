@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from agentlab.envs.courier.environment import Courier
 from agentlab.executors.recorder import Recorder
 from agentlab.executors.searcher import PlannedMove
 from agentlab.protocols import CurationContext, Grammar, PastAttempt
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     Clause,
     ClauseTemplate,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from agentlab.curators.generalise import GeneralisingCurator, identity
+from agentlab.envs.courier.environment import Courier
 from agentlab.library.admission import static_check
 from agentlab.protocols import CurationContext, PastAttempt
-from agentlab.testing.courier import Courier
 from agentlab.types import Clause, Entity, JsonObject, Parameter, Skill
 from tests.unit.curators.lessons import (
     TOOLS,

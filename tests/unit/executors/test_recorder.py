@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from agentlab.envs.courier.environment import Courier
 from agentlab.executors.recorder import Recorder
 from agentlab.executors.searcher import PlannedMove
-from agentlab.testing.courier import Courier
 from agentlab.types import Observation, StepResult, Task, ToolCall, ToolSpec, Trajectory
 from tests.unit.executors.warehouse import Shelf, a_skill, a_task
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.executors.actions import ActionSpace, Costs
 from agentlab.executors.search import FlatSearchExecutor, SearchExecutor, mission_of
 from agentlab.executors.searcher import REFUSALS, Meter, Plan, Searcher
 from agentlab.protocols import Environment, Execution, ExecutionContext
 from agentlab.sandbox.subprocess import SubprocessRuntime
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     AttemptSpec,
     EnvironmentRef,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -133,6 +134,8 @@ def a_skill(
             "achieves": Clause(predicate=achieves, arguments={"x": names[0]}) if achieves else None,
             "summary": "",
             "effect_source": "def check(initial, final, **_):\n    return True\n",
+            "tools": tuple(sorted(set(re.findall(r"env\.(\w+)\(", body)))),
+            "skills": tuple(sorted(set(re.findall(r"env\.skills\.(\w+)\(", body)))),
             **options,
         }
     )

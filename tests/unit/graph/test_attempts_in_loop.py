@@ -8,12 +8,12 @@ import logging
 import pytest
 
 from agentlab import registry
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.events import Event, Progress
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
-from agentlab.testing.courier import Courier
 from agentlab.types import AttemptOutcome, AttemptSpec, EnvironmentRef, Limits
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from agentlab.config import load_config
+from agentlab.envs.courier.environment import Courier
 from agentlab.events import Event, SkillMoved, SkillProposed
 from agentlab.graph import nodes, selection
 from agentlab.graph.admit import admit
@@ -20,7 +21,6 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import CurationContext, HoningContext
 from agentlab.records import Records, Workspace
 from agentlab.records.items import Move
-from agentlab.testing.courier import Courier
 from agentlab.types import Clause, Parameter, Skill, skill_id
 
 T = TypeVar("T")

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import EnvironmentFaultError, SkillFaultError, VerifierFaultError
 from agentlab.graph.jobs import check_task, run_attempt
 from agentlab.protocols import Environment
 from agentlab.sandbox.subprocess import SubprocessRuntime
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,

@@ -10,16 +10,23 @@ from typing import Any, TypeVar
 import pytest
 
 from agentlab.config import PracticeConfig, load_config
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import RecordsError
 from agentlab.events import AttemptFinished, Event, SkillMoved, TaskRejected
 from agentlab.graph import nodes, selection
 from agentlab.graph.admit import admit
-from agentlab.graph.practice import LaneState, Practice, RunState, RunStopped, toolset_name
+from agentlab.graph.practice import (
+    LEAST_STEPS,
+    LaneState,
+    Practice,
+    RunState,
+    RunStopped,
+    toolset_name,
+)
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import ProposalContext
 from agentlab.records import Records, Workspace
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     AttemptSpec,
     EnvironmentRef,
@@ -300,7 +307,7 @@ def test_the_budget_of_steps_is_kept(tmp_path: Path, steps: int) -> None:
 
     attempts, found = _with_practice(tmp_path, work, options={"budget.steps": steps})
     assert found <= steps + attempts * in_flight
-    assert (attempts == 0) == (steps < selection.LEAST_STEPS)
+    assert (attempts == 0) == (steps < LEAST_STEPS)
 
 
 def test_out_of_time_no_attempt_begins(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from agentlab.environments.babyai import BabyAI
+from agentlab.envs.courier.environment import Courier
+from agentlab.envs.courier.world import CARGO, COLOURS
 from agentlab.errors import EnvironmentFaultError, SkillFaultError
 from agentlab.graph.likeness import CompareRequest, same_effect
 from agentlab.graph.replays import replay_skill
@@ -15,9 +17,8 @@ from agentlab.graph.starts import ReplayRequest, known_values
 from agentlab.library.admission import judge_replays, static_check
 from agentlab.library.controls import judge_controls, untouched
 from agentlab.protocols import Environment
-from agentlab.sandbox.subprocess import SubprocessRuntime
-from agentlab.testing.courier import Courier
-from agentlab.testing.courier_world import CARGO, COLOURS
+from agentlab.sandbox.runtime import BoxRuntime
+from agentlab.sandbox.subprocess import PlainBox, SubprocessRuntime
 from agentlab.types import (
     Clause,
     EnvironmentRef,
@@ -66,6 +67,7 @@ def _replay(
     environment: Environment | None = None,
     seed: int = 1,
     seen: tuple[tuple[str, ...], ...] = (),
+    unsafe_local: bool = False,
 ) -> tuple[Replay, ...]:
     request = ReplayRequest(
         skill=skill,
@@ -78,7 +80,7 @@ def _replay(
     )
 
     async def work() -> tuple[Replay, ...]:
-        runtime = SubprocessRuntime()
+        runtime = BoxRuntime(PlainBox(unsafe_local=unsafe_local))
         try:
             return await replay_skill(request, environment or Courier(), runtime)
         finally:
@@ -227,6 +229,34 @@ def test_a_check_that_passes_for_anything_is_found_out(check: str) -> None:
     found = judge_controls(FETCH, replays)
     assert found is not None
     assert found.startswith("effect: it passes for wrong arguments")
+
+
+REMEMBERS = """
+def check(initial, final, *, item: dict):
+    import math
+    if initial == final:
+        if getattr(math, "seen", None) is None or math.seen[0] != initial:
+            math.seen = [initial, item, 0]
+        return False
+    if not hasattr(math, "seen"):
+        return False
+    math.seen[2] += 1
+    return math.seen[:2] == [initial, item] and math.seen[2] == 1
+"""
+
+
+def test_a_check_that_answers_by_what_it_was_asked_before_is_found_out() -> None:
+    replays = _replay(_skill("    env.walk(to=item)\n", check=REMEMBERS))
+    found = judge_replays(replays, 3)
+    assert found is not None
+    assert found.startswith("effect: ")
+
+
+def test_a_check_that_search_did_not_make_remembers_nothing() -> None:
+    once = REMEMBERS.replace(" and math.seen[2] == 1", "")
+    foreign = _skill("    env.walk(to=item)\n", check=once, origin="import")
+    replays = _replay(foreign, unsafe_local=True)
+    assert judge_replays(replays, 3) is not None
 
 
 def _alike(skill: Skill, *rivals: Skill, callees: Sequence[Skill] = ()) -> dict[str, bool]:

@@ -123,9 +123,96 @@ def test_what_the_function_must_be(source: str, reason: str) -> None:
     assert reason in found
 
 
+FRAME = """    def g():
+        yield it.gi_frame.f_back.f_back.f_locals['self']
+    it = g()
+    for box in it:
+        pass
+"""
+SEEN = """    if not hasattr(ToolRefused, 'seen'):
+        ToolRefused.seen = initial
+    return ToolRefused.seen == initial
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FRAME,
+        "    it = (n for n in x)\n    it.gi_frame\n",
+        "    it = (n for n in x)\n    it.gi_code.co_consts\n",
+        "    (lambda: (yield))()\n",
+        "    async def f():\n        pass\n    f()\n",
+        "    try:\n        env.push(x=x)\n    except Exception as e:\n        e.tb_frame\n",
+        "    class A:\n        pass\n",
+        "    match env.push:\n        case object(__closure__=c):\n            pass\n",
+        "    match x:\n        case object(keys=c):\n            pass\n",
+        "    '{0.keys}'.format(x)\n",
+        "    '{0.keys}'.format_map(x)\n",
+        "    f = str.format\n",
+        "    ToolRefused.seen = 1\n",
+        "    x.mro\n",
+        "    type(env.push)\n",
+        "    help('modules')\n",
+        "    quit()\n",
+        "    dir()\n",
+        "    env.push.seen = 1\n",
+        "    def f(seen=[]):\n        return seen\n    f()\n",
+        "    with env.push(x=x):\n        pass\n",
+        "    (lambda eval: eval)(1)\n    eval('1')\n",
+        "    [type for type in x]\n    type(x)\n",
+        "    del x\n",
+    ],
+)
+def test_only_what_is_listed_may_be_said(body: str) -> None:
+    found = _check(_skill(body))
+    assert found is not None
+    assert found.startswith("static: ")
+    assert (
+        _check(_skill(effect_source=CHECK.replace("    return", f"{body}    return"))) is not None
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    for _ in range(3):\n        env.push(x=x)\n",
+        "    try:\n        env.push(x=x)\n    except ToolRefused as error:\n        str(error)\n",
+        "    seen = {}\n    seen['a'] = sorted(x, key=lambda n: x[n])\n    return f'{seen!r:>9}'\n",
+        "    match x:\n        case {'a': str(), **rest}:\n            return rest.get('b')\n",
+        "    def first(values, *, number=0):\n        return values[number]\n"
+        "    if any(n for n in x) and (type := first(list(x))):\n        env.push(x={'a': type})\n",
+    ],
+)
+def test_plain_code_passes(body: str) -> None:
+    assert _check(_skill(body)) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SEEN,
+        "    initial['seen'] = 1\n    return True\n",
+        "    initial['seen'] += 1\n    return True\n",
+        "    return (seen := initial) == final\n",
+        "    def f(seen=1):\n        return seen\n    return f()\n",
+        "    return ToolRefused is None\n",
+        "    return env.x\n",
+    ],
+)
+def test_an_effect_check_stores_nothing(body: str) -> None:
+    found = _check(_skill(effect_source=f"def check(initial, final, *, x: dict):\n{body}"))
+    assert found is not None
+    assert found.startswith("static: ")
+
+
 @pytest.mark.parametrize(
     "effect",
     [
+        CHECK.replace("x: dict", "x: dict, seen=[]"),
+        f"@str\n{CHECK}",
+        f"async {CHECK}",
+        "class check:\n    pass\n",
         "def check(initial, final, *, x: dict)",
         "",
         "True",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlab.environments.babyai import BabyAI
+from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.executors.recorder import Recorder
 from agentlab.executors.searcher import PlannedMove
@@ -25,7 +26,6 @@ from agentlab.proposers.grammar import (
     random_mission,
 )
 from agentlab.protocols import Environment, EnvironmentFactory, PastAttempt, ProposalContext
-from agentlab.testing.courier import Courier
 from agentlab.types import (
     ClauseTemplate,
     Entity,

@@ -8,7 +8,7 @@ import pytest
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records import Records
-from agentlab.types import Insight, Status
+from agentlab.types import Insight, Parameter, Status
 from tests.unit.records.samples import RUN, TOWN, a_skill, opened
 
 
@@ -171,3 +171,24 @@ def test_bad_vectors_are_refused(records: Records) -> None:
             records.vectors.save(skill.id, "lexical", bad)
     with pytest.raises(UnknownNameError):
         records.vectors.save("skill-x", "lexical", np.ones(2, dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", ["", "a-b", "2nd", "räum", "env.x", "a b", "x\n", "x" * 65])
+def test_names_that_are_no_plain_identifiers_are_refused(records: Records, name: str) -> None:
+    skill = a_skill()
+    parameter = Parameter(name=name, type="object")
+    for bad in (
+        skill.model_copy(update={"name": name}),
+        skill.model_copy(update={"parameters": (parameter,)}),
+    ):
+        with pytest.raises(RecordsError, match="no plain identifier; name skills"):
+            records.items.save_skill(bad)
+    assert records.items.skills() == []
+
+
+def test_the_longest_plain_names_are_kept(records: Records) -> None:
+    skill = a_skill("_" + "x" * 63).model_copy(
+        update={"parameters": (Parameter(name="Item_2", type="object"),)}
+    )
+    assert records.items.save_skill(skill)
+    assert records.items.skill(skill.id).item == skill

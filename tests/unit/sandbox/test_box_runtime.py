@@ -27,7 +27,7 @@ from agentlab.sandbox.choice import BOXES
 from agentlab.sandbox.conversation import Conversation
 from agentlab.sandbox.pool import Pool
 from agentlab.testing.runtime_conformance import RUNTIME_CHECKS, TOOLS, Recorder, searched_skill
-from agentlab.types import Origin, Skill
+from agentlab.types import JsonObject, Origin, Skill
 
 LIMITS = RuntimeLimits(seconds=0.5, stop_seconds=0.1, tool_calls=20, memory_bytes=128 << 20)
 LOCAL = ("bubblewrap", "landlock")
@@ -254,4 +254,100 @@ def test_processor_time_in_a_box_is_limited_and_counted(name: str) -> None:
         assert runtime.cpu_seconds > 0.05
 
     limits = RuntimeLimits(seconds=20, cpu_seconds=0.9, memory_bytes=128 << 20)
+    using(BoxRuntime(box_named(name), limits), body)
+
+
+FRAMES = """
+def check(initial, final):
+    def g():
+        yield it.gi_frame.f_back.f_back.f_locals["self"]
+    it = g()
+    for box in it:
+        pass
+    said = box.write
+    box.write = lambda message: said({"kind": "returned", "value": True})
+    return False
+"""
+
+
+@pytest.mark.parametrize("name", [*LOCAL, "subprocess", "kept"])
+def test_a_check_cannot_forge_the_verdicts_of_others(name: str) -> None:
+    async def body(runtime: BoxRuntime) -> None:
+        state: JsonObject = {"initial": 0, "final": 1}
+        assert await runtime.evaluate(FRAMES, "check", state) is True
+        assert await runtime.evaluate(NO, "check", {}) is False
+        verify = NO.replace("check", "verify")
+        assert await runtime.evaluate(verify, "verify", {}) is False
+        # It did forge what its own child says: the test could fail.
+        assert await runtime.evaluate(FRAMES, "check", state) is True
+
+    runtime = SubprocessRuntime(LIMITS) if name == "kept" else BoxRuntime(box_named(name), LIMITS)
+    using(runtime, body)
+
+
+@pytest.mark.parametrize("name", [*LOCAL, "unsafe-local"])
+def test_each_question_to_a_foreign_check_has_a_child(name: str) -> None:
+    source = COUNT.replace("act(env)", "check()")
+
+    async def body(runtime: BoxRuntime) -> None:
+        expected: dict[Origin, list[int]] = {"import": [1, 1, 1], "search": [1, 2, 3]}
+        for origin, counts in expected.items():
+            asked = [await runtime.evaluate(source, "check", {}, origin=origin) for _ in range(3)]
+            assert asked == counts, origin
+
+    using(BoxRuntime(box_named(name), LIMITS), body)
+
+
+UNDECLARED = """
+def act(env):
+    import os
+    os.write(4, b'{"kind":"act","tool":"look","arguments":{}}\\n')
+    return os.read(3, 65536).decode()
+"""
+
+
+@pytest.mark.parametrize("name", [*LOCAL, "subprocess"])
+def test_the_host_refuses_a_tool_that_the_skill_does_not_declare(name: str) -> None:
+    async def body(runtime: BoxRuntime) -> None:
+        recorder = Recorder()
+        barred = skill(UNDECLARED).model_copy(update={"tools": ("go",)})
+        await runtime.open([barred], TOOLS)
+        told = (await runtime.call("act", {}, recorder)).value
+        assert isinstance(told, str)
+        assert "declares the tool 'look'" in told
+        assert recorder.calls == []
+        assert runtime.refused == 1
+        await runtime.open([skill(UNDECLARED)], TOOLS)
+        await runtime.call("act", {}, recorder)
+        assert [call.tool for call in recorder.calls] == ["look"]
+        assert runtime.refused == 1
+
+    using(BoxRuntime(box_named(name), LIMITS), body)
+
+
+BURN = """
+def {name}(*_):
+    import os, resource, time
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        pass
+    while time.process_time() < 4:
+        pass
+    return True
+"""
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_a_child_cannot_give_itself_more_processor_time(name: str) -> None:
+    limits = RuntimeLimits(seconds=20.0, cpu_seconds=1.0)
+
+    async def body(runtime: BoxRuntime) -> None:
+        await runtime.open([skill(BURN.format(name="act"))], TOOLS)
+        got = await runtime.call("act", {}, Recorder())
+        assert not got.completed
+        assert "processor time" in (got.error or "")
+        with pytest.raises(SkillFaultError, match=r"exit status|processor time"):
+            await runtime.evaluate(BURN.format(name="f"), "f", {}, origin="import")
+
     using(BoxRuntime(box_named(name), limits), body)

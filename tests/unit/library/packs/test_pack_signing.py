@@ -19,7 +19,7 @@ from agentlab.library.packs import keys, signing
 from agentlab.library.packs.canonical import sha256
 from agentlab.library.packs.folder import build, read
 from agentlab.library.packs.keys import SigningKey, create_key, is_signed, load_key, load_public
-from agentlab.library.packs.trust import TrustStore
+from agentlab.library.packs.trust import TrustStore, our_key
 from agentlab.testing.sample_packs import sample_key, sample_pack
 
 MANIFEST = sample_pack().manifest
@@ -232,3 +232,14 @@ def test_a_damaged_store_is_said(tmp_path: Path) -> None:
         TrustStore(tmp_path / "trust.db").trusted()
     with pytest.raises(SigningKeyError, match="store of trusted keys"):
         TrustStore(tmp_path / "no" / "trust.db").trusted()
+
+
+def test_only_the_shipped_key_speaks_for_agentlab(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.db")
+    ours = our_key()
+    assert ours is not None
+    assert store.standing("agentlab/anything", ours) == "first"
+    for other in ("0" * 64, None):
+        with pytest.raises(PackRefusedError, match="only come from agentlab's own key"):
+            store.standing("agentlab/anything", other)
+    assert store.standing("agentlabs/anything", "0" * 64) == "first"

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from agentlab.errors import ConfigError, InvalidTaskError, UsageError
-from agentlab.testing import courier_world as world
-from agentlab.testing.courier_grammar import (
+from agentlab.envs.courier import world
+from agentlab.envs.courier.grammar import (
     LOOK_AROUND,
     SPLIT_RULE,
     CourierGrammar,
@@ -24,9 +23,10 @@ from agentlab.testing.courier_grammar import (
     advance,
     read_state,
 )
-from agentlab.testing.courier_oracle import solve
-from agentlab.testing.courier_view import entities_of, text_of
-from agentlab.testing.courier_world import Layout, Position, Size, make_layout
+from agentlab.envs.courier.oracle import solve
+from agentlab.envs.courier.view import entities_of, text_of
+from agentlab.envs.courier.world import Layout, Position, Size, make_layout
+from agentlab.errors import ConfigError, InvalidTaskError, UsageError
 from agentlab.types import (
     Clause,
     JsonObject,
@@ -213,7 +213,7 @@ class Courier:
         return self._view(layout)
 
     async def state(self) -> JsonObject:
-        """The facts; see `courier_grammar.read_state`. Do not change what is returned."""
+        """The facts; see `grammar.read_state`. Do not change what is returned."""
         return self._facts(self._current(), self._now.position)
 
     def describe(self) -> str:

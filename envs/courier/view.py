@@ -5,7 +5,7 @@ Everything is shown; there is nothing to explore. No rule of the world is decide
 
 from __future__ import annotations
 
-from agentlab.testing.courier_world import Layout, Position, Thing
+from agentlab.envs.courier.world import Layout, Position, Thing
 from agentlab.types import Entity, JsonObject
 
 

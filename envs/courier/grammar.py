@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from agentlab.errors import InvalidTaskError
-from agentlab.testing.courier_world import (
+from agentlab.envs.courier.world import (
     CARGO,
     COLOURS,
     CONTAINERS,
@@ -26,6 +25,7 @@ from agentlab.testing.courier_world import (
     Size,
     make_layout,
 )
+from agentlab.errors import InvalidTaskError
 from agentlab.types import (
     Clause,
     ClauseTemplate,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from agentlab.testing import courier_world as world
-from agentlab.testing.courier_grammar import Progress, advance, fits, read_state
-from agentlab.testing.courier_world import Done, Layout, Position, Refused, Thing
+from agentlab.envs.courier import world
+from agentlab.envs.courier.grammar import Progress, advance, fits, read_state
+from agentlab.envs.courier.world import Done, Layout, Position, Refused, Thing
 from agentlab.types import Clause, JsonObject, Mission, ToolCall
 
 
