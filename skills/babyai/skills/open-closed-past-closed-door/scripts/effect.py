@@ -1,0 +1,2 @@
+def check(initial, final, *, x: dict, door: dict):
+    return final["facing"] == x and x in final["open"]

@@ -1,0 +1,2 @@
+def check(initial, final, *, x: dict):
+    return final["carrying"] == x

@@ -1,0 +1,2 @@
+def check(initial, final, *, place: dict):
+    return final["at"] == place

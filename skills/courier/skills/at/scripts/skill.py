@@ -1,0 +1,7 @@
+def at(env, *, place: dict):
+    """Bring about at(place): walk.
+
+    Precondition: place is kind place.
+    Effect: final["at"] == place.
+    """
+    env.walk(to=place)

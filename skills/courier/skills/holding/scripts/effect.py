@@ -1,0 +1,2 @@
+def check(initial, final, *, item: dict):
+    return final["holding"] == item
