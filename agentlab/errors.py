@@ -16,6 +16,7 @@ going on. Each message is one sentence that names the thing and the fix.
     ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
     │   └── SkillRefusedError       code that may not run here
     ├── ModelFaultError             a model endpoint failed
+    ├── BudgetSpentError            a model call would pass a budget, and was not made
     ├── RecordsError                the record store cannot be used
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
@@ -96,6 +97,13 @@ class SkillRefusedError(SkillFaultError):
 
 class ModelFaultError(AgentLabError):
     """Raised when a model endpoint failed for good."""
+
+
+class BudgetSpentError(AgentLabError):
+    """Raised in place of a model call that would pass a budget.
+
+    An attempt that meets it ends there, cut off; a run that meets it stops at its budget.
+    """
 
 
 class RecordsError(AgentLabError):

@@ -19,12 +19,18 @@ from pydantic import JsonValue
 from agentlab.events import Event
 from agentlab.types import (
     AttemptSpec,
+    ChatReply,
+    ChatRequest,
     Clause,
     GrammarSpec,
+    Insight,
+    InsightChange,
     JsonObject,
     Mission,
     Observation,
     Origin,
+    PastAttempt,
+    PastProposal,
     Replay,
     Score,
     Skill,
@@ -178,19 +184,30 @@ class HasModel(Protocol):
         ...
 
 
+# --- models ---------------------------------------------------------------------------------
+
+
+class ChatModel(Protocol):
+    """A chat model. Wrappers that retry, meter, cache or record are chat models too."""
+
+    @property
+    def name(self) -> str:
+        """As the run's config names it, such as `openai:gpt-5`."""
+        ...
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """One reply.
+
+        Raises:
+            ModelFaultError: the endpoint failed for good.
+            BudgetSpentError: a budget does not allow the call, which was not made.
+        """
+        ...
+
+
 # --- roles ----------------------------------------------------------------------------------
 
 EnvironmentFactory = Callable[[], Environment]
-
-
-class PastAttempt(NamedTuple):
-    """What a proposer or a curator may read of an attempt."""
-
-    task: Task
-    attempt_id: str
-    success: bool | None
-    trajectory: Trajectory | None
-    tool_calls: int
 
 
 @dataclass(frozen=True)
@@ -206,6 +223,11 @@ class ProposalContext:
     """Unassisted outcomes by template so far."""
     recent: Sequence[PastAttempt]
     """The last round's attempts, in slot order."""
+    model: ChatModel | None = None
+    library: Sequence[Skill] = ()
+    """What is served."""
+    archive: Sequence[PastProposal] = ()
+    """Earlier proposals, oldest first."""
 
 
 class Proposer(Protocol):
@@ -231,6 +253,7 @@ class ExecutionContext:
     spec: AttemptSpec
     environment: Environment
     runtime: SkillRuntime
+    model: ChatModel | None = None
 
 
 class Execution(NamedTuple):
@@ -252,10 +275,22 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluator may look at."""
+
+    task: Task
+    trajectory: Trajectory
+    runtime: SkillRuntime
+    model: ChatModel | None = None
+    stronger: ChatModel | None = None
+    """Asked where `model` disagrees with itself."""
+
+
 class Evaluator(Protocol):
     """Scores an attempt."""
 
-    async def evaluate(self, task: Task, trajectory: Trajectory, runtime: SkillRuntime) -> Score:
+    async def evaluate(self, context: EvaluationContext) -> Score:
         """The verdict; unknown where it cannot tell."""
         ...
 
@@ -272,9 +307,10 @@ class CurationContext:
     refused: Sequence[Skill]
     """Those of them that admission turned down."""
     tools: Sequence[ToolSpec]
-    grammar: Grammar
+    grammar: Grammar | None = None
     compose: bool = True
     """Whether a skill may call skills."""
+    model: ChatModel | None = None
 
 
 class Curator(Protocol):
@@ -297,7 +333,8 @@ class HoningContext:
     starts: Sequence[JsonObject]
     """The states in which the attempts began that it was derived from."""
     tools: Sequence[ToolSpec]
-    grammar: Grammar
+    grammar: Grammar | None = None
+    model: ChatModel | None = None
 
 
 @runtime_checkable
@@ -309,6 +346,28 @@ class Honer(Protocol):
 
         It keeps name, environment and sources, and starts over: it is judged like any other.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class InsightContext:
+    """What an insight curator works from."""
+
+    environment: str
+    attempts: Sequence[PastAttempt]
+    """The last round's, solved or not, in slot order."""
+    library: Sequence[Insight]
+    """The served insights, by id."""
+    model: ChatModel
+    embedder: Embedder
+    seed: int = 0
+
+
+class InsightCurator(Protocol):
+    """Distils attempts into advice."""
+
+    async def curate(self, context: InsightContext) -> Sequence[InsightChange]:
+        """Changes to the library of insights; each is admitted or refused elsewhere."""
         ...
 
 

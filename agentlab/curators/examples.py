@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from agentlab.protocols import Grammar, PastAttempt
+from agentlab.errors import UsageError
+from agentlab.protocols import CurationContext, Grammar, HoningContext
 from agentlab.types import (
     Clause,
     Entity,
     JsonObject,
     Observation,
+    PastAttempt,
     Trajectory,
     canonical_json,
     satisfies,
@@ -58,6 +60,19 @@ class _Met(NamedTuple):
     order: int
     clause: Clause
     bound: JsonObject
+
+
+def grammar_of(context: CurationContext | HoningContext) -> Grammar:
+    """The grammar by which achievements are named.
+
+    Raises:
+        UsageError: the environment has none.
+    """
+    if context.grammar is None:
+        raise UsageError(
+            "The curator 'generalise' needs an environment with grammar(); this one has none."
+        )
+    return context.grammar
 
 
 def examples(attempts: Iterable[PastAttempt], grammar: Grammar, *, compose: bool) -> list[Example]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from agentlab.curators.drafting import Group, clause_effects, diversity, drafts, pattern
-from agentlab.curators.examples import Example, examples
+from agentlab.curators.examples import Example, examples, grammar_of
 from agentlab.curators.honing import mend
 from agentlab.curators.writing import write
 from agentlab.protocols import CurationContext, HoningContext
@@ -46,13 +46,14 @@ class GeneralisingCurator:
         for skill in context.library:
             newest[skill.name] = max(skill.version, newest.get(skill.name, 0))
         names = {skill.name for skill in context.library}
-        found = examples(context.attempts, context.grammar, compose=context.compose)
+        grammar = grammar_of(context)
+        found = examples(context.attempts, grammar, compose=context.compose)
         groups = self._groups(found)
         effects = {
             name: clause_effects([e for e in found if e.predicate == name])
             for name in {example.predicate for example in found}
         }
-        templates = {t.predicate: t for t in context.grammar.spec.templates}
+        templates = {t.predicate: t for t in grammar.spec.templates}
         values = diversity(found)
         tools = {tool.name: tool for tool in context.tools}
         library = {skill.name: skill for skill in context.library}

@@ -13,6 +13,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 
+from agentlab.curators.examples import grammar_of
 from agentlab.curators.writing import precondition_text, quoted
 from agentlab.protocols import HoningContext
 from agentlab.types import JsonObject, Parameter, Replay, Skill, skill_id
@@ -154,7 +155,7 @@ def _widened(context: HoningContext) -> Skill | None:
     skill = context.skill
     if skill.achieves is None:
         return None
-    templates = {t.predicate: t.parameters for t in context.grammar.spec.templates}
+    templates = {t.predicate: t.parameters for t in grammar_of(context).spec.templates}
     wanted = templates.get(skill.achieves.predicate, {})
     argument = {str(parameter): name for name, parameter in skill.achieves.arguments.items()}
     for place, parameter in enumerate(skill.parameters):

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from agentlab.curators.drafting import Draft, Line
-from agentlab.curators.examples import Example
+from agentlab.curators.examples import Example, grammar_of
 from agentlab.curators.expressions import render
 from agentlab.protocols import CurationContext
 from agentlab.types import Clause, JsonObject, Parameter, Skill, canonical_json, skill_id
@@ -41,7 +41,7 @@ def base_name(draft: Draft, template_requires: Mapping[str, JsonObject]) -> str:
 def write(draft: Draft, context: CurationContext, taken: set[str]) -> Skill:
     """The skill as Python source, named, with docstring and effect check."""
     predicate = draft.group.shape[0]
-    templates = {t.predicate: t.parameters for t in context.grammar.spec.templates}
+    templates = {t.predicate: t.parameters for t in grammar_of(context).spec.templates}
     base = base_name(draft, templates.get(predicate, {}))
     name, number = base, 2
     while name in taken:

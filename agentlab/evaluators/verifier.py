@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from agentlab.protocols import SkillRuntime
-from agentlab.types import CodeVerifier, Score, Task, Trajectory
+from agentlab.protocols import EvaluationContext, SkillRuntime
+from agentlab.types import CodeVerifier, Score, Trajectory
 
 
 class Verifier:
     """The evaluator for tasks whose success can be read; it outranks any judge."""
 
-    async def evaluate(self, task: Task, trajectory: Trajectory, runtime: SkillRuntime) -> Score:
+    async def evaluate(self, context: EvaluationContext) -> Score:
         """The verdict of the task's verifier. See `protocols.Evaluator`.
 
         Raises:
             SkillFaultError: a generated verifier raised or did not end in time.
         """
+        task, trajectory = context.task, context.trajectory
         if isinstance(task.verifier, CodeVerifier):
-            return await _by_code(task.verifier, trajectory, runtime)
+            return await _by_code(task.verifier, trajectory, context.runtime)
         last = trajectory.steps[-1].result if trajectory.steps else None
         success = last is not None and last.succeeded
         if success:

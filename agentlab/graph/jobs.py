@@ -20,6 +20,7 @@ from agentlab.graph.replays import replay_skill
 from agentlab.graph.starts import ReplayRequest
 from agentlab.protocols import (
     Environment,
+    EvaluationContext,
     Evaluator,
     ExecutionContext,
     Executor,
@@ -130,7 +131,7 @@ async def run_attempt(
     judge = cast("type[Evaluator]", resolve("evaluator", evaluator))()
     try:
         execution = await executor.execute(ExecutionContext(spec, environment, runtime))
-        score = await judge.evaluate(spec.task, execution.trajectory, runtime)
+        score = await judge.evaluate(EvaluationContext(spec.task, execution.trajectory, runtime))
     except EnvironmentFaultError as error:
         return _broken(spec, str(error))
     except Exception as error:  # foreign code: any failure of it is this attempt's alone

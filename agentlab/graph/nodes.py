@@ -24,13 +24,9 @@ from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
-from agentlab.protocols import CurationContext, PastAttempt, ProposalContext
+from agentlab.protocols import CurationContext, ProposalContext
 from agentlab.records import AttemptRow, Transaction, Verdict
-from agentlab.types import (
-    JsonObject,
-    Task,
-    Usage,
-)
+from agentlab.types import JsonObject, PastAttempt, Task, Usage
 
 CURATED_ROUNDS = 6
 """Rounds whose solved attempts a curator reads."""

@@ -21,13 +21,7 @@ from agentlab.errors import (
     InvalidTaskError,
     UsageError,
 )
-from agentlab.protocols import (
-    Environment,
-    Grammar,
-    HasGrammar,
-    PastAttempt,
-    ProposalContext,
-)
+from agentlab.protocols import Environment, Grammar, HasGrammar, ProposalContext
 from agentlab.types import (
     Clause,
     ClauseTemplate,
@@ -36,6 +30,7 @@ from agentlab.types import (
     JsonObject,
     Mission,
     Observation,
+    PastAttempt,
     SplitRule,
     Task,
     ToolCall,

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, Table, func, select
 
 from agentlab.errors import UnknownNameError
-from agentlab.protocols import PastAttempt
 from agentlab.records.database import Session
 from agentlab.records.documents import batches, bodies
 from agentlab.records.encoding import decode
@@ -28,7 +27,16 @@ from agentlab.records.tables import (
     STEPS,
     TASKS,
 )
-from agentlab.types import AttemptKind, AttemptOutcome, ModelCall, Score, Step, Task, Trajectory
+from agentlab.types import (
+    AttemptKind,
+    AttemptOutcome,
+    ModelCall,
+    PastAttempt,
+    Score,
+    Step,
+    Task,
+    Trajectory,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 

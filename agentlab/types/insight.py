@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from agentlab.types.base import Frozen
+
+InsightOperation = Literal["add", "revise", "merge", "remove"]
 
 
 class Outcomes(Frozen):
@@ -37,3 +41,18 @@ class Insight(Frozen):
     def document(self) -> str:
         """What retrieval searches: when it applies and what it says."""
         return f"{self.condition}\n{self.advice}"
+
+
+class InsightChange(Frozen):
+    """What an insight curator wants changed; nothing is, before admission has agreed.
+
+    `add` brings a new insight, `revise` the next version of one (its `parent` is `of[0]`),
+    `merge` one in place of several, and `remove` takes `of` out, with the reason.
+    """
+
+    operation: InsightOperation
+    insight: Insight | None = None
+    """The candidate; None for `remove`."""
+    of: tuple[str, ...] = ()
+    """Ids of the insights that it revises, merges or removes."""
+    reason: str = ""

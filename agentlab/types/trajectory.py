@@ -8,6 +8,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from agentlab.errors import EnvironmentFaultError
 from agentlab.types.base import Frozen, JsonObject, derive_id
+from agentlab.types.insight import Insight
+from agentlab.types.message import Role
 from agentlab.types.score import Score
 from agentlab.types.skill import Invocation, Skill
 from agentlab.types.task import Task
@@ -36,6 +38,7 @@ class ModelCall(Frozen):
     """One request to a model, as sent and as answered. See DESIGN, "Model call record"."""
 
     model: str
+    role: Role = "executor"
     request: JsonObject
     response: JsonObject
     prompt_token_ids: tuple[int, ...] | None = None
@@ -107,6 +110,8 @@ class AttemptSpec(Frozen):
     limits: Limits = Field(default_factory=Limits)
     skills: tuple[Skill, ...] = ()
     """The offered skills, and the skills those call."""
+    insights: tuple[Insight, ...] = ()
+    """The offered insights."""
     unverified: tuple[str, ...] = ()
     """Ids of those among them that are on trial; code that search did not make then gets a box
     for each call."""

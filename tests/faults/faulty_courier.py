@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentlab.envs.courier.environment import Courier, CourierSnapshot
 from agentlab.proposers.grammar import GrammarProposer
-from agentlab.protocols import ProposalContext, SkillRuntime
+from agentlab.protocols import EvaluationContext, ProposalContext
 from agentlab.types import (
     CodeVerifier,
     Observation,
@@ -19,7 +19,6 @@ from agentlab.types import (
     StepResult,
     Task,
     ToolCall,
-    Trajectory,
 )
 
 PLUGINS = (
@@ -141,14 +140,14 @@ class HangsInSomeChecks(Courier):
 class EvaluatorRaises:
     """Has no opinion."""
 
-    async def evaluate(self, task: Task, trajectory: Trajectory, runtime: SkillRuntime) -> Score:
+    async def evaluate(self, context: EvaluationContext) -> Score:
         raise LookupError("no verdict")
 
 
 class EvaluatorHangs:
     """Never makes up its mind."""
 
-    async def evaluate(self, task: Task, trajectory: Trajectory, runtime: SkillRuntime) -> Score:
+    async def evaluate(self, context: EvaluationContext) -> Score:
         await asyncio.Event().wait()
         return Score()
 

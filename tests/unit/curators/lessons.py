@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from agentlab.envs.courier.environment import Courier
 from agentlab.executors.recorder import Recorder
 from agentlab.executors.searcher import PlannedMove
-from agentlab.protocols import CurationContext, Grammar, PastAttempt
+from agentlab.protocols import CurationContext, Grammar
 from agentlab.types import (
     Clause,
     ClauseTemplate,
@@ -21,6 +21,7 @@ from agentlab.types import (
     JsonObject,
     Mission,
     Observation,
+    PastAttempt,
     Skill,
     Step,
     StepResult,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from agentlab.curators.examples import Move, examples, facts
-from agentlab.protocols import PastAttempt
-from agentlab.types import Clause, JsonObject, Skill, Trajectory
+from agentlab.curators.examples import Move, examples, facts, grammar_of
+from agentlab.types import Clause, JsonObject, PastAttempt, Skill, Trajectory
 from tests.unit.curators.lessons import (
     Done,
     WordGrammar,
@@ -151,7 +150,7 @@ def test_facts() -> None:
 def test_the_couriers_deliveries() -> None:
     attempts = courier_attempts("delivered", "open", 4)
     context = courier_context(attempts)
-    found = examples(attempts, context.grammar, compose=True)
+    found = examples(attempts, grammar_of(context), compose=True)
     assert len(found) == 4
     assert {example.shape for example in found} == {("delivered", "walk", "take", "walk", "put_in")}
     for example, past in zip(found, attempts, strict=True):

@@ -11,8 +11,8 @@ import pytest
 from agentlab.curators.generalise import GeneralisingCurator, identity
 from agentlab.envs.courier.environment import Courier
 from agentlab.library.admission import static_check
-from agentlab.protocols import CurationContext, PastAttempt
-from agentlab.types import Clause, Entity, JsonObject, Parameter, Skill
+from agentlab.protocols import CurationContext
+from agentlab.types import Clause, Entity, JsonObject, Parameter, PastAttempt, Skill
 from tests.unit.curators.lessons import (
     TOOLS,
     Done,

@@ -8,6 +8,7 @@ import pytest
 
 from agentlab.errors import SkillFaultError
 from agentlab.evaluators.verifier import Verifier
+from agentlab.protocols import EvaluationContext
 from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import (
     CodeVerifier,
@@ -46,7 +47,7 @@ def _score(task: Task, trajectory: Trajectory) -> Score:
     async def work() -> Score:
         runtime = SubprocessRuntime()
         try:
-            return await Verifier().evaluate(task, trajectory, runtime)
+            return await Verifier().evaluate(EvaluationContext(task, trajectory, runtime))
         finally:
             await runtime.close()
 

@@ -25,12 +25,13 @@ from agentlab.proposers.grammar import (
     practice_seed,
     random_mission,
 )
-from agentlab.protocols import Environment, EnvironmentFactory, PastAttempt, ProposalContext
+from agentlab.protocols import Environment, EnvironmentFactory, ProposalContext
 from agentlab.types import (
     ClauseTemplate,
     Entity,
     GrammarSpec,
     Observation,
+    PastAttempt,
     SplitRule,
     StepResult,
     Task,
