@@ -13,12 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agentlab.config import AttributionConfig, BoxName, RetrievalConfig
+from agentlab.config import (
+    AttributionConfig,
+    BoxName,
+    RetrievalConfig,
+    is_chat_model,
+    parse_config,
+)
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
+from agentlab.executors.wrapping import make_executor
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.run import package_versions
+from agentlab.graph.seats import seated
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.attribution import (
     Retrieved,
@@ -26,6 +34,7 @@ from agentlab.library.attribution import (
     draws_of,
     withholding_probability,
 )
+from agentlab.library.insights import FoundInsight, InsightLibrary
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import HasTasks
 from agentlab.records import Records, Workspace
@@ -36,6 +45,7 @@ from agentlab.types import (
     AttemptSpec,
     EnvironmentRef,
     Frozen,
+    Insight,
     JsonObject,
     Limits,
     Skill,
@@ -68,13 +78,18 @@ class Agent:
 
     Args:
         environment: a registered name.
-        model: the executor.
+        model: an executor that needs no chat model, such as `search`, or a chat model, such as
+            `openai:gpt-5`.
         library: the workspace whose library it uses; `AGENTLAB_WORKSPACE` or `.agentlab`.
         environment_options: options of the environment.
         tool_calls: what each attempt may spend.
         seed: of the draws that withhold items, with the attempt's number.
         withhold: whether items are withheld now and then, so that their effect is measured.
         box: where skill code runs.
+        executor: how a chat model attempts tasks; empty is `react`.
+        evaluator: who scores; empty is the verifier, or with a chat model the judge, which asks
+            the verifier first.
+        base_url: where chat models are; empty is `OPENAI_BASE_URL`.
 
     Raises:
         UsageError: a name is unknown.
@@ -91,12 +106,25 @@ class Agent:
         seed: int = 0,
         withhold: bool = True,
         box: BoxName = "auto",
+        executor: str = "",
+        evaluator: str = "",
+        base_url: str = "",
     ) -> None:
         refuse_unguarded()
-        resolve("executor", model)
+        said = {"executor": executor, "evaluator": evaluator}
+        self._config = parse_config(
+            {
+                "environment": environment,
+                "environment_options": environment_options or {},
+                "model": model,
+                "endpoint": {"base_url": base_url},
+                **{name: value for name, value in said.items() if value},
+            }
+        )
+        make_executor(self._config.acting, {})
+        resolve("evaluator", self._config.evaluator)
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
         self._environment = make_environment(self._ref)
-        self._model = model
         self._tool_calls = tool_calls
         self._seed = seed
         self._attribution = AttributionConfig() if withhold else None
@@ -109,6 +137,11 @@ class Agent:
             toolset=toolset_name(self._environment.tools),
             foreign=where.takes_foreign_code,
         )
+        self._insights = (
+            InsightLibrary(self._records, base_name(environment))
+            if self._config.chat_model("executor")
+            else None
+        )
         self._pool = WorkerPool(os.cpu_count() or 1, box=where.name)
         config: JsonObject = {
             "command": "agent",
@@ -118,6 +151,8 @@ class Agent:
             "tool_calls": tool_calls,
             "withhold": withhold,
         }
+        if is_chat_model(model):
+            config |= {"executor": self._config.acting, "evaluator": self._config.evaluator}
         self._run_id = _begin(self._records, config, package_versions(where), seed)
         self._next = 0
 
@@ -140,7 +175,10 @@ class Agent:
         spec = self._spec(task, slot)
         # What was drawn is on record before the first step, so that no draw is lost selectively.
         self._records.attempts.plan(self._run_id, 0, [spec])
-        outcome = await run_attempt(spec, evaluator="verifier", pool=self._pool)
+        async with seated(self._config) as seats:
+            outcome = await run_attempt(
+                spec, evaluator=self._config.evaluator, pool=self._pool, seats=seats
+            )
         self._records.attempts.record(spec, outcome)
         return _result(spec, outcome)
 
@@ -157,6 +195,8 @@ class Agent:
     def close(self) -> None:
         """End the workers and close the library. Safe to call twice."""
         self._pool.close()
+        if self._insights is not None:
+            self._insights.close()
         self._library.close()
         self._records.close()
 
@@ -174,10 +214,17 @@ class Agent:
     def _spec(self, task: Task, slot: int) -> AttemptSpec:
         self._library.refresh()
         found = self._library.retrieve(task.instruction, RetrievalConfig(), task_id=task.id)
+        advice = self._advice(task)
         offers = draw_offers(
             [
-                Retrieved(f.skill.id, f.skill.name, self._withholding(f.skill), f.score)
-                for f in found
+                *(
+                    Retrieved(f.skill.id, f.skill.name, self._withholding(f.skill), f.score)
+                    for f in found
+                ),
+                *(
+                    Retrieved(f.insight.id, f.insight.id, self._withholding(f.insight), f.score)
+                    for f in advice
+                ),
             ],
             calls=self._library.calls(),
             seed=self._seed,
@@ -196,17 +243,24 @@ class Agent:
             group_id=derive_id("group", self._run_id, task.id),
             seed=derive_seed(self._seed, slot),
             environment=self._ref,
-            executor=self._model,
+            executor=self._config.acting,
             limits=Limits(tool_calls=self._tool_calls),
             skills=self._library.with_callees(skills),
+            insights=tuple(f.insight for f in advice if f.insight.id in offered),
             offers=offers,
         )
 
-    def _withholding(self, skill: Skill) -> float:
+    def _advice(self, task: Task) -> list[FoundInsight]:
+        if self._insights is None:
+            return []
+        self._insights.refresh()
+        return self._insights.retrieve(task.instruction, self._config.advice, task_id=task.id)
+
+    def _withholding(self, item: Skill | Insight) -> float:
         if self._attribution is None:
             return 0.0
-        rows = self._records.trajectories.draws(item_id=skill.id)
-        return withholding_probability(draws_of(skill, rows), self._attribution)
+        rows = self._records.trajectories.draws(item_id=item.id)
+        return withholding_probability(draws_of(item, rows), self._attribution)
 
 
 def _begin(records: Records, config: JsonObject, versions: JsonObject, seed: int) -> str:

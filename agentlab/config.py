@@ -14,7 +14,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from agentlab.errors import ConfigError
 from agentlab.types import Frozen, JsonObject
@@ -148,6 +155,66 @@ class AttributionConfig(Part):
     """Draws after which the probability starts to fall."""
 
 
+CHAT_KINDS = ("openai", "vllm", "local", "scripted")
+"""How the name of a chat model begins; any other model is an executor that needs none."""
+WITH_CHAT_MODEL = {
+    "executor": "react",
+    "proposer": "context",
+    "curator": "skills",
+    "insights": "alphaopt",
+    "evaluator": "judge",
+}
+"""Roles of a run whose model is a chat model, where they are not named."""
+
+
+def is_chat_model(name: str) -> bool:
+    """Whether a model's name is that of a chat model, such as `openai:gpt-5`."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind in CHAT_KINDS
+
+
+class RoleConfig(Part):
+    """The chat model of one role, where it differs from the run's, and what it may spend."""
+
+    model: str = ""
+    """Such as `openai:gpt-5`; empty is the run's."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST_COUNTED)
+    """Tokens that a reply may have; None leaves it to the strategy."""
+    tokens: int | None = Field(default=None, ge=0, le=MOST_COUNTED)
+    """Tokens of this role in the whole run."""
+    usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class EndpointConfig(Part):
+    """How chat models are reached. No key stands here: it is read from the environment."""
+
+    base_url: str = ""
+    """Empty is `OPENAI_BASE_URL`."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key."""
+    concurrency: int = Field(default=64, ge=1, le=MOST_COUNTED)
+    """Requests at a time."""
+    timeout: float = Field(default=120.0, gt=0, le=1e6)
+    """Seconds that a request may take."""
+    cache: str = ""
+    """A folder that keeps replies by content, for replays; empty keeps none."""
+    prices: JsonObject = Field(default_factory=dict)
+    """US dollars per million tokens by model, `{"m": {"input": 1.0, "output": 4.0}}`; outranks
+    the table that ships."""
+
+
+class RolesConfig(Part):
+    """Chat models by role."""
+
+    proposer: RoleConfig = Field(default_factory=RoleConfig)
+    executor: RoleConfig = Field(default_factory=RoleConfig)
+    evaluator: RoleConfig = Field(default_factory=RoleConfig)
+    stronger: RoleConfig = Field(default_factory=RoleConfig)
+    """Asked where the evaluator's model disagrees with itself; none where no model is named."""
+    curator: RoleConfig = Field(default_factory=RoleConfig)
+
+
 BoxName = Literal["auto", "bubblewrap", "landlock", "docker", "e2b", "subprocess", "unsafe-local"]
 
 
@@ -157,6 +224,9 @@ class PracticeConfig(Part):
     environment: str = "babyai"
     environment_options: JsonObject = Field(default_factory=dict)
     model: str = "search"
+    """A chat model, such as `openai:gpt-5`, or an executor that needs none, such as `search`."""
+    executor: str = ""
+    """How attempts are made; empty is the model itself, or `react` with a chat model."""
     seed: int = Field(default=0, ge=0, le=MOST)
     rounds: int = Field(default=5, ge=1, le=MOST_COUNTED)
     proposals: int = Field(default=100, ge=1, le=MOST_COUNTED)
@@ -168,6 +238,8 @@ class PracticeConfig(Part):
     attempt_seconds: float = Field(default=120.0, gt=0, le=1e6)
     """Wall clock of an attempt, and of a candidate's replays; runs in which it strikes are not
     reproducible."""
+    proposal_seconds: float = Field(default=900.0, gt=0, le=1e6)
+    """Wall clock of a round's proposals, where a chat model makes them."""
     check_seconds: float = Field(default=20.0, gt=0, le=1e6)
     """A proposal that has not been checked by then, verifier included, is rejected."""
     concurrency: int = Field(default=0, ge=0, le=MOST_COUNTED)
@@ -175,7 +247,15 @@ class PracticeConfig(Part):
     proposer: str = "grammar"
     curriculum: str = "learning_progress"
     curator: str = "generalise"
+    insights: str = "none"
+    """What distils advice from attempts; `none` where no chat model is named."""
     evaluator: str = "verifier"
+    judge_floor: float = Field(default=0.6, ge=-1, le=1)
+    """Lower end of Cohen's kappa against the verifier from which a judge's verdict may admit
+    items; see `agentlab evaluators calibrate`. 0.6 is where Landis and Koch's "substantial"
+    begins."""
+    trust_judge: bool = False
+    """Let a judge admit items whatever its calibration says."""
     compose: bool = True
     """Whether skills may call skills."""
     box: BoxName = "auto"
@@ -186,9 +266,37 @@ class PracticeConfig(Part):
     """Held-out tasks for the closing comparison; 0 leaves it out."""
     heldout_tool_calls: int = Field(default=1000, ge=1, le=MOST_COUNTED)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    endpoint: EndpointConfig = Field(default_factory=EndpointConfig)
+    roles: RolesConfig = Field(default_factory=RolesConfig)
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
+    advice: RetrievalConfig = Field(default_factory=lambda: RetrievalConfig(k=4, tokens=1500))
+    """Retrieval of insights."""
     admission: AdmissionConfig = Field(default_factory=AdmissionConfig)
     attribution: AttributionConfig = Field(default_factory=AttributionConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _roles_of_a_chat_model(cls, values: object) -> object:
+        """Name the roles that a chat model plays, so that the written config says them."""
+        if not isinstance(values, dict):
+            return values
+        given = cast("dict[str, object]", values)
+        model = given.get("model")
+        if not isinstance(model, str) or not is_chat_model(model):
+            return given
+        return {**WITH_CHAT_MODEL, **{k: v for k, v in given.items() if v != "" or k != "executor"}}
+
+    @property
+    def acting(self) -> str:
+        """The executor's name."""
+        return self.executor or self.model
+
+    def chat_model(self, role: str) -> str:
+        """The chat model of a role; empty where there is none."""
+        own: RoleConfig = getattr(self.roles, role)
+        if own.model or role == "stronger":
+            return own.model
+        return self.model if is_chat_model(self.model) else ""
 
 
 def load_config(path: Path | None = None, **overrides: Any) -> PracticeConfig:

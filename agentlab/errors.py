@@ -103,7 +103,15 @@ class BudgetSpentError(AgentLabError):
     """Raised in place of a model call that would pass a budget.
 
     An attempt that meets it ends there, cut off; a run that meets it stops at its budget.
+
+    Attributes:
+        budget: which of the run's budgets it is, `tokens` or `usd`; empty for that of a role or
+            an attempt alone.
     """
+
+    def __init__(self, text: str, budget: str = "") -> None:
+        self.budget = budget
+        super().__init__(text)
 
 
 class RecordsError(AgentLabError):

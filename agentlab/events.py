@@ -135,6 +135,25 @@ class SkillMoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InsightProposed(Event):
+    """A curator made a piece of advice."""
+
+    insight_id: str = ""
+    condition: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsightMoved(Event):
+    """An insight went from one status to another, with the reason."""
+
+    insight_id: str = ""
+    condition: str = ""
+    before: str = ""
+    after: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundFinished(Event):
     """A round is complete."""
 
@@ -164,6 +183,8 @@ EVENTS: dict[str, type[Event]] = {
         AttemptFinished,
         SkillProposed,
         SkillMoved,
+        InsightProposed,
+        InsightMoved,
         RoundFinished,
         Progress,
     )

@@ -262,6 +262,8 @@ class Execution(NamedTuple):
     trajectory: Trajectory
     usage: Usage
     first_success: Usage | None = None
+    assisted: bool = False
+    """Whether the executor was told of a failure on the way: its success counts in no rate."""
 
 
 class Executor(Protocol):

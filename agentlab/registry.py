@@ -20,21 +20,45 @@ from typing import Literal
 from agentlab.errors import MissingExtraError, UnknownNameError
 
 Kind = Literal[
-    "environment", "proposer", "curriculum", "executor", "evaluator", "curator", "embedder", "index"
+    "environment",
+    "proposer",
+    "curriculum",
+    "executor",
+    "evaluator",
+    "curator",
+    "insights",
+    "embedder",
+    "index",
 ]
 GROUP = "agentlab"
 
 BUILT_IN: dict[str, str] = {
     "environment/babyai": "agentlab.environments.babyai:BabyAI",
     "environment/courier": "agentlab.envs.courier.environment:Courier",
+    "proposer/challenger": "agentlab.proposers.challenger:ChallengerProposer",
+    "proposer/compose": "agentlab.proposers.compose:ComposeProposer",
+    "proposer/context": "agentlab.proposers.context:ContextProposer",
     "proposer/grammar": "agentlab.proposers.grammar:GrammarProposer",
+    "proposer/hindsight": "agentlab.proposers.hindsight:HindsightProposer",
+    "proposer/weakness": "agentlab.proposers.weakness:WeaknessProposer",
     "curriculum/learning_progress": "agentlab.curricula.learning_progress:LearningProgress",
     "curriculum/uniform": "agentlab.curricula.uniform:Uniform",
+    "executor/code": "agentlab.executors.code:CodeExecutor",
+    "executor/react": "agentlab.executors.react:ReactExecutor",
+    "executor/reflect": "agentlab.executors.reflect:ReflectExecutor",
+    "executor/selective": "agentlab.executors.selective:SelectiveExecutor",
     "executor/search": "agentlab.executors.search:SearchExecutor",
     "executor/flat": "agentlab.executors.search:FlatSearchExecutor",
     "executor/oracle": "agentlab.executors.oracle:OracleExecutor",
+    "evaluator/judge": "agentlab.evaluators.judge:Judge",
+    "evaluator/jury": "agentlab.evaluators.jury:Jury",
     "evaluator/verifier": "agentlab.evaluators.verifier:Verifier",
     "curator/generalise": "agentlab.curators.generalise:GeneralisingCurator",
+    "curator/skills": "agentlab.curators.model_skills:SkillCurator",
+    "insights/ace": "agentlab.curators.ace:AceCurator",
+    "insights/alphaopt": "agentlab.curators.alphaopt:AlphaOptCurator",
+    "insights/cheatsheet": "agentlab.curators.cheatsheet:CumulativeCheatsheet",
+    "insights/cheatsheet-synthesis": "agentlab.curators.cheatsheet:SynthesisCheatsheet",
     "embedder/lexical": "agentlab.embeddings.lexical:LexicalEmbedder",
     "embedder/endpoint": "agentlab.embeddings.endpoint:EndpointEmbedder",
     "embedder/sentence-transformers": "agentlab.embeddings.transformers:TransformersEmbedder",

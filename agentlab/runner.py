@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,19 +19,23 @@ from agentlab.config import (
     BoxName,
     IndexName,
     PracticeConfig,
-    RetrievalConfig,
+    is_chat_model,
     load_config,
     parse_config,
 )
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
+from agentlab.executors.wrapping import make_executor
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
 from agentlab.graph.run import cores, package_versions, work_on
+from agentlab.graph.seats import seated
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
+from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.proposers.making import make_proposer
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
@@ -131,6 +135,10 @@ def evaluate(
     embedder: str = "lexical",
     index: IndexName = "chroma",
     box: BoxName = "auto",
+    executor: str = "",
+    evaluator: str = "",
+    base_url: str = "",
+    concurrency: int = 0,
 ) -> EvaluationReport:
     """Measure success on tasks of a split; nothing is learnt and nothing withheld.
 
@@ -150,6 +158,11 @@ def evaluate(
         embedder: makes the vectors that skills are found by; see `embeddings`.
         index: keeps the vectors; `exact` keeps nothing on disk.
         box: where skill code runs; `auto` is the first that passes its self-test.
+        executor: how a chat model attempts tasks; empty is `react`.
+        evaluator: who scores; empty is the verifier, or with a chat model the judge, which asks
+            the verifier first.
+        base_url: where chat models are; empty is `OPENAI_BASE_URL`.
+        concurrency: attempts at a time; 0 chooses.
 
     Raises:
         SkillRefusedError: the box cannot be used here; says why.
@@ -171,6 +184,10 @@ def evaluate(
             embedder=embedder,
             index=index,
             box=box,
+            executor=executor,
+            evaluator=evaluator,
+            base_url=base_url,
+            concurrency=concurrency,
         )
     )
 
@@ -192,12 +209,27 @@ async def aevaluate(
     embedder: str = "lexical",
     index: IndexName = "chroma",
     box: BoxName = "auto",
+    executor: str = "",
+    evaluator: str = "",
+    base_url: str = "",
+    concurrency: int = 0,
 ) -> EvaluationReport:
     """As `evaluate`, from a running event loop."""
     refuse_unguarded()
     where = settle_box(box)
-    for executor in (model, *arms):
-        resolve("executor", executor)
+    said = {"executor": executor, "evaluator": evaluator}
+    asked = parse_config(
+        {
+            "environment": environment,
+            "environment_options": environment_options or {},
+            "model": model,
+            "endpoint": {"base_url": base_url},
+            "concurrency": concurrency,
+            **{name: value for name, value in said.items() if value},
+        }
+    )
+    for name in (asked.acting, *arms):
+        make_executor(name, {})
     ref = EnvironmentRef(name=environment, options=environment_options or {})
     world = make_environment(ref)
     chosen = evaluation_tasks(world, split, tasks, seed)
@@ -218,12 +250,16 @@ async def aevaluate(
             "index": index,
             "box": box,
         }
+        if is_chat_model(model):
+            config |= {"executor": asked.acting, "evaluator": asked.evaluator}
         run_id = _run_id(records, "evaluate-" + environment, seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
-            with _evaluating(records, run_id), ExitStack() as closing:
-                pool = WorkerPool(cores(0), box=where.name)
+            async with AsyncExitStack() as closing:
+                closing.enter_context(_evaluating(records, run_id))
+                pool = WorkerPool(cores(concurrency), box=where.name)
                 closing.callback(pool.close)
+                seats = await closing.enter_async_context(seated(asked))
                 skills = SkillLibrary(
                     records,
                     base_name(environment),
@@ -233,8 +269,15 @@ async def aevaluate(
                     foreign=where.takes_foreign_code,
                 )
                 closing.callback(skills.close)
-                first = Arm(LIBRARY, model, skills) if library else Arm(BASELINE, model)
-                plan = [first, *([Arm(BASELINE, model)] if baseline and library else [])]
+                told: InsightLibrary | None = None
+                if library and seats is not None and seats.reads_advice:
+                    told = InsightLibrary(
+                        records, base_name(environment), embedder=embedder, backend=index
+                    )
+                    closing.callback(told.close)
+                act = asked.acting
+                first = Arm(LIBRARY, act, skills, told) if library else Arm(BASELINE, act)
+                plan = [first, *([Arm(BASELINE, act)] if baseline and library else [])]
                 plan.extend(Arm(name, name) for name in arms)
                 bench = Bench(
                     run_id,
@@ -242,9 +285,11 @@ async def aevaluate(
                     records,
                     pool,
                     ref,
-                    "verifier",
-                    RetrievalConfig(),
+                    asked.evaluator,
+                    asked.retrieval,
                     (Watchers(observers),),
+                    seats,
+                    asked.advice,
                 )
                 specs = await evaluate_arms(bench, plan, chosen, tool_calls=tool_calls)
                 return evaluation_report(bench, specs, split=split, budget=tool_calls)
@@ -315,10 +360,14 @@ def _locate(run: str | Path, workspace: Path | str | None) -> tuple[str, Path | 
 
 def _check(config: PracticeConfig) -> None:
     """Find wrong names before anything is written."""
-    resolve("executor", config.model)
-    resolve("proposer", config.proposer)
+    if is_chat_model(config.acting):
+        raise UsageError(f"The model {config.acting!r} needs an executor; name one, as 'react'.")
+    make_executor(config.acting, {})
+    make_proposer(config.proposer)
     resolve("curriculum", config.curriculum)
     resolve("curator", config.curator)
+    if config.insights != "none":
+        resolve("insights", config.insights)
     resolve("evaluator", config.evaluator)
     make_environment(EnvironmentRef(name=config.environment, options=config.environment_options))
 

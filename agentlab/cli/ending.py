@@ -13,7 +13,13 @@ from agentlab.cli.figures import count, duration, percent, signed_span, span
 from agentlab.cli.output import Output, Table, shown_path
 
 if TYPE_CHECKING:
-    from agentlab.types.report import ArmReport, EvaluationReport, PracticeReport, SkillLine
+    from agentlab.types.report import (
+        ArmReport,
+        EvaluationReport,
+        InsightLine,
+        PracticeReport,
+        SkillLine,
+    )
 
 UNSAFE = "unsafe-local"
 """The box that is none."""
@@ -36,12 +42,16 @@ def tell_practice(report: PracticeReport, output: Output) -> None:
         f"skills {skills.admitted} admitted, {skills.rejected} rejected, "
         f"{skills.retired} retired."
     )
+    if report.usage.tokens:
+        cost = f", {report.usage.usd:.4f} US dollars" if report.usage.usd else ""
+        output.line(f"Models took {report.usage.tokens:,} tokens{cost}, the comparison apart.")
     output.line(f"Everything is recorded in {shown_path(report.run_dir)}.")
     if report.heldout is not None:
         tell_evaluation(report.heldout, output)
     else:
         tell_box(report.box, output)
     tell_skills(report.learnt, output)
+    tell_advice(report.advice, output)
 
 
 def tell_box(box: str, output: Output) -> None:
@@ -101,6 +111,18 @@ def tell_skills(skills: Sequence[SkillLine], output: Output) -> None:
         output.line(f"      {first_line(skill.summary)}")
     if len(skills) > MOST:
         output.line(f"  and {len(skills) - MOST} more; `agentlab skills list` has them all.")
+
+
+def tell_advice(advice: Sequence[InsightLine], output: Output) -> None:
+    """Learnt advice: when it holds and what it says; nothing where there is none."""
+    if not advice:
+        return
+    output.line(f"Learnt {count(len(advice), 'piece')} of advice:", strong=True)
+    for each in advice[:MOST]:
+        output.line(f"  {first_line(each.condition)}", strong=True)
+        output.line(f"      {first_line(each.advice)}")
+    if len(advice) > MOST:
+        output.line(f"  and {len(advice) - MOST} more; `agentlab insights list` has them all.")
 
 
 def first_line(text: str) -> str:

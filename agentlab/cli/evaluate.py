@@ -28,6 +28,10 @@ from agentlab.cli.options import (
 @click.argument("environment", metavar="ENV")
 @workspace_option
 @option("--model", metavar="NAME", default="search", show_default=True, help="What attempts.")
+@option("--base-url", metavar="URL", default="", help="Where chat models are.")
+@option("--executor", metavar="NAME", default="", help="How a chat model attempts tasks.")
+@option("--evaluator", metavar="NAME", default="", help="Who scores. [default: verifier, or judge]")
+@option("--concurrency", type=Whole(), default=0, help="Attempts at a time; 0 chooses.")
 @option("--tasks", type=Whole(1), default=120, show_default=True, help="Distinct tasks.")
 @option(
     "--tool-calls", type=Whole(1), default=1000, show_default=True,
@@ -56,6 +60,10 @@ def evaluate(
     environment: str,
     workspace: Path,
     model: str,
+    base_url: str,
+    executor: str,
+    evaluator: str,
+    concurrency: int,
     tasks: int,
     tool_calls: int,
     seed: int,
@@ -91,6 +99,10 @@ def evaluate(
                 environment,
                 workspace=workspace,
                 model=model,
+                base_url=base_url,
+                executor=executor,
+                evaluator=evaluator,
+                concurrency=concurrency,
                 tasks=tasks,
                 tool_calls=tool_calls,
                 seed=seed,

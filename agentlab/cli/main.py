@@ -10,7 +10,9 @@ from agentlab import __version__
 from agentlab.cli.doctor import doctor
 from agentlab.cli.envs import envs
 from agentlab.cli.evaluate import evaluate
+from agentlab.cli.evaluators import evaluators
 from agentlab.cli.failures import sentences
+from agentlab.cli.insights import insights
 from agentlab.cli.keys import keys
 from agentlab.cli.library import library
 from agentlab.cli.options import name_variables
@@ -80,7 +82,20 @@ def cli(context: click.Context) -> None:
 
 for change in (export, diff, merge, revoke, undo):
     packs.add_command(change)
-for command in (practice, evaluate, resume, runs, skills, library, envs, doctor, packs, keys):
+for command in (
+    practice,
+    evaluate,
+    resume,
+    runs,
+    skills,
+    insights,
+    evaluators,
+    library,
+    envs,
+    doctor,
+    packs,
+    keys,
+):
     cli.add_command(command)
 name_variables(cli)
 

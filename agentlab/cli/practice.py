@@ -47,7 +47,17 @@ NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", 
 @option("--proposals", type=Whole(1), help="Tasks proposed a round. [default: 100]")
 @option("--attempts", type=Whole(1), help="Attempts a round. [default: 100]")
 @option("--tool-calls", type=Whole(1), help="Tool calls an attempt may try. [default: 600]")
-@option("--model", metavar="NAME", help="What attempts the tasks. [default: search]")
+@option(
+    "--model",
+    metavar="NAME",
+    help="`search`, or a chat model such as `openai:MODEL`, `vllm:MODEL`. [default: search]",
+)
+@option("--base-url", metavar="URL", help="Where chat models are. [default: OPENAI_BASE_URL]")
+@option("--executor", metavar="NAME", help="How a chat model attempts tasks. [default: react]")
+@option("--proposer", metavar="NAME", help="Who makes tasks. [default: grammar, or context]")
+@option("--evaluator", metavar="NAME", help="Who scores. [default: verifier, or judge]")
+@option("--curator", metavar="NAME", help="Who writes skills. [default: generalise, or skills]")
+@option("--insights", metavar="NAME", help="Who writes advice. [default: none, or alphaopt]")
 @option("--curriculum", metavar="NAME", help="How tasks are chosen. [default: learning_progress]")
 @option("--concurrency", type=Whole(), help="Attempts at a time; 0 for one a core. [default: 0]")
 @environment_options
@@ -97,6 +107,7 @@ def practice(
         overrides: dict[str, Any] = {"environment": environment}
         for name, value in options.items():
             overrides[name.replace("_", ".", 1) if name in NESTED else name] = value
+        overrides["endpoint.base_url"] = overrides.pop("base_url", None)
         for name, value in gather_options(pairs, view=view, toolset=toolset).items():
             overrides[f"environment_options.{name}"] = value
         overrides["admission.enabled"] = False if no_admission else None

@@ -16,7 +16,7 @@ from agentlab.cli.skills_use import run, verify
 
 if TYPE_CHECKING:
     from agentlab.types import Status
-    from agentlab.types.report import SkillDetail, SkillLine
+    from agentlab.types.report import SkillDetail, SkillEffect, SkillLine
 
 STATUSES = ("candidate", "quarantined", "verified", "active", "retired")
 
@@ -127,8 +127,8 @@ def remove(
         output.next("skills", "list")
 
 
-def _tell_effect(detail: SkillDetail, output: Output) -> None:
-    found = detail.measured
+def tell_effect(found: SkillEffect | None, output: Output) -> None:
+    """What offering an item does, as a table, or that nobody knows yet."""
     if found is None or found.success is None:
         output.line("What offering it does to success is not measured yet.")
         return
@@ -196,7 +196,7 @@ def _tell(detail: SkillDetail, output: Output) -> None:
     if detail.summary:
         output.line(detail.summary)
     output.line(f"Used in {count(detail.uses, 'attempt')}.")
-    _tell_effect(detail, output)
+    tell_effect(detail.measured, output)
     for label, values in (
         ("Brings about", detail.effects),
         ("Uses tools", detail.tools),

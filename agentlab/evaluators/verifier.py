@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentlab.protocols import EvaluationContext, SkillRuntime
-from agentlab.types import CodeVerifier, Score, Trajectory
+from agentlab.types import CodeVerifier, Score, Trajectory, is_judged
 
 
 class Verifier:
@@ -18,6 +18,8 @@ class Verifier:
         task, trajectory = context.task, context.trajectory
         if isinstance(task.verifier, CodeVerifier):
             return await _by_code(task.verifier, trajectory, context.runtime)
+        if is_judged(task):
+            return Score(explanation="nothing can verify this task; a judge could")
         last = trajectory.steps[-1].result if trajectory.steps else None
         success = last is not None and last.succeeded
         if success:

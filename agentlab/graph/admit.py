@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from agentlab.errors import RunInUseError
 from agentlab.events import Event
+from agentlab.graph import advice
 from agentlab.graph.gates import ASCENT, judge
 from agentlab.graph.moves import carry_out
 from agentlab.graph.nodes import ADMIT_SEQUENCE
@@ -43,14 +44,19 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     else:
         current.moves.extend(Move(skill, ASCENT, "admitted unchecked") for skill in candidates)
     _retire(current)
+    advice_moves = await advice.admit(current)
     events: list[Event] = []
 
     def work(part: Transaction) -> JsonObject:
         events.extend(carry_out(part, current, ADMIT_SEQUENCE))
-        current.replay_usage += Usage(tokens=practice.library.charge())
+        events.extend(
+            advice.carry_out(part, practice, round_, advice_moves, ADMIT_SEQUENCE + len(events))
+        )
+        current.replay_usage += Usage(tokens=practice.embedded())
         part.budgets.reserve(run_id, round_, current.replay_usage, purpose="replays")
         part.budgets.settle(run_id, round_, current.replay_usage, purpose="replays")
         part.events.append(events)
+        practice.charge_model(part, round_, "admit")
         return {"moves": len(events)}
 
     records.once(run_id, round_, "admit", work)

@@ -3,50 +3,112 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from agentlab.environments.registration import make_environment
 from agentlab.errors import AgentLabError, UsageError
 from agentlab.events import AttemptFinished
 from agentlab.graph import jobs
+from agentlab.graph.seats import AttemptSeats, Seats, total
 from agentlab.graph.workers import WorkerFault, WorkerPool
 from agentlab.registry import resolve
 from agentlab.sandbox import open_settled
-from agentlab.types import AttemptOutcome, AttemptSpec
+from agentlab.types import AttemptOutcome, AttemptSpec, Usage
 
+CANCEL_SECONDS = 5.0
+"""That an attempt which is broken off has to let go of what it holds."""
 GRACE_SECONDS = 30.0
 """Beyond an attempt's own time limit, before it counts as hung; at most half of that."""
 
 
-async def run_attempt(spec: AttemptSpec, *, evaluator: str, pool: WorkerPool) -> AttemptOutcome:
+async def run_attempt(
+    spec: AttemptSpec, *, evaluator: str, pool: WorkerPool, seats: Seats | None = None
+) -> AttemptOutcome:
     """Attempt a task. Whatever goes wrong with it is in the outcome.
+
+    Args:
+        spec: what to attempt, with what.
+        evaluator: by name; one that asks a model does so in this process.
+        pool: for executors that keep a core busy.
+        seats: the run's chat models.
 
     Raises:
         UsageError: the configuration is wrong, and every attempt would fail alike.
     """
     timeout = spec.limits.seconds + min(GRACE_SECONDS, spec.limits.seconds / 2)
-    if getattr(resolve("executor", spec.executor), "cpu_bound", False):
-        outcome = await pool.run(jobs.attempt, spec, evaluator, seconds=timeout)
-        if not isinstance(outcome, WorkerFault):
-            return outcome
-        return _failed(spec, f"in the environment {spec.environment.name!r}, {outcome.error}")
+    mine = seats.attempt(spec) if seats is not None else None
+    if getattr(jobs.executor_of(spec.executor, spec.executor_options), "cpu_bound", False):
+        judged = getattr(resolve("evaluator", evaluator), "needs_model", False)
+        in_worker = "verifier" if judged else evaluator
+        outcome = await pool.run(jobs.attempt, spec, in_worker, seconds=timeout)
+        if isinstance(outcome, WorkerFault):
+            return _failed(spec, f"in the environment {spec.environment.name!r}, {outcome.error}")
+        return await _judged(spec, outcome, evaluator, pool, mine) if judged else outcome
+    began = time.monotonic()
     environment = make_environment(spec.environment)
-    runtime = open_settled(pool.box)
+    runtime = open_settled(pool.box, single_use=_alone(spec))
+    paused = seats.paused_seconds if seats is not None else 0.0
+    work = asyncio.ensure_future(jobs.run_attempt(spec, evaluator, environment, runtime, mine))
     try:
-        async with asyncio.timeout(timeout):
-            return await jobs.run_attempt(spec, evaluator, environment, runtime)
-    except TimeoutError:
-        return _failed(spec, f"it did not end within {timeout:.0f} s")
+        while not work.done():
+            # An outage of the endpoint pauses the run, and its attempts with it.
+            waited = seats.paused_seconds - paused if seats is not None else 0.0
+            left = timeout + waited - (time.monotonic() - began)
+            if left <= 0:
+                return _failed(spec, f"it did not end within {timeout:.0f} s", mine)
+            await asyncio.wait((work,), timeout=left)
+        return work.result()
     except UsageError:
         raise
     except AgentLabError as error:
-        return _failed(spec, str(error))
+        return _failed(spec, str(error), mine)
     finally:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait((work,), timeout=CANCEL_SECONDS)
         await runtime.close()
         await environment.close()
 
 
-def _failed(spec: AttemptSpec, error: str) -> AttemptOutcome:
-    return AttemptOutcome(attempt_id=spec.id, status="infrastructure_failure", error=error)
+def _alone(spec: AttemptSpec) -> bool:
+    """Whether each call needs a box to itself: code of others that is on trial."""
+    return any(s.origin != "search" for s in spec.skills if s.id in spec.unverified)
+
+
+async def _judged(
+    spec: AttemptSpec,
+    outcome: AttemptOutcome,
+    evaluator: str,
+    pool: WorkerPool,
+    seats: AttemptSeats | None,
+) -> AttemptOutcome:
+    """The outcome of a worker, scored here, where the models are."""
+    if outcome.trajectory is None:
+        return outcome
+    runtime = open_settled(pool.box)
+    try:
+        score = await jobs.scored(spec, outcome.trajectory, evaluator, runtime, seats)
+    except AgentLabError as error:
+        if isinstance(error, UsageError):
+            raise
+        return _failed(spec, str(error), seats)
+    finally:
+        await runtime.close()
+    calls = seats.calls if seats is not None else ()
+    return outcome.model_copy(
+        update={
+            "score": score,
+            "usage": outcome.usage + total(calls),
+            "trajectory": outcome.trajectory.model_copy(update={"model_calls": calls}),
+        }
+    )
+
+
+def _failed(spec: AttemptSpec, error: str, seats: AttemptSeats | None = None) -> AttemptOutcome:
+    usage = total(seats.calls) if seats is not None else Usage()
+    return AttemptOutcome(
+        attempt_id=spec.id, status="infrastructure_failure", error=error, usage=usage
+    )
 
 
 def finished_event(spec: AttemptSpec, outcome: AttemptOutcome) -> AttemptFinished:

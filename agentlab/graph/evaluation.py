@@ -14,7 +14,9 @@ from agentlab.config import RetrievalConfig
 from agentlab.errors import UsageError
 from agentlab.events import Progress
 from agentlab.graph.attempts import run_attempt
+from agentlab.graph.seats import Seats
 from agentlab.graph.workers import WorkerPool
+from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Environment, HasTasks, Observer
 from agentlab.records import Records
@@ -42,6 +44,7 @@ class Arm(NamedTuple):
     executor: str
     library: SkillLibrary | None = None
     """None is an empty library."""
+    insights: InsightLibrary | None = None
 
 
 class Bench(NamedTuple):
@@ -55,6 +58,8 @@ class Bench(NamedTuple):
     evaluator: str
     retrieval: RetrievalConfig
     observers: Sequence[Observer] = ()
+    seats: Seats | None = None
+    advice: RetrievalConfig = RetrievalConfig(k=4, tokens=1500)
 
 
 def evaluation_tasks(
@@ -91,12 +96,15 @@ async def evaluate_arms(
     done = len([spec for spec in specs if spec.id in recorded])
     total = len(specs)
     _tell(bench, done, total)
-    gate = asyncio.Semaphore(max(bench.pool.size, 1) * 2)
+    width = bench.seats.concurrency if bench.seats is not None else 0
+    gate = asyncio.Semaphore(max(bench.pool.size * 2, width, 1))
 
     async def one(spec: AttemptSpec) -> None:
         nonlocal done
         async with gate:
-            outcome = await run_attempt(spec, evaluator=bench.evaluator, pool=bench.pool)
+            outcome = await run_attempt(
+                spec, evaluator=bench.evaluator, pool=bench.pool, seats=bench.seats
+            )
         bench.records.attempts.record(spec, outcome)
         done += 1
         _tell(bench, done, total)
@@ -130,6 +138,11 @@ def _spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> Atte
         else []
     )
     skills = [item.skill for item in found]
+    told = (
+        arm.insights.retrieve(task.instruction, bench.advice, task_id=task.id)
+        if arm.insights is not None
+        else []
+    )
     return AttemptSpec(
         id=attempt_id(bench.run_id, bench.round, slot, "evaluation"),
         run_id=bench.run_id,
@@ -143,14 +156,14 @@ def _spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> Atte
         executor=arm.executor,
         limits=limits,
         skills=arm.library.with_callees(skills) if arm.library is not None else (),
-        offers=tuple(
-            Offer(
-                item_id=item.skill.id,
-                name=item.skill.name,
-                probability=0.0,
-                withheld=False,
-                score=item.score,
-            )
-            for item in found
+        insights=tuple(item.insight for item in told),
+        offers=(
+            *(_offer(item.skill.id, item.skill.name, item.score) for item in found),
+            *(_offer(item.insight.id, item.insight.id, item.score) for item in told),
         ),
     )
+
+
+def _offer(item_id: str, name: str, score: float) -> Offer:
+    """Offered for certain: an evaluation withholds nothing."""
+    return Offer(item_id=item_id, name=name, probability=0.0, withheld=False, score=score)

@@ -6,7 +6,7 @@ sense as a next version is not taken, whoever made it.
 
 from __future__ import annotations
 
-from agentlab.errors import UnknownNameError
+from agentlab.errors import BudgetSpentError, UnknownNameError
 from agentlab.graph.trials import AdmissionRound, Case
 from agentlab.protocols import Honer, HoningContext
 from agentlab.types import Skill
@@ -21,16 +21,19 @@ async def hone(current: AdmissionRound, case: Case) -> Skill | None:
     curator = practice.curator
     if not isinstance(curator, Honer) or times_honed(current, skill) >= HONES:
         return None
-    mended = await curator.hone(
-        HoningContext(
-            skill=skill,
-            reason=case.passage.reason or "",
-            replays=case.replays,
-            starts=current.provenance.starts(skill),
-            tools=practice.environment.tools,
-            grammar=practice.grammar,
-        )
+    context = HoningContext(
+        skill=skill,
+        reason=case.passage.reason or "",
+        replays=case.replays,
+        starts=current.provenance.starts(skill),
+        tools=practice.environment.tools,
+        grammar=practice.grammar,
+        model=practice.model("curator"),
     )
+    try:
+        mended = await curator.hone(context)
+    except BudgetSpentError:
+        return None
     return mended if mended is not None and _follows(current, skill, mended) else None
 
 

@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import AgentLabError, EnvironmentFaultError, VerifierFaultError
+from agentlab.errors import (
+    AgentLabError,
+    BudgetSpentError,
+    EnvironmentFaultError,
+    InvalidTaskError,
+    ModelFaultError,
+    VerifierFaultError,
+)
+from agentlab.executors.wrapping import make_executor
 from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
+from agentlab.graph.seats import AttemptSeats, total
 from agentlab.graph.starts import ReplayRequest
 from agentlab.protocols import (
     Environment,
@@ -36,10 +46,14 @@ from agentlab.types import (
     EnvironmentRef,
     JsonObject,
     Replay,
+    Score,
     Skill,
     Task,
     ToolCall,
+    Trajectory,
+    Usage,
     canonical_json,
+    is_judged,
 )
 
 T = TypeVar("T")
@@ -71,7 +85,10 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
 
 def check(task: Task, environment: EnvironmentRef) -> str | None:
     """Why a proposal may not become a task, or None."""
-    return _run(check_task(task, _environment(environment), _runtime()))
+    try:
+        return _run(check_task(task, _environment(environment), _runtime()))
+    except InvalidTaskError as error:  # the proposal is at fault, and not the configuration
+        return f"cannot be set up: {error}"
 
 
 def replay(request: ReplayRequest) -> tuple[Replay, ...]:
@@ -121,36 +138,80 @@ def _runtime(*unverified: Skill) -> SkillRuntime:
 
 
 async def run_attempt(
-    spec: AttemptSpec, evaluator: str, environment: Environment, runtime: SkillRuntime
+    spec: AttemptSpec,
+    evaluator: str,
+    environment: Environment,
+    runtime: SkillRuntime,
+    seats: AttemptSeats | None = None,
 ) -> AttemptOutcome:
     """Execute, score, and name what was achieved.
 
-    An environment that raises makes an infrastructure failure: data, counted in no rate.
+    An environment that raises makes an infrastructure failure: data, counted in no rate. So does
+    a model endpoint that fails for good.
     """
-    executor = cast("type[Executor]", resolve("executor", spec.executor))(**spec.executor_options)
-    judge = cast("type[Evaluator]", resolve("evaluator", evaluator))()
+    executor = executor_of(spec.executor, spec.executor_options)
+    context = ExecutionContext(spec, environment, runtime, seats and seats.executor)
     try:
-        execution = await executor.execute(ExecutionContext(spec, environment, runtime))
-        score = await judge.evaluate(EvaluationContext(spec.task, execution.trajectory, runtime))
-    except EnvironmentFaultError as error:
-        return _broken(spec, str(error))
+        execution = await executor.execute(context)
+        score = await scored(spec, execution.trajectory, evaluator, runtime, seats)
+    except (EnvironmentFaultError, ModelFaultError) as error:
+        return _broken(spec, str(error), seats)
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
         if isinstance(error, AgentLabError):
             raise
-        return _broken(spec, f"{type(error).__name__} in attempt: {error}")
+        return _broken(spec, f"{type(error).__name__} in attempt: {error}", seats)
     trajectory = execution.trajectory
+    calls = seats.calls if seats is not None else ()
     return AttemptOutcome(
         attempt_id=spec.id,
-        trajectory=trajectory,
+        trajectory=trajectory.model_copy(update={"model_calls": calls}) if calls else trajectory,
         score=score,
-        usage=execution.usage,
+        usage=execution.usage.model_copy(
+            update={"tokens": sum(c.tokens for c in calls), "usd": sum(c.usd for c in calls)}
+        )
+        if calls
+        else execution.usage,
         first_success=execution.first_success,
         skills_used=tuple(dict.fromkeys(i.skill_id for i in trajectory.invocations)),
+        ending=str(getattr(execution, "ending", "")),
+        reason=str(getattr(execution, "reason", "")),
+        assisted=execution.assisted,
     )
 
 
-def _broken(spec: AttemptSpec, error: str) -> AttemptOutcome:
-    return AttemptOutcome(attempt_id=spec.id, status="infrastructure_failure", error=error)
+async def scored(
+    spec: AttemptSpec,
+    trajectory: Trajectory,
+    evaluator: str,
+    runtime: SkillRuntime,
+    seats: AttemptSeats | None = None,
+) -> Score:
+    """The evaluator's verdict; unknown where a budget did not allow asking for one."""
+    judge = evaluator_of(evaluator, seats.judging if seats is not None else None)
+    models = (seats.evaluator, seats.stronger) if seats is not None else (None, None)
+    try:
+        return await judge.evaluate(EvaluationContext(spec.task, trajectory, runtime, *models))
+    except BudgetSpentError as error:
+        return Score(explanation=f"not judged: {error}", source="judge")
+
+
+def evaluator_of(name: str, options: JsonObject | None = None) -> Evaluator:
+    """The evaluator of that name; options are for one that asks a model."""
+    made = cast("Callable[..., Evaluator]", resolve("evaluator", name))
+    taken = signature(made).parameters
+    return made(**{key: value for key, value in (options or {}).items() if key in taken})
+
+
+def executor_of(name: str, options: JsonObject | None = None) -> Executor:
+    """The executor of that name, which may be wrapped: `reflect:react`."""
+    return make_executor(name, options or {})
+
+
+def _broken(spec: AttemptSpec, error: str, seats: AttemptSeats | None = None) -> AttemptOutcome:
+    usage = total(seats.calls) if seats is not None else Usage()
+    return AttemptOutcome(
+        attempt_id=spec.id, status="infrastructure_failure", error=error, usage=usage
+    )
 
 
 async def check_task(
@@ -170,6 +231,8 @@ async def check_task(
         SkillFaultError: its generated verifier raised or did not end in time.
         VerifierFaultError: its generated verifier gave two answers to one question.
     """
+    if is_judged(task):
+        return await _can_begin(task, environment)
     if task.solution is not None:
         for _ in range(2):
             if not await _passes(task, task.solution, environment, runtime):
@@ -182,6 +245,13 @@ async def check_task(
             return f"failing case passes: {named} on things the mission does not name"
     if len(task.failing) < FAILING:
         return f"failing cases missing: {len(task.failing)} of {FAILING}"
+    return None
+
+
+async def _can_begin(task: Task, environment: Environment) -> str | None:
+    """What a task without a verifier must show: that it is not over before it begins."""
+    for _ in range(2):
+        await environment.reset(task, 0)
     return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from agentlab.errors import EnvironmentFaultError
+from agentlab.errors import BudgetSpentError, EnvironmentFaultError
 from agentlab.events import (
     Event,
     RoundFinished,
@@ -18,15 +18,17 @@ from agentlab.events import (
     TaskAdmitted,
     TaskRejected,
 )
-from agentlab.graph import jobs
+from agentlab.graph import advice, jobs
+from agentlab.graph.archive import archive
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
+from agentlab.proposers.novelty import refusals
 from agentlab.protocols import CurationContext, ProposalContext
 from agentlab.records import AttemptRow, Transaction, Verdict
-from agentlab.types import JsonObject, PastAttempt, Task, Usage
+from agentlab.types import JsonObject, PastAttempt, Skill, Task, Usage
 
 CURATED_ROUNDS = 6
 """Rounds whose solved attempts a curator reads."""
@@ -56,9 +58,21 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             round=round_,
             templates=records.attempts.template_outcomes(run_id),
             recent=records.trajectories.learnable(run_id, round_ - 1) if round_ else [],
+            model=practice.model("proposer"),
+            library=practice.active(),
+            archive=archive(practice, round_),
         )
-        tasks = await _proposals(practice, context)
-        faults = await asyncio.gather(*(_check(task, practice) for task in tasks))
+        tasks: Sequence[Task] = []
+        try:
+            tasks = await _proposals(practice, context)
+        except BudgetSpentError:
+            pass  # what was asked by then is charged, and the round ends the run
+        faults = list(await asyncio.gather(*(_check(task, practice) for task in tasks)))
+        if context.model is not None:
+            # Models repeat themselves. What is refused as not novel goes on record and from there
+            # into the next prompt.
+            repeats = refusals(tasks, context.archive)
+            faults = [fault or repeat for fault, repeat in zip(faults, repeats, strict=True)]
         if tasks and all(fault is not None and fault.startswith(FAULT) for fault in faults):
             raise EnvironmentFaultError(
                 f"No proposed task could be checked in {practice.config.environment!r} "
@@ -73,6 +87,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             )
             events.extend(_verdict_events(run_id, round_, tasks, verdicts))
             part.events.append(events)
+            practice.charge_model(part, round_, "propose")
             return {"proposed": len(tasks)}
 
         records.once(run_id, round_, "propose", work)
@@ -87,7 +102,9 @@ async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[T
             context,
             environment=practice.environment_ref,
             pool=practice.pool,
-            seconds=practice.config.attempt_seconds + practice.config.check_seconds,
+            seconds=practice.config.proposal_seconds
+            if context.model is not None
+            else practice.config.attempt_seconds + practice.config.check_seconds,
         )
     except EnvironmentFaultError as error:
         raise EnvironmentFaultError(
@@ -147,7 +164,9 @@ async def attempt(state: LaneState, practice: Practice) -> RunUpdate:
     """
     practice.go_on()
     while not practice.out_of_time() and (spec := practice.claim(state["round"])) is not None:
-        outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
+        outcome = await run_attempt(
+            spec, evaluator=practice.config.evaluator, pool=practice.pool, seats=practice.seats
+        )
         event = finished_event(spec, outcome)
         if await practice.writer.record(spec, outcome, [event]):
             practice.tell([event])
@@ -207,22 +226,26 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
     records = practice.records
     if records.nodes.done(run_id, round_, "curate") is None:
         rows = records.items.skills(environment=practice.environment_name, toolset=practice.toolset)
-        candidates = await practice.curator.curate(
-            CurationContext(
-                environment=practice.environment_name,
-                toolset=practice.toolset,
-                attempts=_lately_solved(practice, round_),
-                library=[row.item for row in rows],
-                refused=[
-                    row.item
-                    for row in rows
-                    if row.status == "retired" and row.reason.startswith(REJECTED)
-                ],
-                tools=practice.environment.tools,
-                grammar=practice.grammar,
-                compose=practice.config.compose,
-            )
+        context = CurationContext(
+            environment=practice.environment_name,
+            toolset=practice.toolset,
+            attempts=_lately_solved(practice, round_),
+            library=[row.item for row in rows],
+            refused=[
+                row.item
+                for row in rows
+                if row.status == "retired" and row.reason.startswith(REJECTED)
+            ],
+            tools=practice.environment.tools,
+            grammar=practice.grammar,
+            compose=practice.config.compose,
+            model=practice.model("curator"),
         )
+        candidates: Sequence[Skill] = []
+        try:
+            candidates = await practice.curator.curate(context)
+        except BudgetSpentError:
+            pass
         events: list[Event] = [
             SkillProposed(
                 run_id=run_id,
@@ -242,10 +265,12 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
             for skill in candidates:
                 part.items.save_skill(skill, run_id=run_id, round_=round_)
             part.events.append(events)
+            practice.charge_model(part, round_, "curate")
             return {"candidates": [skill.id for skill in candidates]}
 
         records.once(run_id, round_, "curate", work)
         practice.tell(events)
+    await advice.curate(practice, round_)
     return {}
 
 

@@ -18,22 +18,38 @@ from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
+from agentlab.graph import jobs
 from agentlab.graph.recording import AttemptWriter
+from agentlab.graph.seats import Seats, total
 from agentlab.graph.workers import WorkerPool
+from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.proposers.making import make_proposer
 from agentlab.protocols import (
+    ChatModel,
     Curator,
     Curriculum,
     Environment,
     Grammar,
     HasGrammar,
     HasTasks,
+    InsightCurator,
     Observer,
-    Proposer,
 )
-from agentlab.records import Records
+from agentlab.records import Records, Transaction
+from agentlab.records.calibrations import Calibrations, judge_digest
 from agentlab.registry import resolve
-from agentlab.types import AttemptSpec, EnvironmentRef, Frozen, Skill, SplitRule, ToolSpec, Usage
+from agentlab.types import (
+    AttemptSpec,
+    EnvironmentRef,
+    Frozen,
+    JsonObject,
+    Role,
+    Skill,
+    SplitRule,
+    ToolSpec,
+    Usage,
+)
 
 LEAST_STEPS = 200
 """Primitive steps without which an attempt is not begun."""
@@ -98,6 +114,10 @@ class Practice:
     """Wall-clock seconds of earlier processes on this run."""
     started: float = field(default_factory=time.monotonic)
     stop: Callable[[], bool] = lambda: False
+    insights: InsightLibrary | None = None
+    """None where nobody in this run reads advice."""
+    seats: Seats | None = None
+    """The chat models of the roles; None where the run uses none."""
 
     _round: int = -1
     _planned: dict[str, AttemptSpec] = field(default_factory=lambda: {})
@@ -112,9 +132,45 @@ class Practice:
         )
         self.environment = self.make_environment()
         self.writer = AttemptWriter(self.records)
-        self.proposer = cast("type[Proposer]", resolve("proposer", config.proposer))()
+        self.proposer = make_proposer(config.proposer, box=config.box)
         self.curriculum = cast("type[Curriculum]", resolve("curriculum", config.curriculum))()
         self.curator = cast("type[Curator]", resolve("curator", config.curator))()
+        self.insight_curator = (
+            None
+            if config.insights == "none"
+            else cast("type[InsightCurator]", resolve("insights", config.insights))()
+        )
+
+    def model(self, role: Role) -> ChatModel | None:
+        """The chat model of a role outside attempts; None where it has none."""
+        return self.seats.model(role) if self.seats is not None else None
+
+    def judge_refusal(self) -> str | None:
+        """Why a judge's verdict may admit nothing in this run; None where it may."""
+        if self.config.trust_judge:
+            return None
+        judge = jobs.evaluator_of(self.config.evaluator, self.seats.judging if self.seats else None)
+        identity: Callable[..., JsonObject] | None = getattr(judge, "identity", None)
+        model = self.seats.name("evaluator") if self.seats is not None else None
+        if identity is None or model is None or self.seats is None:
+            return "Only a verifier's verdict or that of a calibrated judge admits an item."
+        whose = judge_digest(identity(model, self.seats.name("stronger")))
+        return Calibrations(self.records.workspace).allowed(
+            whose, self.environment_name, floor=self.config.judge_floor
+        )
+
+    def charge_model(self, part: Transaction, round_: int, purpose: str) -> None:
+        """Put what chat models took since this was last asked on the run's account."""
+        if self.seats is not None:
+            calls = self.seats.take_calls()
+            taken = total(calls)
+            part.budgets.reserve(self.run_id, round_, taken, purpose=f"{purpose} model")
+            part.budgets.settle(self.run_id, round_, taken, purpose=f"{purpose} model")
+            part.role_calls.save(self.run_id, round_, purpose, calls)
+
+    def embedded(self) -> int:
+        """Tokens that embedding took since this was last asked."""
+        return self.library.charge() + (self.insights.charge() if self.insights else 0)
 
     def make_environment(self) -> Environment:
         """A new instance of the run's environment."""
@@ -187,11 +243,12 @@ class Practice:
             if value is not None and value <= (LEAST_STEPS - 1 if name == "steps" else 0):
                 return name
         # What a model costs; a run whose roles use none spends none, whatever the cap.
-        if uses_model(self.config.embedder):
+        if self.seats is not None or uses_model(self.config.embedder):
             for name, value in (("tokens", left.tokens), ("usd", left.usd)):
                 if value is not None and value <= 0:
                     return name
-        return None
+        # What is left may be too little for any call.
+        return self.seats.spent_out if self.seats is not None else None
 
     def out_of_time(self) -> bool:
         """Whether the wall-clock budget is used up; asked before each attempt, so no query."""
@@ -230,7 +287,8 @@ class Practice:
     def lanes(self, round_: int) -> int:
         """How many attempts of the round to have under way at a time; 0 when none is left."""
         self.planned(round_)
-        width = self.config.concurrency or os.cpu_count() or 1
+        waiting = self.seats.concurrency if self.seats is not None else 0
+        width = self.config.concurrency or waiting or os.cpu_count() or 1
         return min(width, len(self._waiting))
 
     def claim(self, round_: int) -> AttemptSpec | None:

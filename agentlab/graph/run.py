@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agentlab.config import PracticeConfig
+from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, RecordsError, RunInUseError, UsageError
@@ -38,10 +38,14 @@ from agentlab.graph.reports import (
     run_skills,
     task_counts,
 )
+from agentlab.graph.seats import ROLES, STRONGER, Seats, open_seats
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
+from agentlab.library.advice import insight_counts, insight_lines
 from agentlab.library.catalogue import skill_counts, skill_lines
+from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.models.prices import load_prices
 from agentlab.protocols import Observer
 from agentlab.records import Records, RunLock
 from agentlab.records.files import replace_text
@@ -121,6 +125,12 @@ async def work_on(
         return _report(practice_, directory, status, reason, report, seconds)
 
 
+def spent(records: Records, run_id: str) -> Usage:
+    """What a run has taken so far, in attempts and outside them, evaluations included."""
+    kinds = ("practice", "shadow", "evaluation")
+    return records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)
+
+
 def refuse_unknown_price(config: PracticeConfig) -> None:
     """Return, unless dollars are capped and something whose price is not known would spend them.
 
@@ -133,6 +143,12 @@ def refuse_unknown_price(config: PracticeConfig) -> None:
             "dollars cannot be kept: leave the budget out, give one in tokens, or use the "
             "embedder 'lexical'."
         )
+    prices = load_prices(config.endpoint.prices or None)
+    for role in (*ROLES, STRONGER):
+        own: RoleConfig = getattr(config.roles, role)
+        spec = config.chat_model(role)
+        if spec and (config.budget.usd is not None or own.usd is not None):
+            prices.require(spec)
 
 
 class _Begun(NamedTuple):
@@ -193,18 +209,34 @@ async def practising(
         backend=config.index,
         foreign=box.takes_foreign_code,
     )
+    insights: InsightLibrary | None = None
+    seats: Seats | None = None
     try:
+        seats = open_seats(config, spent(records, run_id))
+        if seats is not None and seats.reads_advice:
+            insights = InsightLibrary(
+                records,
+                base_name(config.environment),
+                embedder=config.embedder,
+                backend=config.index,
+            )
         yield Practice(
             run_id=run_id,
             config=config,
             records=records,
             pool=pool,
             library=library,
+            insights=insights,
+            seats=seats,
             observers=(watchers,),
             spent_before=before,
             stop=stop,
         )
     finally:
+        if seats is not None:
+            await seats.close()
+        if insights is not None:
+            insights.close()
         library.close()
         pool.close()
 
@@ -250,7 +282,7 @@ def _check_state(values: Mapping[str, object], practice_: Practice) -> None:
 async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationReport | None:
     """The closing comparison on held-out tasks, with and without the library."""
     config = practice_.config
-    if config.heldout == 0:
+    if config.heldout == 0 or _cannot_ask(practice_):
         return None
     practice_.library.refresh()
     bench = Bench(
@@ -262,8 +294,13 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
         config.evaluator,
         config.retrieval,
         practice_.observers,
+        practice_.seats,
+        config.advice,
     )
-    arms = [Arm(LIBRARY, config.model, practice_.library), Arm(BASELINE, config.model)]
+    arms = [
+        Arm(LIBRARY, config.acting, practice_.library, practice_.insights),
+        Arm(BASELINE, config.acting),
+    ]
     tasks = evaluation_tasks(practice_.environment, "heldout", config.heldout, config.seed)
     work = asyncio.ensure_future(
         evaluate_arms(
@@ -280,9 +317,16 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
             work.cancel()
             await asyncio.wait({work})
             raise RunStopped
+    if _cannot_ask(practice_):
+        return None  # attempts that a budget cut off would be counted as failures
     return evaluation_report(
         bench, work.result(), split="heldout", budget=config.heldout_tool_calls
     )
+
+
+def _cannot_ask(practice_: Practice) -> bool:
+    """Whether a budget allows the chat models no further call."""
+    return practice_.seats is not None and practice_.exhausted() in ("tokens", "usd")
 
 
 def _report(
@@ -296,6 +340,8 @@ def _report(
     records, run_id = practice_.records, practice_.run_id
     rows = run_skills(records, run_id, practice_.environment_name)
     active = [row for row in rows if row.status == "active"]
+    insights = records.items.insights(environment=practice_.environment_name)
+    told = [row for row in insights if row.run_id == run_id]
     kinds = ("practice", "shadow")
     usage: Usage = records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)
     return PracticeReport(
@@ -306,6 +352,8 @@ def _report(
         attempts=records.attempts.count(run_id, kind="practice"),
         tasks=task_counts(records, run_id),
         skills=skill_counts(rows),
+        insights=insight_counts(told),
+        advice=tuple(insight_lines(records, [row for row in told if row.status == "active"])),
         learnt=tuple(skill_lines(records, active)),
         heldout=heldout,
         usage=usage,

@@ -21,12 +21,15 @@ from agentlab.library.attribution import (
     draws_of,
     withholding_probability,
 )
+from agentlab.library.insights import FoundInsight
 from agentlab.records import DrawRow, Transaction
 from agentlab.statistics import Draw
 from agentlab.types import (
     AttemptSpec,
+    Insight,
     JsonObject,
     Limits,
+    Skill,
     Task,
     Template,
     Usage,
@@ -61,7 +64,7 @@ async def select(state: RunState, practice: Practice) -> RunUpdate:
         def work(part: Transaction) -> JsonObject:
             part.attempts.plan(run_id, round_, specs)
             part.budgets.reserve(run_id, round_, _promised(specs))
-            found = Usage(tokens=practice.library.charge())
+            found = Usage(tokens=practice.embedded())
             part.budgets.reserve(run_id, round_, found, purpose="retrieval")
             part.budgets.settle(run_id, round_, found, purpose="retrieval")
             part.events.append(events)
@@ -126,6 +129,8 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
     )
     by_id = {task.id: task for task in fresh}
     practice.library.refresh()
+    if practice.insights is not None:
+        practice.insights.refresh()
     chances = _chances(practice)
     limits = Limits(
         tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
@@ -156,19 +161,21 @@ def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[
 
 
 def _chances(practice: Practice) -> dict[str, float]:
-    """How likely each served skill is to be withheld in this round, by id."""
-    skills = practice.library.skills
+    """How likely each served item is to be withheld in this round, by id."""
+    items: dict[str, Skill | Insight] = {**practice.library.skills}
+    if practice.insights is not None:
+        items |= practice.insights.insights
     config = practice.config.attribution
     found = practice.records.trajectories.known_draws(
-        list(skills), environment=practice.environment_name, first=config.decided
+        list(items), environment=practice.environment_name, first=config.decided
     )
     return {
-        skill.id: withholding_probability(
-            draws_of(skill, found[skill.id].first), config, known=found[skill.id].known
+        key: withholding_probability(
+            draws_of(item, found[key].first), config, known=found[key].known
         )
-        if skill.id in found
+        if key in found
         else withholding_probability([], config)
-        for skill in skills.values()
+        for key, item in items.items()
     }
 
 
@@ -191,6 +198,10 @@ def _spec(
         )
         for item in found
     ]
+    advice = _advice(practice, task)
+    retrieved += [
+        Retrieved(i.insight.id, i.insight.id, chances[i.insight.id], i.score) for i in advice
+    ]
     offers = draw_offers(
         retrieved,
         calls=practice.library.calls(),
@@ -209,8 +220,16 @@ def _spec(
         group_id=derive_id("group", practice.run_id, round_, task.id),
         seed=derive_seed(config.seed, round_, slot),
         environment=practice.environment_ref,
-        executor=config.model,
+        executor=config.acting,
         limits=limits,
         skills=practice.library.with_callees(skills),
+        insights=tuple(item.insight for item in advice if item.insight.id in offered),
         offers=offers,
     )
+
+
+def _advice(practice: Practice, task: Task) -> list[FoundInsight]:
+    """The insights that fit the task; none where nobody in this run reads any."""
+    if practice.insights is None:
+        return []
+    return practice.insights.retrieve(task.instruction, practice.config.advice, task_id=task.id)

@@ -126,9 +126,12 @@ async def trials_of(current: AdmissionRound, skill: Skill) -> list[Trial]:
     with_it = await search(current, tasks, skill, steps)
     budget = current.practice.config.admission.trial_tool_calls
     trials: list[Trial] = []
+    judged = current.practice.judge_refusal()
     for task, before, after in zip(tasks, without, with_it, strict=True):
         if before.success is None or after.success is None:
             continue
+        if "judge" in (before.score.source, after.score.source) and judged is not None:
+            continue  # nobody knows how far that judge is to be believed
         trials.append(
             Trial(
                 task.id,
@@ -192,7 +195,7 @@ async def search(
         outcomes.append(known)
         if known is None:
             specs.append(_shadow(current, task, candidate, steps))
-    done = await asyncio.gather(*(_record(current.practice, spec) for spec in specs))
+    done = await asyncio.gather(*(record(current.practice, spec) for spec in specs))
     if current.attempts_left is not None:
         current.attempts_left -= len(specs)
     if current.steps_left is not None:
@@ -206,13 +209,19 @@ async def search(
     return result
 
 
+def shadow_place(current: AdmissionRound) -> int:
+    """The next slot for a shadow attempt."""
+    slot = current.next_slot
+    current.next_slot += 1
+    return slot
+
+
 def _shadow(
     current: AdmissionRound, task: Task, candidate: Skill | None, steps: int | None
 ) -> AttemptSpec:
     """A flagged attempt that counts in no rate: nothing is withheld, nothing retrieved."""
     practice = current.practice
-    slot = current.next_slot
-    current.next_slot += 1
+    slot = shadow_place(current)
     name = candidate.name if candidate else None  # its older version makes way for it
     offered = [
         skill
@@ -232,7 +241,7 @@ def _shadow(
         group_id=derive_id("group", practice.run_id, current.round, task.id, "shadow"),
         seed=derive_seed(practice.config.seed, task.id, "shadow"),
         environment=practice.environment_ref,
-        executor=practice.config.model,
+        executor=practice.config.acting,
         limits=Limits(
             tool_calls=practice.config.admission.trial_tool_calls,
             steps=steps,
@@ -246,11 +255,14 @@ def _shadow(
     )
 
 
-async def _record(practice: Practice, spec: AttemptSpec) -> AttemptOutcome:
+async def record(practice: Practice, spec: AttemptSpec) -> AttemptOutcome:
+    """Make a shadow attempt and put it on record, unless it is there already."""
     known = practice.records.trajectories.outcomes([spec.id])
     if known:
         return known[0]
-    outcome = await run_attempt(spec, evaluator=practice.config.evaluator, pool=practice.pool)
+    outcome = await run_attempt(
+        spec, evaluator=practice.config.evaluator, pool=practice.pool, seats=practice.seats
+    )
     event = finished_event(spec, outcome)
     if practice.records.attempts.record(spec, outcome, [event]):
         practice.tell([event])

@@ -33,7 +33,7 @@ from typing import NamedTuple
 from agentlab.config import AttributionConfig
 from agentlab.records import DrawRow
 from agentlab.statistics import Draw, Weighted, rate_difference
-from agentlab.types import Offer, Skill, derive_uniform
+from agentlab.types import Insight, Offer, Skill, derive_uniform
 
 DECAY = 0.95
 """From draw to draw, once the probability falls: from 1/2 to 1/10 in 32 draws."""
@@ -160,22 +160,25 @@ def draw_offers(
     )
 
 
-def draws_of(skill: Skill, rows: Iterable[DrawRow], *, relevant: bool = False) -> list[Draw]:
-    """The draws that count for a skill, in the order of `rows`.
+def draws_of(
+    item: Skill | Insight, rows: Iterable[DrawRow], *, relevant: bool = False
+) -> list[Draw]:
+    """The draws that count for an item, in the order of `rows`.
 
     Practice and production count, shadow attempts and evaluations do not, nor do attempts at
-    tasks that the skill was derived from. Costs are on a logarithmic scale: those of search are
-    heavy-tailed, and a mean over them says more of the worst attempt than of the skill.
+    tasks that it was derived from. Costs are on a logarithmic scale: those of search are
+    heavy-tailed, and a mean over them says more of the worst attempt than of the item.
 
     Args:
-        skill: the skill in question.
+        item: the skill or insight in question.
         rows: its draws on record.
-        relevant: only those for tasks that state the clause that the skill achieves.
+        relevant: only those for tasks that state the clause that a skill achieves.
     """
-    achieved = skill.achieves.predicate if skill.achieves else None
+    achieves = item.achieves if isinstance(item, Skill) else None
+    achieved = achieves.predicate if achieves else None
     draws: list[Draw] = []
     for row in rows:
-        if row.kind not in ("practice", "production") or row.task_id in skill.source_tasks:
+        if row.kind not in ("practice", "production") or row.task_id in item.source_tasks:
             continue
         stated = row.template.partition(": ")[2].replace(" > ", " & ").split(" & ")
         if relevant and achieved is not None and achieved not in stated:

@@ -17,7 +17,7 @@ from agentlab.library.attribution import draws_of
 from agentlab.library.skills import SkillLibrary
 from agentlab.records import ItemRow, Records, Workspace
 from agentlab.statistics import Estimate, effect
-from agentlab.types import JsonObject, Skill, Status
+from agentlab.types import Insight, JsonObject, Skill, Status
 from agentlab.types.report import (
     CollectionLine,
     Difference,
@@ -198,9 +198,9 @@ def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillL
     return sorted(lines, key=lambda line: (-line.uses, line.name, line.version))
 
 
-def measured_effect(records: Records, skill: Skill) -> SkillEffect:
-    """What offering the skill does, by its randomised draws."""
-    found = effect(draws_of(skill, records.trajectories.draws(item_id=skill.id)))
+def measured_effect(records: Records, item: Skill | Insight) -> SkillEffect:
+    """What offering the item does, by its randomised draws."""
+    found = effect(draws_of(item, records.trajectories.draws(item_id=item.id)))
     return SkillEffect(
         offered=found.offered,
         withheld=found.withheld,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from agentlab.errors import AgentLabError, UsageError
+from agentlab.library.planted import planted
 from agentlab.types import Insight, JsonObject, canonical_json
 
 GateName = Literal[
@@ -204,10 +205,13 @@ def static_insight(insight: Insight, particular: Sequence[str] = ()) -> str | No
     if not insight.source_tasks:
         return "static: it names no task that it was derived from"
     texts = (insight.condition, insight.negative_condition, insight.advice)
-    if sum(map(len, (*texts, insight.example))) > LONGEST:
+    every = (*texts, insight.example, insight.scope, *insight.taxonomy)
+    if sum(map(len, every)) > LONGEST:
         return f"static: it is longer than {LONGEST} characters"
-    if not all(c.isprintable() or c == "\n" for text in texts for c in text):
+    if not all(c.isprintable() or c == "\n" for text in every for c in text):
         return "static: it holds characters that are not shown"
+    if (found := planted(*every)) is not None:
+        return f"static: it speaks to the machinery: {found}"
     words = {word.casefold() for text in texts for word in text.split()}
     named = sorted(word for word in particular if word.casefold() in words)
     return f"static: it names {named[0]!r}, which belongs to its source tasks" if named else None

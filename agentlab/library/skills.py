@@ -15,8 +15,9 @@ from agentlab.config import IndexName, RetrievalConfig
 from agentlab.embeddings import open_embedder
 from agentlab.library.index.collection import collection_name
 from agentlab.library.retrieval import Retriever
-from agentlab.library.served import IndexStatus, ServedIndex, Stored
-from agentlab.protocols import CountsTokens, Embedder
+from agentlab.library.served import IndexStatus, ServedIndex
+from agentlab.library.truth import ActiveItems
+from agentlab.protocols import CountsTokens
 from agentlab.records import Records
 from agentlab.types import Skill
 
@@ -27,37 +28,6 @@ class Found(NamedTuple):
     skill: Skill
     score: float
     """Fused retrieval score."""
-
-
-class _ActiveSkills:
-    """The truth behind the index: vectors of the active skills in the records."""
-
-    def __init__(self, records: Records, environment: str, embedder: Embedder) -> None:
-        self._records = records
-        self._environment = environment
-        self._embedder = embedder
-
-    def read(self) -> Stored:
-        """What may be served now; vectors that are missing are made first."""
-        self.complete()
-        table = self._records.vectors.all(
-            environment=self._environment, kind="skill", embedder=self._embedder.name
-        )
-        shape = (len(table.ids), self._embedder.dimension)
-        return Stored(table.ids, table.matrix.reshape(shape))
-
-    def complete(self) -> int:
-        """Embed the skills that have no vector by this embedder; how many there were."""
-        missing = self._records.vectors.missing(
-            environment=self._environment, kind="skill", embedder=self._embedder.name
-        )
-        if missing:
-            skills = [self._records.items.skill(item_id).item for item_id in missing]
-            vectors = self._embedder.embed([skill.document for skill in skills])
-            with self._records.transaction() as part:
-                for skill, vector in zip(skills, vectors, strict=True):
-                    part.vectors.save(skill.id, self._embedder.name, vector)
-        return len(missing)
 
 
 class SkillLibrary:
@@ -89,7 +59,7 @@ class SkillLibrary:
         self._environment = environment
         self._toolset = toolset
         self._embedder = open_embedder(embedder)
-        self._truth = _ActiveSkills(records, environment, self._embedder)
+        self._truth = ActiveItems(records, environment, "skill", self._embedder)
         name = collection_name(environment, "skill")
         root: Path | None = records.workspace.index / name if backend == "chroma" else None
         self._index = ServedIndex(

@@ -1,20 +1,29 @@
-"""A client for an OpenAI-compatible endpoint. The one file that imports openai.
+"""Clients for an OpenAI-compatible endpoint. The one file that imports openai.
 
 The endpoint is named by the user, in `OPENAI_BASE_URL` or as an argument; there is no default,
 so that nothing is sent anywhere unasked. The key is read from `OPENAI_API_KEY` and never
 printed, logged or put into an error.
+
+The blocking client is for embeddings. `ChatEndpoint` is for chat: it sends a body, gives back
+the bytes of the answer, and says of a failure whether it may pass. What the bytes mean is for
+`openai_chat`: the package's own reading rounds nothing, but believes what an endpoint says.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, cast
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import openai
 
 from agentlab.errors import ConfigError, ModelFaultError
+from agentlab.models.faults import PassingFaultError, RefusedRequestError
+from agentlab.models.redaction import Redactor, environment_secrets, says_secret
+from agentlab.types import JsonObject
 
 BASE_URL = "OPENAI_BASE_URL"
 API_KEY = "OPENAI_API_KEY"
@@ -41,16 +50,164 @@ def open_client(
     Raises:
         ConfigError: no endpoint is named, or its address is no http or https URL.
     """
+    address = find_address(base_url, api_key)
+    return openai.OpenAI(
+        base_url=address.url, api_key=address.key, timeout=timeout, max_retries=retries
+    )
+
+
+class Address(NamedTuple):
+    """Where to send requests, and what to show there."""
+
+    url: str
+    key: str
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Address({self.url!r})"
+
+
+def find_address(base_url: str | None = None, api_key: str | None = None) -> Address:
+    """The endpoint's address and key, from arguments or the environment.
+
+    Raises:
+        ConfigError: no endpoint is named, its address is no http or https URL or holds a
+            secret, or the key can be no key.
+    """
     url = base_url or os.environ.get(BASE_URL, "")
     if not url:
         raise ConfigError(
             f"No model endpoint is named; set {BASE_URL}, for instance to "
             "'http://127.0.0.1:8000/v1'."
         )
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        parts = urlsplit(url)
+        secret = parts.username or parts.password
+    except ValueError:
+        parts, secret = urlsplit(""), None
+    if secret or any(says_secret(name) for name, _ in parse_qsl(parts.query)):
+        # An address is told in errors and records, and logged by the client.
+        raise ConfigError(
+            "The address of the model endpoint holds a password or key; take it out of "
+            f"{BASE_URL} and set {API_KEY}."
+        )
+    if parts.scheme not in {"http", "https"}:
         raise ConfigError(f"The model endpoint {url!r} is not an address; set {BASE_URL} to one.")
-    key = api_key or os.environ.get(API_KEY) or _NO_KEY
-    return openai.OpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries)
+    key = (api_key or os.environ.get(API_KEY) or _NO_KEY).strip()
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(
+            f"The key for the model endpoint holds characters that no header can; set {API_KEY} "
+            "to the key alone."
+        )
+    return Address(url, key)
+
+
+class ChatEndpoint:
+    """Chat completions of one endpoint, as bytes. For one event loop; nothing is sent unasked.
+
+    Redirects are not followed: what is said to one endpoint is not for another.
+
+    Args:
+        address: where, and with which key.
+        timeout: seconds until an answer must have arrived whole.
+        largest: bytes that an answer may have.
+    """
+
+    def __init__(
+        self, address: Address, *, timeout: float = 300.0, largest: int = 32 * 1024 * 1024
+    ) -> None:
+        self._timeout = timeout
+        self._largest = largest
+        self.redactor = Redactor([address.key, *environment_secrets()])
+        parts = urlsplit(address.url)
+        self.host = parts.hostname or ""
+        self.url = self.redactor.text(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
+        """As errors show it: a query can hold a key too."""
+        self._client = openai.AsyncOpenAI(
+            base_url=address.url,
+            api_key=address.key,
+            timeout=timeout,
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        )
+
+    async def post(self, model: str, body: JsonObject) -> bytes:
+        """The bytes of an answer that was given with a status of success.
+
+        Args:
+            model: the endpoint's name for it.
+            body: the rest of the request.
+
+        Raises:
+            PassingFaultError: no answer, not all of it, or one that says to come again.
+            RefusedRequestError: the endpoint does not take the request.
+        """
+        what = f"The endpoint {self.url!r} failed at chat with {model!r}"
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._read(model, body)
+        except TimeoutError:
+            fault: ModelFaultError = PassingFaultError(
+                f"{what}: no answer within {self._timeout:g} s", outage="yes"
+            )
+        except openai.APIStatusError as error:
+            fault = self._of_status(what, error)
+        except openai.APIConnectionError as error:
+            cause = error.__cause__
+            told = type(cause).__name__ if cause is not None else type(error).__name__
+            fault = PassingFaultError(f"{what}: {told}: {self._told(error)}", outage="yes")
+        except _TooLargeError:
+            fault = PassingFaultError(f"{what}: its answer has more than {self._largest} bytes")
+        except Exception as error:  # whatever happens while bytes arrive is the connection's
+            fault = PassingFaultError(f"{what}: {type(error).__name__}: {self._told(error)}")
+        # Outside of the handlers, so that the error does not carry the request with its headers.
+        raise fault
+
+    async def _read(self, model: str, body: JsonObject) -> bytes:
+        received = bytearray()
+        # The messages go with the rest of the body: the package then takes them as they are.
+        async with self._client.chat.completions.with_streaming_response.create(
+            model=model, messages=[], extra_body=cast("dict[str, Any]", body)
+        ) as response:
+            async for part in response.iter_bytes():
+                received += part
+                if len(received) > self._largest:
+                    raise _TooLargeError
+        return bytes(received)
+
+    def _of_status(self, what: str, error: openai.APIStatusError) -> ModelFaultError:
+        status = error.status_code
+        # The package's own text leaves out what is not in the field `message`.
+        body = "" if " - " in str(error) or not error.body else f" - {error.body}"
+        told = f"{what}: {self._told(f'{error}{body}')}"
+        if 300 <= status < 400:
+            told = f"{what}: it sends requests elsewhere (status {status}); name that address"
+        passing = status >= 500 or status in {408, 409, 425, 429}
+        if not passing or error.code in _SPENT:
+            return RefusedRequestError(told, status=status)
+        return PassingFaultError(
+            told,
+            outage="no" if status in {409, 425} else "perhaps" if status == 500 else "yes",
+            retry_after=error.response.headers.get("retry-after"),
+        )
+
+    def _told(self, error: Exception | str) -> str:
+        text = self.redactor.text(str(error))
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        await self._client.close()
+
+
+class _TooLargeError(Exception):
+    """An answer is longer than it may be."""
+
+
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+"""Codes with status 429 that only a payment helps against."""
+_SHOWN = 500
+"""Characters of what an endpoint says about a failure."""
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from agentlab.records.moves import (
 )
 from agentlab.records.seals import is_sealed, item_text, set_seal
 from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, SEALS
-from agentlab.types import Insight, JsonObject, Skill, Status
+from agentlab.types import Insight, JsonObject, Outcomes, Skill, Status
 
 ItemKind = Literal["skill", "insight"]
 SERVED: Status = "active"
@@ -203,6 +203,44 @@ class Items:
             if row is None:
                 raise UnknownNameError("skill", item_id, ())
             return _item_row(row, Skill, _lives(connection, [row]))
+
+    def insight(self, item_id: str) -> ItemRow[Insight]:
+        """One version of an insight by id.
+
+        Raises:
+            UnknownNameError: there is none.
+            RecordsError: it was changed by something other than agentlab.
+        """
+        query = _sealed().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
+        with self._session.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                raise UnknownNameError("insight", item_id, ())
+            return _item_row(row, Insight, _lives(connection, [row]))
+
+    def note_outcomes(self, item_id: str, outcomes: Outcomes) -> bool:
+        """Keep what an insight did at which tasks; False when that is on record already.
+
+        Its words stay, so it is no new version and starts nothing over.
+
+        Raises:
+            UnknownNameError: there is no insight of that id.
+            RecordsError: it was changed by something other than agentlab.
+        """
+        with self._session.write() as connection:
+            query = _sealed().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                raise UnknownNameError("insight", item_id, ())
+            found = _item_row(row, Insight, _lives(connection, [row])).item
+            if found.outcomes == outcomes:
+                return False
+            body = encode(found.model_copy(update={"outcomes": outcomes}))
+            connection.execute(update(ITEMS).where(ITEMS.c.id == item_id).values(body=body))
+            set_seal(connection, "item", item_id, item_text({**row, "body": body}))
+            if row["status"] == SERVED:
+                bump(connection, row["environment"])
+            return True
 
     def environments(self, name: str | None = None) -> list[str]:
         """Where there are skills, or skills of a name; reads no skill."""

@@ -25,6 +25,7 @@ from agentlab.records.eventlog import EventLog
 from agentlab.records.items import Items
 from agentlab.records.migration import migrate
 from agentlab.records.packs import Packs
+from agentlab.records.role_calls import RoleCalls
 from agentlab.records.runs import Nodes, Runs
 from agentlab.records.tasks import Tasks
 from agentlab.records.trajectories import Trajectories
@@ -47,6 +48,7 @@ class Transaction:
         self.events = EventLog(session)
         self.budgets = Budgets(session)
         self.packs = Packs(session)
+        self.role_calls = RoleCalls(session)
 
 
 class Records(Transaction):

@@ -185,6 +185,21 @@ MODEL_CALLS = Table(
     Column("body", Text, nullable=False),
 )
 
+ROLE_CALLS = Table(
+    "role_calls",
+    METADATA,
+    Column("run_id", String(128), ForeignKey("runs.id"), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("purpose", String(32), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("role", String(16), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("usd", Float, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""Model calls outside attempts: those of proposers and curators."""
+
 SCORES = Table(
     "scores",
     METADATA,

@@ -19,6 +19,7 @@ from agentlab.records.encoding import decode
 from agentlab.records.tables import (
     ATTEMPTS,
     DRAWS,
+    ITEMS,
     LINEAGE,
     MODEL_CALLS,
     OUTCOMES,
@@ -140,6 +141,7 @@ class Trajectories:
             rows = connection.execute(query).all()
             texts = bodies(connection, [row.task for row in rows])
             outcomes = _outcomes(connection, [row.id for row in rows])
+            advised = _advised(connection, [row.id for row in rows])
         return [
             PastAttempt(
                 task=decode(Task, texts[row.task], table="documents", key=row.task),
@@ -147,6 +149,8 @@ class Trajectories:
                 success=row.success,
                 trajectory=outcomes[row.id].trajectory,
                 tool_calls=row.tool_calls,
+                feedback=outcomes[row.id].score.explanation,
+                insights=tuple(advised.get(row.id, ())),
             )
             for row in rows
         ]
@@ -280,6 +284,25 @@ def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, A
             )
             score = decode(Score, row.score, table="scores", key=key)
             found[key] = outcome.model_copy(update={"trajectory": trajectory, "score": score})
+    return found
+
+
+def _advised(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The insights that each attempt was offered, by id."""
+    found: dict[str, list[str]] = {}
+    for part in batches(attempt_ids):
+        query = (
+            select(DRAWS.c.attempt_id, DRAWS.c.item_id)
+            .join(ITEMS, ITEMS.c.id == DRAWS.c.item_id)
+            .where(
+                DRAWS.c.attempt_id.in_(part),
+                DRAWS.c.withheld.is_(False),
+                ITEMS.c.kind == "insight",
+            )
+            .order_by(DRAWS.c.attempt_id, DRAWS.c.item_id)
+        )
+        for key, item in connection.execute(query):
+            found.setdefault(key, []).append(item)
     return found
 
 

@@ -45,6 +45,7 @@ from agentlab.types.task import (
     SplitRule,
     Task,
     Template,
+    is_judged,
     task_id,
 )
 from agentlab.types.tool import (
@@ -132,6 +133,7 @@ __all__ = [
     "derive_seed",
     "derive_uniform",
     "digest",
+    "is_judged",
     "narrowing",
     "satisfies",
     "skill_id",

@@ -121,6 +121,35 @@ class SkillLine(Frozen):
     """What offering it does to success, once that was measured."""
 
 
+class InsightLine(Frozen):
+    """One insight, in a line."""
+
+    id: str
+    condition: str
+    advice: str
+    status: Status
+    version: int = 1
+    environment: str = ""
+    effect: Difference | None = None
+    """What offering it does to success, once that was measured."""
+
+
+class InsightDetail(InsightLine):
+    """One insight in full."""
+
+    negative_condition: str = ""
+    example: str = ""
+    taxonomy: tuple[str, ...] = ()
+    trust: str = ""
+    source_tasks: tuple[str, ...] = ()
+    parent: str | None = None
+    measured: SkillEffect | None = None
+    outcomes: JsonObject = Field(default_factory=dict)
+    """Task ids by what it did there."""
+    evidence: JsonObject = Field(default_factory=dict)
+    history: tuple[StatusChange, ...] = ()
+
+
 class PracticeReport(Frozen):
     """What a practice run came to."""
 
@@ -135,6 +164,10 @@ class PracticeReport(Frozen):
     skills: SkillCounts
     learnt: tuple[SkillLine, ...] = ()
     """The active skills that this run made, most used first."""
+    insights: SkillCounts = Field(default_factory=SkillCounts)
+    """What became of the pieces of advice that this run made."""
+    advice: tuple[InsightLine, ...] = ()
+    """Those of them that are active, oldest first."""
     heldout: EvaluationReport | None = None
     usage: Usage = Field(default_factory=Usage)
     box: str = ""

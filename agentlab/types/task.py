@@ -80,6 +80,10 @@ class EnvironmentVerifier(Frozen):
     kind: Literal["environment"] = "environment"
 
 
+JUDGED = "judged"
+"""The parameter that says of a task that only a judge can score it."""
+
+
 class Task(Frozen):
     """One instruction with a start state and a verifier. See DESIGN, "Task"."""
 
@@ -105,6 +109,11 @@ class Task(Frozen):
     parent_skills: tuple[str, ...] = ()
     derived_from: tuple[str, ...] = ()
     """Ids of the tasks whose attempts it was made from."""
+
+
+def is_judged(task: Task) -> bool:
+    """Whether nothing can verify the task, so that only a judge can say how it went."""
+    return task.parameters.get(JUDGED) is True and isinstance(task.verifier, EnvironmentVerifier)
 
 
 def task_id(environment: str, instruction: str, setup: JsonObject, seed: int) -> str:

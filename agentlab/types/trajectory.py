@@ -131,11 +131,23 @@ class AttemptOutcome(Frozen):
     """What had been spent when the goal was first reached (search keeps it for curves)."""
     skills_used: tuple[str, ...] = ()
     """Ids of the skills in the final trajectory."""
+    ending: str = ""
+    """How the executor says that it ended, where it does: answer, limits, budget, malformed…"""
+    reason: str = ""
+    """The same in a sentence."""
+    assisted: bool = False
+    """Whether it was helped beyond its own means, by a retry that knew of a failure, say."""
 
     @property
     def success(self) -> bool | None:
-        """The score's verdict; None for infrastructure failures and unknown scores."""
-        return self.score.success if self.status == "completed" else None
+        """What counts in rates: the score's verdict.
+
+        None for infrastructure failures, unknown scores, and successes that had help: those
+        count in no success rate and in no learning progress.
+        """
+        if self.status != "completed" or (self.assisted and self.score.success):
+            return None
+        return self.score.success
 
 
 def attempt_id(run_id: str, round_: int, slot: int, kind: str = "practice") -> str:

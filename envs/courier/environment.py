@@ -29,6 +29,7 @@ from agentlab.envs.courier.world import Layout, Position, Size, make_layout
 from agentlab.errors import ConfigError, InvalidTaskError, UsageError
 from agentlab.types import (
     Clause,
+    EnvironmentVerifier,
     JsonObject,
     Mission,
     Observation,
@@ -39,6 +40,7 @@ from agentlab.types import (
     ToolCall,
     ToolSpec,
     derive_seed,
+    is_judged,
 )
 
 KEPT_VIEWS = 20_000
@@ -156,7 +158,9 @@ class Courier:
         if not isinstance(setup, str) or setup not in world.SETUPS:
             raise InvalidTaskError(f"A courier's setup is one of {world.SETUPS}, not {setup!r}.")
         mission = task.mission
-        if mission is None and task.instruction != LOOK_AROUND:
+        # Words that code verifies need not be of the grammar.
+        spoken = isinstance(task.verifier, EnvironmentVerifier) and not is_judged(task)
+        if mission is None and task.instruction != LOOK_AROUND and spoken:
             mission = self.grammar().parse(task.instruction)
         layout = make_layout(setup, task.seed, self._size)
         if layout != self._layout:

@@ -49,6 +49,20 @@ SHORT: dict[str, JsonObject] = {
         "heldout_tool_calls": 100,
         "index": "exact",
     },
+    "chat": {
+        "environment": "courier",
+        "model": "scripted:agentlab.testing.rules.roles:courier_rules",
+        "curator": "generalise",
+        "rounds": 2,
+        "attempts": 10,
+        "proposals": 10,
+        "tool_calls": 60,
+        "heldout": 4,
+        "heldout_tool_calls": 60,
+        "index": "exact",
+        "concurrency": 4,
+        "admission.trial_tool_calls": 60,
+    },
     "budget": {
         "environment": "courier",
         "rounds": 2,
@@ -232,6 +246,18 @@ def test_kill_9_at_random_moments(
         same(found, wanted.left)
         done += len(places)
         number += 1
+
+
+def test_kill_9_of_a_run_with_a_chat_model(
+    tmp_path: Path, kills: int, reference: Reference
+) -> None:
+    draw = random.Random("kills chat")
+    wanted = reference("chat", 3)
+    found, places = disturbed(
+        tmp_path / "ws", "chat", 3, told=wanted.told, kills=max(2, kills // 5), draw=draw
+    )
+    print(f"chat: killed after {places} of {len(wanted.left.attempts)} attempts")
+    same(found, wanted.left)
 
 
 def test_kill_9_during_the_closing_comparison(tmp_path: Path, reference: Reference) -> None:

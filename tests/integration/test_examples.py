@@ -113,3 +113,8 @@ def test_rebuild_packs(tmp_path: Path) -> None:
     said = run("rebuild_packs.py", tmp_path, *words)
     assert re.search(r"(?m)^agentlab/courier 1\.0\.0 [0-9a-f]{64}$", said)
     assert (tmp_path / "packs" / "courier" / "pack.json").is_file()
+
+
+def test_calibrate_judge(practised: tuple[Path, str]) -> None:
+    said = run("calibrate_judge.py", practised[0])
+    assert re.search(r"kappa -?\d\.\d\d \(.*, n=\d+\)", said)

@@ -69,7 +69,8 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     "command",
     ["practice", "evaluate", "resume", "runs list", "runs show", "runs compare", "skills list",
      "skills show", "skills search", "skills remove", "library reindex", "envs list",
-     "envs check", "doctor"],
+     "envs check", "doctor", "insights list", "insights show", "insights remove",
+     "evaluators list", "evaluators calibrate"],
 )  # fmt: skip
 def test_every_command_has_json_and_display(command: str, tmp_path: Path) -> None:
     from click.testing import CliRunner

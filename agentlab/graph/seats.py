@@ -1,0 +1,280 @@
+"""The chat models of a run, by role: opened once, charged to one ledger, recorded by piece of work.
+
+A role is given a `ChatModel` and knows nothing of what stands around it: the cache, the meter
+that reserves before a call and settles after it, the recorder that keeps every call. Endpoints
+are shared, so that two roles at one endpoint are one customer to it. This is the one place that
+puts these wrappers together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from agentlab.config import PracticeConfig, RoleConfig
+from agentlab.errors import BudgetSpentError, ConfigError
+from agentlab.models.cache import Cache, Cached
+from agentlab.models.circuit import Pause
+from agentlab.models.ledger import Caps, Ledger
+from agentlab.models.metered import Metered
+from agentlab.models.opening import Endpoints, open_model, sampling_for
+from agentlab.models.prices import Price, load_prices
+from agentlab.models.recorded import Recorded
+from agentlab.models.sampled import Sampled
+from agentlab.protocols import ChatModel
+from agentlab.types import (
+    AttemptSpec,
+    ChatReply,
+    ChatRequest,
+    JsonObject,
+    ModelCall,
+    Role,
+    Sampling,
+    Usage,
+)
+
+STRONGER = "stronger"
+ROLES: tuple[Role, ...] = get_args(Role)
+AT_A_TIME = 8
+"""Attempts under way at a time where nothing else is said: they mostly wait for an endpoint."""
+
+
+class _Seat(NamedTuple):
+    """One role's model, metered, and how it is asked and paid for."""
+
+    model: ChatModel
+    price: Price | None
+    sampling: Sampling
+    endpoints: Endpoints
+    refused: set[str]
+
+    def recorded(self, role: Role) -> _Asked:
+        """The seat for one piece of work."""
+        recorder = Recorded(self.model, role=role, price=self.price)
+        # Sampling stands outermost, so that meter and record see what is sent.
+        return _Asked(
+            _Patient(Sampled(recorder, self.sampling), self.endpoints, self.refused), recorder
+        )
+
+
+class _Patient:
+    """A chat model that tells how long its endpoint was waited for.
+
+    An outage pauses a run and is nobody's fault: attempts do not count it as their time.
+    """
+
+    def __init__(self, model: ChatModel, endpoints: Endpoints, refused: set[str]) -> None:
+        self._model = model
+        self._endpoints = endpoints
+        self._refused = refused
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self._model.name
+
+    @property
+    def paused_seconds(self) -> float:
+        """Seconds that calls of this run waited for endpoints that were down."""
+        return self._endpoints.paused_seconds
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """The model's reply; which budget did not allow it is remembered."""
+        try:
+            return await self._model.chat(request)
+        except BudgetSpentError as error:
+            self._refused.add(error.budget)
+            raise
+
+
+class _Asked(NamedTuple):
+    """A model as a role sees it, and the recorder in it."""
+
+    model: ChatModel
+    recorder: Recorded
+
+
+class AttemptSeats:
+    """The models of one attempt; what they were asked is the attempt's record."""
+
+    def __init__(self, seats: Mapping[str, _Seat], judging: JsonObject | None = None) -> None:
+        asked = {
+            name: seats[name].recorded("executor" if name == "executor" else "evaluator")
+            for name in ("executor", "evaluator", STRONGER)
+            if name in seats
+        }
+        self.judging: JsonObject = judging or {}
+        """Options of an evaluator that asks a model: what the user set for it."""
+        self._recorders = [each.recorder for each in asked.values()]
+        models = {name: each.model for name, each in asked.items()}
+        self.executor: ChatModel | None = models.get("executor")
+        self.evaluator: ChatModel | None = models.get("evaluator")
+        self.stronger: ChatModel | None = models.get(STRONGER)
+
+    @property
+    def calls(self) -> tuple[ModelCall, ...]:
+        """Every call so far: the executor's, then the evaluator's."""
+        return tuple(call for recorder in self._recorders for call in recorder.calls)
+
+
+class Seats:
+    """The chat models of a run. Close them when done.
+
+    Args:
+        config: says which model each role has, and the caps.
+        spent: what the run has taken before.
+        pause: told when the run pauses because an endpoint is down, and when it goes on.
+
+    Raises:
+        ConfigError: a price is not known and dollars are capped, or no endpoint is named.
+        UnknownNameError: there is no such kind of model.
+    """
+
+    def __init__(
+        self,
+        config: PracticeConfig,
+        spent: Usage | None = None,
+        pause: Pause | None = None,
+    ) -> None:
+        self.concurrency = config.concurrency or AT_A_TIME
+        self.reads_advice = bool(config.chat_model("executor"))
+        at = config.endpoint
+        own = config.roles.evaluator
+        said = {"temperature": own.temperature, "max_tokens": own.max_tokens}
+        self.judging: JsonObject = {key: value for key, value in said.items() if value is not None}
+        """Options of an evaluator that asks a model."""
+        self._refused: set[str] = set()
+        self._endpoints = Endpoints(
+            at_once=at.concurrency,
+            timeout=at.timeout,
+            pause=pause,
+            proven=spent is not None and spent.tokens > 0,
+        )
+        ledger = Ledger(
+            Caps(tokens=config.budget.tokens, usd=config.budget.usd),
+            roles={
+                role: Caps(tokens=own.tokens, usd=own.usd)
+                for role in ROLES
+                for own in [_own(config, role)]
+                if own.tokens is not None or own.usd is not None
+            },
+            # Whose calls they were is not told apart; the run's cap counts them all the same.
+            spent={"executor": spent} if spent is not None else None,
+        )
+        prices = load_prices(at.prices or None)
+        cache = Cache(Path(at.cache)) if at.cache else None
+        self._seats: dict[str, _Seat] = {}
+        for name in (*ROLES, STRONGER):
+            spec = config.chat_model(name)
+            if not spec:
+                continue
+            own = _own(config, name)
+            model = open_model(
+                spec,
+                base_url=at.base_url or None,
+                key=os.environ.get(at.key_variable) or None,
+                seed=config.seed,
+                endpoints=self._endpoints,
+            )
+            if cache is not None:
+                model = Cached(model, cache)
+            price = prices.of(spec)
+            role: Role = "evaluator" if name == STRONGER else name
+            self._seats[name] = _Seat(
+                Metered(model, ledger, role=role, price=price),
+                price,
+                sampling_for(spec, _sampling(own)),
+                self._endpoints,
+                self._refused,
+            )
+        self._outside = self._recorders()
+
+    def model(self, role: Role) -> ChatModel | None:
+        """The model of a role outside attempts; None where it has none."""
+        asked = self._outside.get(role)
+        return asked.model if asked else None
+
+    @property
+    def spent_out(self) -> str | None:
+        """Which of the run's budgets no longer allowed a call: `tokens`, `usd`, or None."""
+        return next((name for name in sorted(self._refused) if name), None)
+
+    @property
+    def paused_seconds(self) -> float:
+        """Seconds that calls waited for endpoints that were down."""
+        return self._endpoints.paused_seconds
+
+    def name(self, role: str) -> str | None:
+        """What the model of a role is called; None where it has none."""
+        seat = self._seats.get(role)
+        return seat.model.name if seat else None
+
+    def take_calls(self) -> tuple[ModelCall, ...]:
+        """The calls outside attempts since this was last asked, by role."""
+        calls = tuple(call for each in self._outside.values() for call in each.recorder.calls)
+        self._outside = self._recorders()
+        return calls
+
+    def attempt(self, spec: AttemptSpec) -> AttemptSeats:
+        """The models of one attempt."""
+        del spec  # every attempt of a run has the same
+        return AttemptSeats(self._seats, self.judging)
+
+    async def close(self) -> None:
+        """Close all connections. Safe to call twice."""
+        await self._endpoints.close()
+
+    def _recorders(self) -> dict[Role, _Asked]:
+        return {role: self._seats[role].recorded(role) for role in ROLES if role in self._seats}
+
+
+def open_seats(
+    config: PracticeConfig,
+    spent: Usage | None = None,
+    pause: Pause | None = None,
+) -> Seats | None:
+    """The chat models of a run; None where no role has one.
+
+    Raises:
+        ConfigError: one cannot be opened, or its price is needed and not known.
+    """
+    if not any(config.chat_model(name) for name in (*ROLES, STRONGER)):
+        return None
+    return Seats(config, spent, pause)
+
+
+@asynccontextmanager
+async def seated(config: PracticeConfig) -> AsyncGenerator[Seats | None]:
+    """The chat models of a config, closed at the end; None where it names none."""
+    seats = open_seats(config)
+    try:
+        yield seats
+    finally:
+        if seats is not None:
+            await seats.close()
+
+
+def total(calls: Sequence[ModelCall]) -> Usage:
+    """What calls took together."""
+    return Usage(tokens=sum(call.tokens for call in calls), usd=sum(call.usd for call in calls))
+
+
+def _own(config: PracticeConfig, name: str) -> RoleConfig:
+    own: RoleConfig = getattr(config.roles, name)
+    return own
+
+
+def _sampling(own: RoleConfig) -> Sampling | None:
+    """What the user set; everything else is the strategy's choice."""
+    said = {
+        name: getattr(own, name)
+        for name in ("temperature", "max_tokens")
+        if getattr(own, name) is not None
+    }
+    try:
+        return Sampling(**said) if said else None
+    except ValueError as error:
+        raise ConfigError(f"The sampling {said} cannot be used: {error}.") from None

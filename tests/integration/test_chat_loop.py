@@ -1,0 +1,141 @@
+"""The whole loop with a chat model in every role, over HTTP against a real server process.
+
+The server answers by rules that see the request alone, so what is shown here is that the loop
+holds together: that advice and skills get where they help, that faults of the endpoint change
+nothing, that caps hold and that no secret is written. No claim of learning rests on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import agentlab
+from agentlab.errors import UsageError
+from agentlab.records import Records, Workspace
+from agentlab.testing.model_server import FaultPlan, ModelServer, ServerProcess, server_process
+from agentlab.testing.rules import load_rule
+from agentlab.types.report import PracticeReport
+
+CANARY = "sk-canary-8f1d2c7b5a904e63"
+SMALL: dict[str, Any] = {
+    "environment": "courier",
+    "model": "openai:courier",
+    "curator": "generalise",
+    "rounds": 2,
+    "attempts": 10,
+    "proposals": 10,
+    "tool_calls": 60,
+    "heldout": 6,
+    "heldout_tool_calls": 60,
+    "index": "exact",
+    "concurrency": 4,
+    "admission.trial_tool_calls": 60,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[ServerProcess]:
+    with server_process("courier") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+
+
+def practise(place: Path, base_url: str, **options: Any) -> PracticeReport:
+    given = {**SMALL, "endpoint.base_url": base_url, **options}
+    return agentlab.practice(workspace=place, **given)
+
+
+def events(place: Path, run_id: str) -> list[Any]:
+    with Records.open(Workspace.open(place)) as records:
+        return [event.comparable() for event in records.events.all(run_id)]
+
+
+def test_every_role_by_a_model(tmp_path: Path, served: ServerProcess) -> None:
+    report = practise(tmp_path, served.base_url, curator="skills", rounds=3, attempts=14)
+    assert report.status == "finished"
+    assert report.tasks.admitted >= 10
+    assert report.insights.admitted >= 1 and report.advice
+    assert report.skills.admitted + report.skills.rejected >= 1
+    assert report.heldout is not None and report.heldout.baseline is not None
+    assert report.heldout.n == 6 and report.heldout.difference is not None
+    assert report.usage.tokens > 0
+    with Records.open(Workspace.open(tmp_path)) as records:
+        outside = records.role_calls.all(report.run_id)
+        tried = records.attempts.all(report.run_id, kind="practice")
+        outcomes = records.trajectories.outcomes([row.attempt_id for row in tried])
+        rows = records.items.insights(status="active")
+        skills = records.items.skills()
+        draws = records.trajectories.draws(item_id=rows[0].item.id)
+    inside = [call for o in outcomes if o.trajectory for call in o.trajectory.model_calls]
+    assert {call.role for call in outside} == {"proposer", "curator"}
+    assert {call.role for call in inside} == {"executor"}  # the verifier outranks the judge
+    assert all(call.prompt_hash for call in (*outside, *inside))
+    assert report.usage.tokens >= sum(call.tokens for call in (*outside, *inside))
+    # Advice is measured like any other item, and never offered at its own source task.
+    assert {draw.withheld for draw in draws} == {True, False}
+    assert not {draw.task_id for draw in draws if draw.kind == "practice"} & set(
+        rows[0].item.source_tasks
+    )
+    assert {row.item.origin for row in skills} == {"model"}
+    assert_no_canary(tmp_path)
+
+
+def assert_no_canary(place: Path) -> None:
+    for path in place.rglob("*"):
+        if path.is_file():
+            assert CANARY.encode() not in path.read_bytes(), path
+
+
+def test_faults_of_the_endpoint_change_nothing(tmp_path: Path) -> None:
+    plan = FaultPlan(seed=5, rate=0.3, retry_after=0, hang=0.05, most_in_a_row=4)
+    with ModelServer(load_rule("courier")) as server:
+        wanted = practise(tmp_path / "quiet", server.base_url, rounds=1, heldout=0)
+        server.plan(plan)
+        found = practise(tmp_path / "faulty", server.base_url, rounds=1, heldout=0)
+        counted = server.counters()
+    assert counted.most_tries <= 5
+    assert sum(counted.failures.values()) > 10
+    assert events(tmp_path / "faulty", found.run_id) == events(tmp_path / "quiet", wanted.run_id)
+    assert found.usage.tokens == wanted.usage.tokens
+
+
+def test_a_cap_on_tokens_ends_the_run(tmp_path: Path, served: ServerProcess) -> None:
+    cap = 150_000
+    report = practise(tmp_path, served.base_url, heldout=0, rounds=4, **{"budget.tokens": cap})
+    assert (report.status, report.reason) == ("stopped", "tokens used up")
+    assert 0 < report.usage.tokens <= cap
+
+
+def test_dollars_need_a_price(tmp_path: Path, served: ServerProcess) -> None:
+    with pytest.raises(UsageError, match="price of 'openai:courier' is unknown"):
+        practise(tmp_path, served.base_url, **{"budget.usd": 1.0})
+    assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")
+    prices = {"openai:courier": {"input": 1.0, "output": 2.0}}
+    report = practise(
+        tmp_path,
+        served.base_url,
+        rounds=1,
+        heldout=0,
+        **{"budget.usd": 0.05, "endpoint.prices": prices},
+    )
+    assert 0 < report.usage.usd <= 0.05
+
+
+def test_an_agent_with_a_chat_model(tmp_path: Path, served: ServerProcess) -> None:
+    practise(tmp_path, served.base_url)
+    with agentlab.Agent(
+        "courier", model="openai:courier", library=tmp_path, base_url=served.base_url
+    ) as agent:
+        results = [agent.run(task) for task in agent.tasks(3, seed=8)]
+    assert all(result.trajectory and result.trajectory.model_calls for result in results)
+    assert any(result.success for result in results)
