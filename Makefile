@@ -26,7 +26,9 @@ find_python = for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do
 # $(call ensure,SET): .venv holds requirements/SET.txt and the project. A stamp keyed on what
 # was asked for makes the second time free; it is written last, so a broken install is redone.
 define ensure
-	@wanted="$$(cat requirements/$(1).txt pyproject.toml | cksum) $(CURDIR)"; \
+	@files="requirements/$(1).txt"; \
+	if [ $(1) = dev ]; then files="$$files requirements/bfcl.txt"; fi; \
+	wanted="$$(cat $$files pyproject.toml | cksum) $(CURDIR)"; \
 	if [ "$$(cat $(VENV)/.installed-$(1) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(cat $(VENV)/.place 2>/dev/null)" != "$(CURDIR)" ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  python=; $(find_python); \
@@ -39,7 +41,7 @@ define ensure
 	fi; \
 	echo "Installing into $(VENV): $$(grep -c == requirements/$(1).txt) pinned packages, about half a minute, once."; \
 	$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: --no-compile \
-	  --progress-bar off -r requirements/$(1).txt || exit 1; \
+	  --progress-bar off $$(for file in $$files; do echo "-r $$file"; done) || exit 1; \
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --no-index --editable . || exit 1; \
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
@@ -105,7 +107,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header
 lock: install  ## Pin the newest requirements that fit, with hashes
 	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
-	@$(COMPILE) --upgrade --extra babyai --extra packs --extra dev --output-file requirements/dev.txt
+	@$(COMPILE) --upgrade --extra babyai --extra mcp --extra packs --extra dev --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
 	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
 	  --extra babyai --extra packs --output-file requirements/practice.txt

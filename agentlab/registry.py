@@ -34,7 +34,11 @@ GROUP = "agentlab"
 
 BUILT_IN: dict[str, str] = {
     "environment/babyai": "agentlab.environments.babyai:BabyAI",
+    "environment/bfcl": "agentlab.environments.bfcl.composed:Composed",
+    "environment/bfcl-turns": "agentlab.environments.bfcl.conversations:Conversations",
     "environment/courier": "agentlab.envs.courier.environment:Courier",
+    "environment/mcp": "agentlab.environments.mcp.world:McpWorld",
+    "environment/tools": "agentlab.environments.tools:ToolsWorld",
     "proposer/challenger": "agentlab.proposers.challenger:ChallengerProposer",
     "proposer/compose": "agentlab.proposers.compose:ComposeProposer",
     "proposer/context": "agentlab.proposers.context:ContextProposer",
@@ -71,6 +75,8 @@ EXTRAS: dict[str, str] = {
     "gymnasium": "babyai",
     "cryptography": "packs",
     "e2b": "e2b",
+    "mcp": "mcp",
+    "mcp_types": "mcp",
     "sentence_transformers": "transformers",
     "torch": "transformers",
 }

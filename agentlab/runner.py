@@ -252,7 +252,7 @@ async def aevaluate(
         }
         if is_chat_model(model):
             config |= {"executor": asked.acting, "evaluator": asked.evaluator}
-        run_id = _run_id(records, "evaluate-" + environment, seed, config)
+        run_id = _run_id(records, f"evaluate-{base_name(environment)}", seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
             async with AsyncExitStack() as closing:
@@ -336,7 +336,7 @@ async def _practice(
     _check(config)
     with Records.open(_workspace(workspace)) as records:
         spelt = cast("JsonObject", config.model_dump(mode="json"))
-        run_id = _run_id(records, config.environment, config.seed, spelt)
+        run_id = _run_id(records, base_name(config.environment), config.seed, spelt)
         return await work_on(records, run_id, config, observers, stop, resumed=False)
 
 

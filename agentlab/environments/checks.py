@@ -181,8 +181,17 @@ def _senseless(environment: Environment, observation: Observation) -> Iterable[T
             yield ToolCall(tool=tool.name, arguments=rest)
             for wrong in WRONG:
                 schema = properties[name]
-                if "x-entity" in schema or probing.mismatch(schema, wrong):
+                # Plain text and numbers may be new; `x-entity` only says what there is to try.
+                points = "x-entity" in schema and not _plain(schema)
+                if points or probing.mismatch(schema, wrong):
                     yield ToolCall(tool=tool.name, arguments={**good, name: wrong})
+
+
+def _plain(schema: JsonObject) -> bool:
+    """Whether the schema itself says that the parameter takes text or numbers."""
+    kinds = schema.get("type")
+    several = kinds if isinstance(kinds, list) else [kinds]
+    return any(kind in ("string", "number", "integer") for kind in several)
 
 
 async def reset_cleanliness(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:

@@ -13,6 +13,7 @@ from typing import cast
 
 from agentlab import registry
 from agentlab.environments.contract import held
+from agentlab.environments.naming import WHOLE_NAMES, library_name
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
 from agentlab.protocols import Environment
 from agentlab.types import EnvironmentRef
@@ -73,8 +74,13 @@ def make_environment(ref: EnvironmentRef) -> Environment:
 
 
 def base_name(name: str) -> str:
-    """The environment's name without what follows a colon: libraries belong to this one."""
-    return name.partition(":")[0]
+    """The name that libraries belong to: without what follows a colon.
+
+    Where that part is the environment itself, a server's command say, it is told in letters
+    that may stand in a file name; see `naming`.
+    """
+    base, _, argument = name.partition(":")
+    return library_name(base, argument) if argument and base in WHOLE_NAMES else base
 
 
 def options_of(make: Callable[..., object], *, positional: int = 0) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from inspect import signature
 from typing import Any, TypeVar, cast
@@ -79,7 +80,10 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
     outcome = _run(run_attempt(spec, evaluator, _environment(spec.environment), runtime))
     if outcome.status == "infrastructure_failure":
         # What is half broken must not serve the next attempt, whichever worker that gets.
-        _environments.pop(_key(spec.environment), None)
+        broken = _environments.pop(_key(spec.environment), None)
+        if broken is not None:
+            with contextlib.suppress(Exception):
+                _run(broken.close())
     return outcome
 
 
@@ -112,9 +116,10 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _leave(loop: asyncio.AbstractEventLoop) -> None:
-    """Close what this process kept; skill code has a temporary directory, for one."""
-    for runtime in _runtimes.values():
-        loop.run_until_complete(runtime.close())
+    """Close what this process kept: boxes and servers have processes and folders."""
+    for kept in (*_runtimes.values(), *_environments.values()):
+        with contextlib.suppress(Exception):  # foreign code must not keep the others open
+            loop.run_until_complete(kept.close())
     loop.close()
 
 

@@ -51,7 +51,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnus
 
 
 def practise(place: Path, base_url: str, **options: Any) -> PracticeReport:
-    given = {**SMALL, "endpoint.base_url": base_url, **options}
+    given: dict[str, Any] = {**SMALL, "endpoint.base_url": base_url, **options}
     return agentlab.practice(workspace=place, **given)
 
 
