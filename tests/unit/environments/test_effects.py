@@ -201,7 +201,7 @@ def test_library_names_are_plain_and_the_same_elsewhere() -> None:
     one = library_name("mcp", "npx -y @modelcontextprotocol/server-filesystem {folder}")
     assert one.startswith("mcp-server-filesystem-")
     assert library_name("mcp", "/usr/bin/node /a/dist/index.js {folder}") == library_name(
-        "mcp", "node /home/me/dist/index.js {folder}"
+        "mcp", "node /opt/mine/dist/index.js {folder}"
     )
     assert base_name("tools:examples/tools_todo.py") == "tools-tools-todo"
     assert base_name("mcp:https://example.org/x/mcp?key=secret").startswith("mcp-example-org-x-mcp")
