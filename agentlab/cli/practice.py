@@ -53,11 +53,19 @@ NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", 
     help="`search`, or a chat model such as `openai:MODEL`, `vllm:MODEL`. [default: search]",
 )
 @option("--base-url", metavar="URL", help="Where chat models are. [default: OPENAI_BASE_URL]")
-@option("--executor", metavar="NAME", help="How a chat model attempts tasks. [default: react]")
-@option("--proposer", metavar="NAME", help="Who makes tasks. [default: grammar, or context]")
-@option("--evaluator", metavar="NAME", help="Who scores. [default: verifier, or judge]")
-@option("--curator", metavar="NAME", help="Who writes skills. [default: generalise, or skills]")
-@option("--insights", metavar="NAME", help="Who writes advice. [default: none, or alphaopt]")
+@option("--executor", metavar="NAME", help="How a chat model attempts tasks; `react` unless said.")
+@option(
+    "--proposer", metavar="NAME", help="Who makes tasks; chat models `context`. [default: grammar]"
+)
+@option("--evaluator", metavar="NAME", help="Who scores; chat models `judge`. [default: verifier]")
+@option(
+    "--curator",
+    metavar="NAME",
+    help="Who writes skills; chat models `skills`. [default: generalise]",
+)
+@option(
+    "--insights", metavar="NAME", help="Who writes advice; chat models `alphaopt`. [default: none]"
+)
 @option("--curriculum", metavar="NAME", help="How tasks are chosen. [default: learning_progress]")
 @option("--concurrency", type=Whole(), help="Attempts at a time; 0 for one a core. [default: 0]")
 @environment_options

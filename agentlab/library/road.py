@@ -211,7 +211,7 @@ def static_insight(insight: Insight, particular: Sequence[str] = ()) -> str | No
     if not all(c.isprintable() or c == "\n" for text in every for c in text):
         return "static: it holds characters that are not shown"
     if (found := planted(*every)) is not None:
-        return f"static: it speaks to the machinery: {found}"
+        return f"static: it holds {found}"
     words = {word.casefold() for text in texts for word in text.split()}
     named = sorted(word for word in particular if word.casefold() in words)
     return f"static: it names {named[0]!r}, which belongs to its source tasks" if named else None

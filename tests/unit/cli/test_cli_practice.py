@@ -173,7 +173,7 @@ def test_the_defaults_in_the_help_are_those_of_the_config() -> None:
             said = text.partition("[default: ")[2].partition("]")[0]
             assert said == str(defaults[parameter.name])
             told += 1
-    assert told == 13
+    assert told == 17
 
 
 def test_ctrl_c_names_the_command_that_goes_on(

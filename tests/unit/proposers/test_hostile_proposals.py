@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlab.envs.courier.environment import Courier
+from agentlab.envs.courier.grammar import LOOK_AROUND
 from agentlab.errors import (
     BudgetSpentError,
     EnvironmentFaultError,
@@ -254,6 +255,15 @@ def test_planted_words_stay_within_their_marks() -> None:
         assert shown
 
 
+class OwnWords(Courier):
+    """Takes instructions of its grammar alone, whoever verifies."""
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        if task.mission is None and task.instruction != LOOK_AROUND:
+            self.grammar().parse(task.instruction)
+        return await super().reset(task, seed)
+
+
 def test_an_environment_that_takes_no_free_words() -> None:
     reply = json.dumps(
         {
@@ -267,7 +277,7 @@ def test_an_environment_that_takes_no_free_words() -> None:
         }
     )
     proposer = ContextProposer(box=BOX)
-    assert propose(proposer, context_of(replying(reply), Courier, count=1)) == []
+    assert propose(proposer, context_of(replying(reply), OwnWords, count=1)) == []
     assert proposer.dropped == {"refused by the environment": 1}
 
 
