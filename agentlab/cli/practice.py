@@ -55,16 +55,24 @@ NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", 
 @option("--base-url", metavar="URL", help="Where chat models are. [default: OPENAI_BASE_URL]")
 @option("--executor", metavar="NAME", help="How a chat model attempts tasks; `react` unless said.")
 @option(
-    "--proposer", metavar="NAME", help="Who makes tasks; chat models `context`. [default: grammar]"
+    "--proposer",
+    metavar="NAME",
+    help="Who makes tasks; with a chat model `context`. [default: grammar]",
 )
-@option("--evaluator", metavar="NAME", help="Who scores; chat models `judge`. [default: verifier]")
+@option(
+    "--evaluator",
+    metavar="NAME",
+    help="Who scores; with a chat model `judge`. [default: verifier]",
+)
 @option(
     "--curator",
     metavar="NAME",
-    help="Who writes skills; chat models `skills`. [default: generalise]",
+    help="Who writes skills; with a chat model `skills`. [default: generalise]",
 )
 @option(
-    "--insights", metavar="NAME", help="Who writes advice; chat models `alphaopt`. [default: none]"
+    "--insights",
+    metavar="NAME",
+    help="Who writes advice; with a chat model `alphaopt`. [default: none]",
 )
 @option("--curriculum", metavar="NAME", help="How tasks are chosen. [default: learning_progress]")
 @option("--concurrency", type=Whole(), help="Attempts at a time; 0 for one a core. [default: 0]")
