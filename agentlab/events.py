@@ -68,6 +68,15 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunPaused(Event):
+    """A run waits for an endpoint that is down, or goes on again."""
+
+    lifecycle: ClassVar[bool] = True
+    reason: str = ""
+    """Empty when it goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskAdmitted(Event):
     """A proposal became a task."""
 
@@ -177,6 +186,7 @@ EVENTS: dict[str, type[Event]] = {
     for cls in (
         RunStarted,
         RunFinished,
+        RunPaused,
         TaskAdmitted,
         TaskRejected,
         AttemptsPlanned,

@@ -84,6 +84,8 @@ class RichDisplay:
         tally = self._tally
         if tally.ended is not None:
             return Text(one_line(f"Run {tally.ended.status}."), style="green")
+        if tally.paused:
+            return Text(one_line(f"paused: {tally.paused}"), style="yellow")
         if tally.phase is not None:
             done, total, what = tally.phase.done, tally.phase.total, tally.phase.phase
         else:
@@ -116,6 +118,7 @@ class RichDisplay:
                 f"{tally.active} active",
             ),
             ("  latest", tally.latest or "none yet"),
+            *([("Advice", f"{tally.advice} active")] if tally.advice else []),
             ("Budget left", tally.budget_left()),
             ("Time", duration(tally.elapsed)),
         ]

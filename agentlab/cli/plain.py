@@ -13,6 +13,7 @@ from agentlab.events import (
     Progress,
     RoundFinished,
     RunFinished,
+    RunPaused,
     RunStarted,
 )
 
@@ -40,6 +41,8 @@ class PlainDisplay:
                 self._say(self._finished())
             case Progress():
                 self._progress(event)
+            case RunPaused():
+                self._say(f"Paused: {event.reason}" if event.reason else "Going on.")
             case RunFinished():
                 why = f" ({event.reason})" if event.reason else ""
                 took = duration(self._tally.elapsed)
@@ -66,8 +69,12 @@ class PlainDisplay:
         return (
             f"{tally.round_name().capitalize()} done: success {tally.this_round}{first}; "
             f"skills {tally.skills_admitted} admitted, {tally.skills_retired} retired, "
-            f"{tally.active} active; left {tally.budget_left()}; {duration(tally.elapsed)}."
+            f"{tally.active} active{self._advice()}; left {tally.budget_left()}; "
+            f"{duration(tally.elapsed)}."
         )
+
+    def _advice(self) -> str:
+        return f"; advice {self._tally.advice} active" if self._tally.advice else ""
 
     def _progress(self, event: Progress) -> None:
         name = event.phase[:1].upper() + event.phase[1:]

@@ -17,9 +17,11 @@ from agentlab.events import (
     AttemptFinished,
     AttemptsPlanned,
     Event,
+    InsightMoved,
     Progress,
     RoundFinished,
     RunFinished,
+    RunPaused,
     RunStarted,
     SkillMoved,
     SkillProposed,
@@ -108,6 +110,10 @@ class Tally:
         """What last became of a skill, in words."""
         self.phase: Progress | None = None
         self.ended: RunFinished | None = None
+        self.paused = ""
+        """Why the run waits; empty while it does not."""
+        self.advice = 0
+        """Pieces of advice that this run made and that are served."""
         self._verdicts: dict[int, list[bool]] = {}
         self._recent: deque[bool] = deque(maxlen=plan.attempts or 60)
 
@@ -115,12 +121,27 @@ class Tally:
         """Take in one event."""
         if not event.lifecycle:
             self._enter(event.round)
+        if event.lifecycle:
+            self._of_the_run(event)
+        else:
+            self._of_a_round(event)
+
+    def _of_the_run(self, event: Event) -> None:
         match event:
             case RunStarted():
                 self.run_id, self.environment = event.run_id, event.environment
                 self.model, self.resumed = event.model, event.resumed
             case RunFinished():
                 self.ended = event
+            case RunPaused():
+                self.paused = event.reason
+            case Progress():
+                self.phase = event if event.done < event.total else None
+            case _:
+                pass
+
+    def _of_a_round(self, event: Event) -> None:
+        match event:
             case TaskAdmitted():
                 self.admitted += 1
             case TaskRejected():
@@ -133,10 +154,10 @@ class Tally:
                 self.candidates += 1
             case SkillMoved():
                 self._moved(event)
+            case InsightMoved():
+                self.advice += (event.after == "active") - (event.before == "active")
             case RoundFinished():
                 self.active = event.active_skills
-            case Progress():
-                self.phase = event if event.done < event.total else None
             case _:
                 pass
 

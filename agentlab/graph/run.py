@@ -25,7 +25,7 @@ from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, RecordsError, RunInUseError, UsageError
-from agentlab.events import Event, RoundFinished, RunFinished, RunStarted
+from agentlab.events import Event, RoundFinished, RunFinished, RunPaused, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
@@ -212,7 +212,11 @@ async def practising(
     insights: InsightLibrary | None = None
     seats: Seats | None = None
     try:
-        seats = open_seats(config, spent(records, run_id))
+
+        def pause(reason: str | None) -> None:
+            watchers.notify(RunPaused(run_id=run_id, reason=reason or ""))
+
+        seats = open_seats(config, spent(records, run_id), pause)
         if seats is not None and seats.reads_advice:
             insights = InsightLibrary(
                 records,
