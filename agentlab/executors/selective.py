@@ -115,6 +115,8 @@ class SelectiveExecutor:
     """
 
     wraps = True
+    wants_rate = True
+    """Asks for `solved` and `tried` of the task's template where they are known."""
 
     def __init__(
         self,

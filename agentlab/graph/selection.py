@@ -23,6 +23,7 @@ from agentlab.library.attribution import (
 )
 from agentlab.library.insights import FoundInsight
 from agentlab.records import DrawRow, Transaction
+from agentlab.registry import resolve
 from agentlab.statistics import Draw
 from agentlab.types import (
     AttemptSpec,
@@ -139,7 +140,9 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
     for choice in choices:
         if reserved.tokens is not None and practice.library.uncharged >= reserved.tokens:
             break  # finding what to offer the next one would pass the cap
-        specs.append(_spec(practice, round_, choice.slot, by_id[choice.task_id], chances, limits))
+        task = by_id[choice.task_id]
+        known = outcomes.get(task.template, Template(name=task.template))
+        specs.append(_spec(practice, round_, choice.slot, task, chances, limits, known))
     return specs
 
 
@@ -186,6 +189,7 @@ def _spec(
     task: Task,
     chances: Mapping[str, float],
     limits: Limits,
+    template: Template,
 ) -> AttemptSpec:
     config = practice.config
     found = practice.library.retrieve(task.instruction, config.retrieval, task_id=task.id)
@@ -221,11 +225,23 @@ def _spec(
         seed=derive_seed(config.seed, round_, slot),
         environment=practice.environment_ref,
         executor=config.acting,
+        executor_options=executor_options(config.acting, template),
         limits=limits,
         skills=practice.library.with_callees(skills),
         insights=tuple(item.insight for item in advice if item.insight.id in offered),
         offers=offers,
     )
+
+
+def executor_options(executor: str, template: Template) -> JsonObject:
+    """What an executor that decides by past success is told of the task's template."""
+    first, _, rest = executor.partition(":")
+    options: JsonObject = {}
+    if getattr(resolve("executor", first), "wants_rate", False):
+        options |= {"solved": template.successes, "tried": template.attempts}
+    if rest and (inner := executor_options(rest, template)):
+        options["inner"] = inner
+    return options
 
 
 def _advice(practice: Practice, task: Task) -> list[FoundInsight]:
