@@ -165,6 +165,7 @@ def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None
 def preflight(config: PracticeConfig) -> str:
     """What a run may take at most and what its budget pays for, in a sentence or two."""
     from agentlab.cli.figures import count
+    from agentlab.config import is_chat_model
     from agentlab.graph.practice import LEAST_STEPS
 
     most = config.rounds * config.attempts
@@ -175,15 +176,17 @@ def preflight(config: PracticeConfig) -> str:
     if config.heldout:
         plan += f", then {count(config.heldout, 'held-out task')} with and without the library"
     caps = config.budget.model_dump(exclude_none=True)
+    uncapped = is_chat_model(config.model) and not {"tokens", "usd"} & caps.keys()
+    warning = " Nothing caps what the model may cost; --budget-tokens does." if uncapped else ""
     if not caps:
-        return f"{plan}. No budget is set."
+        return f"{plan}. No budget is set.{warning}"
     told = ", ".join(f"{value:,} {name}" for name, value in caps.items())
     paid = most
     if config.budget.attempts is not None:
         paid = min(paid, config.budget.attempts)
     if config.budget.steps is not None:
         paid = min(paid, config.budget.steps // LEAST_STEPS)
-    return f"{plan}. The budget ({told}) pays for at most {count(paid, 'attempt')}."
+    return f"{plan}. The budget ({told}) pays for at most {count(paid, 'attempt')}.{warning}"
 
 
 @contextmanager
