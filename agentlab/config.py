@@ -227,6 +227,8 @@ class PracticeConfig(Part):
     """A chat model, such as `openai:gpt-5`, or an executor that needs none, such as `search`."""
     executor: str = ""
     """How attempts are made; empty is the model itself, or `react` with a chat model."""
+    executor_options: JsonObject = Field(default_factory=dict)
+    """Options of the executor; those of what a wrapper wraps stand under `inner`."""
     seed: int = Field(default=0, ge=0, le=MOST)
     rounds: int = Field(default=5, ge=1, le=MOST_COUNTED)
     proposals: int = Field(default=100, ge=1, le=MOST_COUNTED)

@@ -105,8 +105,8 @@ class BudgetSpentError(AgentLabError):
     An attempt that meets it ends there, cut off; a run that meets it stops at its budget.
 
     Attributes:
-        budget: which of the run's budgets it is, `tokens` or `usd`; empty for that of a role or
-            an attempt alone.
+        budget: which it is: `tokens` or `usd` of the run, or with a role before it; empty for
+            that of an attempt alone.
     """
 
     def __init__(self, text: str, budget: str = "") -> None:

@@ -362,7 +362,7 @@ def _check(config: PracticeConfig) -> None:
     """Find wrong names before anything is written."""
     if is_chat_model(config.acting):
         raise UsageError(f"The model {config.acting!r} needs an executor; name one, as 'react'.")
-    make_executor(config.acting, {})
+    make_executor(config.acting, config.executor_options)
     make_proposer(config.proposer)
     resolve("curriculum", config.curriculum)
     resolve("curator", config.curator)

@@ -18,8 +18,9 @@ from functools import cache
 from typing import Any, cast
 
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
+from agentlab.models.redaction import Redactor, environment_secrets
 from agentlab.protocols import Environment
-from agentlab.types import Observation, StepResult, ToolSpec
+from agentlab.types import JsonObject, Observation, StepResult, ToolSpec
 
 GIVES: dict[str, type] = {
     "reset": Observation,
@@ -30,6 +31,9 @@ GIVES: dict[str, type] = {
 """What each asynchronous method must give; the last two are optional."""
 MOST_SHOWN = 256 * 1024
 """Bytes that one observation, or the error beside it, may show; each step is recorded whole."""
+_redactor = Redactor()
+"""Takes this process's secrets out of whatever an environment shows: a tool may show its
+environment, and every step is recorded and told to a model."""
 _AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 Method = Callable[..., Awaitable[object]]
 
@@ -48,6 +52,8 @@ def held(environment: Environment, name: str) -> Environment:
         ConfigError: its tools are not what a run can work with.
         EnvironmentFaultError: asking for the tools raised.
     """
+    global _redactor
+    _redactor = Redactor(environment_secrets())
     _check_tools(environment, name)
     try:
         environment.__class__ = _held_class(type(environment), name)
@@ -100,11 +106,24 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
                     "for a step, so show less of it"
                 )
                 raise _breach(name, called, what)
-        return answer
+        return _without_secrets(answer)
 
     watched.__name__ = called
     watched.__doc__ = method.__doc__
     return watched
+
+
+def _without_secrets(answer: object) -> object:
+    """The answer, in which no secret of this process stands."""
+    if not _redactor:
+        return answer
+    if isinstance(answer, dict):
+        return _redactor.json(cast("JsonObject", answer))
+    if not isinstance(answer, Observation | StepResult):
+        return answer
+    spelt: JsonObject = answer.model_dump(mode="json", warnings=False)
+    clean = _redactor.json(spelt)
+    return answer if clean == spelt else type(answer).model_validate(clean)
 
 
 def _breach(name: str, called: str, what: str) -> EnvironmentFaultError:

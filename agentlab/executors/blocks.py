@@ -16,6 +16,8 @@ from typing import NamedTuple
 from agentlab.models.prompts import quoted
 from agentlab.types import Skill, ToolSpec, skill_id
 
+MOST_FINALLY = 4
+"""`try … finally` inside each other that a block may have."""
 LONGEST = 20_000
 """Characters of a block."""
 FUNCTION = "act"
@@ -159,8 +161,17 @@ def _parsed(source: str) -> tuple[str, ast.Module]:
         if not any(_is_act(node) for node in tree.body):
             tree = _as_function(tree)
             source = ast.unparse(tree)
+        # Each `finally` is compiled once for each way out of its `try`: nested, they double.
+        if _nested_finally(tree) > MOST_FINALLY:
+            raise ValueError("its try … finally are nested too deep")
         compile(source, "<block>", "exec", dont_inherit=True)
     return source, tree
+
+
+def _nested_finally(node: ast.AST) -> int:
+    """How many `try … finally` stand inside each other, at most."""
+    inner = max((_nested_finally(child) for child in ast.iter_child_nodes(node)), default=0)
+    return inner + (isinstance(node, ast.Try | ast.TryStar) and bool(node.finalbody))
 
 
 def prepare(

@@ -129,8 +129,26 @@ class Toolbox:
 
 def _checker(schema: JsonObject) -> Callable[[JsonObject], Iterator[Any]]:
     # The library's own annotations are partly unknown to a strict reader.
-    validator: Any = jsonschema.Draft202012Validator(schema, registry=_REMOTE_NEVER)
+    validator: Any = jsonschema.Draft202012Validator(
+        _without_patterns(schema), registry=_REMOTE_NEVER
+    )
     return validator.iter_errors
+
+
+def _without_patterns(schema: Any) -> Any:
+    """The schema without regular expressions: a foreign one can take hours for a short text.
+
+    What they narrow is left to the tool.
+    """
+    if isinstance(schema, list):
+        return [_without_patterns(each) for each in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_patterns(part)
+        for key, part in cast("dict[str, Any]", schema).items()
+        if key != "patternProperties" and not (key == "pattern" and isinstance(part, str))
+    }
 
 
 def read_arguments(text: str) -> JsonObject | Fault:

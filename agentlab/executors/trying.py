@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
+from agentlab.errors import SkillFaultError
 from agentlab.executors.acting import Ended, offered_skills
 from agentlab.executors.metering import part_of, refusals, remaining
 from agentlab.protocols import Execution, ExecutionContext, Executor
 from agentlab.types import (
     AttemptSpec,
-    EnvironmentVerifier,
+    CodeVerifier,
     Insight,
+    JsonObject,
     Offer,
     Trajectory,
     Usage,
     canonical_json,
+    is_judged,
 )
 
 Verdict = Callable[[ExecutionContext, Trajectory], Awaitable[bool | None]]
@@ -28,9 +31,25 @@ Verdict = Callable[[ExecutionContext, Trajectory], Awaitable[bool | None]]
 
 
 async def environments_verdict(context: ExecutionContext, trajectory: Trajectory) -> bool | None:
-    """The environment's own word, where the task leaves success to the environment."""
-    if not isinstance(context.spec.task.verifier, EnvironmentVerifier):
+    """What the task's verifier says: the environment's own word, or that of its code in a box."""
+    task = context.spec.task
+    if is_judged(task):
         return None
+    if isinstance(task.verifier, CodeVerifier):
+        final = trajectory.steps[-1].state if trajectory.steps else trajectory.initial_state
+        if trajectory.initial_state is None or final is None:
+            return None
+        asked: JsonObject = {
+            "initial": trajectory.initial_state,
+            "final": final,
+            "answer": trajectory.answer,
+        }
+        code = task.verifier
+        try:
+            said = await context.runtime.evaluate(code.source, "verify", asked, origin=code.origin)
+        except SkillFaultError:  # it may not run here, or did not end: nobody knows
+            return None
+        return said if isinstance(said, bool) else None
     return bool(trajectory.steps) and trajectory.steps[-1].result.succeeded
 
 

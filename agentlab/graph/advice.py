@@ -7,10 +7,11 @@ without it. Every re-solve is a shadow attempt on record that counts in no rate.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from agentlab.errors import BudgetSpentError, UnknownNameError, VerifierFaultError
+from agentlab.errors import BudgetSpentError, ModelFaultError, UnknownNameError, VerifierFaultError
 from agentlab.events import Event, InsightMoved, InsightProposed
 from agentlab.graph.practice import Practice
 from agentlab.graph.trials import AdmissionRound, record, shadow_place
@@ -34,6 +35,8 @@ from agentlab.types import (
     derive_id,
     derive_seed,
 )
+
+logger = logging.getLogger(__name__)
 
 UNSEEN = 3
 """Tasks that an insight was not derived from, on which it is tried."""
@@ -77,6 +80,11 @@ async def curate(practice: Practice, round_: int) -> None:
         changes = await curator.curate(context)
     except BudgetSpentError:
         pass
+    except ModelFaultError as error:
+        logger.warning("No advice was written in round %d: %s", round_ + 1, error)
+    except BaseException:
+        practice.charge_unfinished(round_, NODE)
+        raise
     notes = [c.insight for c in changes if c.insight is not None and c.insight.id in c.of]
     noted = {insight.id for insight in notes}
     fresh = [c.insight for c in changes if c.insight is not None and c.insight.id not in noted]
@@ -123,11 +131,12 @@ async def admit(current: AdmissionRound) -> list[InsightMove]:
         case = _case(practice, insight, change.of, served)
         if not _affordable(current, case):
             continue  # it waits for a round that can pay for it
-        gates = insight_gates(_Resolver(current), particular=_particulars(practice, insight))
+        resolver = _Resolver(current)
+        gates = insight_gates(resolver, particular=_particulars(practice, insight))
         passage = await walk(case, gates)
         evidence: JsonObject = {"gates": list(passage.record()), "tasks": list(case.tasks)}
-        if passage.reason is not None and _spent_out(practice):
-            continue  # that it was not solved says nothing
+        if resolver.unknown is not None or (passage.reason is not None and _spent_out(practice)):
+            continue  # what was tried says nothing, and a later round tries again
         if passage.reason is not None:
             moves.append(InsightMove(insight, ("retired",), REJECTED + passage.reason, evidence))
             continue
@@ -293,21 +302,26 @@ class _Resolver:
 
     def __init__(self, current: AdmissionRound) -> None:
         self._current = current
+        self.unknown: str | None = None
+        """Why a try said neither yes nor no, where one did."""
 
     async def solve(self, insight: Insight, task_id: str, *, offered: bool, number: int) -> bool:
         """Whether the task is solved; everything else that is served is there either way."""
         current, practice = self._current, self._current.practice
         spec = self._spec(practice.records.tasks.get(task_id), insight, offered, number)
         outcome = await record(practice, spec)
+        if outcome.score.success is None:
+            self.unknown = outcome.error or outcome.score.explanation
         if current.attempts_left is not None:
             current.attempts_left -= 1
         if current.steps_left is not None:
             current.steps_left -= outcome.usage.steps
-        if outcome.success is not None and outcome.score.source == "judge":
+        if outcome.score.success is not None and outcome.score.source == "judge":
             why = practice.judge_refusal()
             if why is not None:
                 raise VerifierFaultError(why)
-        return outcome.success is True
+        # With help it was solved all the same: this asks what can be done, and is no rate.
+        return outcome.status == "completed" and outcome.score.success is True
 
     def _spec(self, task: Task, insight: Insight, offered: bool, number: int) -> AttemptSpec:
         current, practice = self._current, self._current.practice
@@ -330,6 +344,7 @@ class _Resolver:
             seed=derive_seed(practice.config.seed, task.id, insight.id, offered, number),
             environment=practice.environment_ref,
             executor=practice.config.acting,
+            executor_options=practice.config.executor_options,
             limits=Limits(
                 tool_calls=practice.config.admission.trial_tool_calls,
                 seconds=practice.config.attempt_seconds,

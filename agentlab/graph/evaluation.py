@@ -24,6 +24,7 @@ from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
     EnvironmentRef,
+    JsonObject,
     Limits,
     Offer,
     Split,
@@ -45,6 +46,8 @@ class Arm(NamedTuple):
     library: SkillLibrary | None = None
     """None is an empty library."""
     insights: InsightLibrary | None = None
+    options: JsonObject | None = None
+    """Of the executor."""
 
 
 class Bench(NamedTuple):
@@ -154,6 +157,7 @@ def _spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> Atte
         seed=derive_seed("evaluation", task.id),
         environment=bench.environment,
         executor=arm.executor,
+        executor_options=arm.options or {},
         limits=limits,
         skills=arm.library.with_callees(skills) if arm.library is not None else (),
         insights=tuple(item.insight for item in told),

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from inspect import signature
+from itertools import permutations, product
 from typing import Any, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
@@ -35,7 +36,9 @@ from agentlab.protocols import (
     Evaluator,
     ExecutionContext,
     Executor,
+    HasGrammar,
     HasState,
+    HasTasks,
     SkillRuntime,
 )
 from agentlab.registry import resolve
@@ -43,6 +46,7 @@ from agentlab.sandbox import open_settled
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
+    Clause,
     CodeVerifier,
     EnvironmentRef,
     JsonObject,
@@ -58,6 +62,8 @@ from agentlab.types import (
 )
 
 T = TypeVar("T")
+MOST_ACHIEVED = 5
+"""Clauses that a solution brings about, of which every order is looked at."""
 FAILING = 2
 """Failing cases that a proposal must bring; one that nothing fails is no test."""
 
@@ -90,7 +96,8 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
 def check(task: Task, environment: EnvironmentRef) -> str | None:
     """Why a proposal may not become a task, or None."""
     try:
-        return _run(check_task(task, _environment(environment), _runtime()))
+        world = _environment(environment)
+        return _run(check_task(task, world, _runtime())) or _run(reserved_by_effect(task, world))
     except InvalidTaskError as error:  # the proposal is at fault, and not the configuration
         return f"cannot be set up: {error}"
 
@@ -159,6 +166,9 @@ async def run_attempt(
     try:
         execution = await executor.execute(context)
         score = await scored(spec, execution.trajectory, evaluator, runtime, seats)
+        if getattr(execution, "ending", "") == "budget" and not score.success:
+            # What a cap cut off says nothing of the agent.
+            score = Score(explanation="a budget cut it off", source=score.source)
     except (EnvironmentFaultError, ModelFaultError) as error:
         return _broken(spec, str(error), seats)
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
@@ -253,10 +263,63 @@ async def check_task(
     return None
 
 
+async def reserved_by_effect(task: Task, environment: Environment) -> str | None:
+    """Why a freely worded task may not be practised: it asks for what is kept, in other words.
+
+    What it asks for is told by what its reference solution brings about. Whatever of that the
+    grammar could state as a reserved template keeps the task out, so this errs on the safe side.
+    """
+    if not isinstance(task.verifier, CodeVerifier) or not isinstance(environment, HasTasks):
+        return None
+    rule = environment.split_rule
+    if not (rule.heldout_templates or rule.dev_templates):
+        return None
+    if not isinstance(environment, HasGrammar) or not isinstance(environment, HasState):
+        return None
+    if not task.solution:
+        return "reserved template: no solution shows that it asks for nothing that is kept"
+    await environment.reset(task, 0)
+    before = await environment.state()
+    for call in task.solution:
+        result = await environment.step(call)
+        if result.terminated or result.truncated:
+            break
+    achieved = environment.grammar().achieved(before, await environment.state())
+    # A verifier of code sees the first and the last state, so that is all that it can ask for.
+    names = sorted(clause.predicate for clause in _apart(achieved))[:MOST_ACHIEVED]
+    setup = str(task.setup.get("setup", task.template.partition(": ")[0]))
+    for count in range(1, len(names) + 1):
+        for order in sorted(set(permutations(names, count))):
+            for joints in product((" > ", " & "), repeat=count - 1):
+                words = [order[0], *(j + name for j, name in zip(joints, order[1:], strict=True))]
+                kept = rule.split_of_template(f"{setup}: {''.join(words)}")
+                if kept != "practice":
+                    return f"reserved template: its solution brings about what is kept for {kept}"
+    return None
+
+
+def _apart(clauses: Sequence[Clause]) -> list[Clause]:
+    """The clauses without those that say a part of another: `files_path` of one of `files`."""
+
+    def values(clause: Clause) -> set[str]:
+        return {canonical_json(value) for value in clause.arguments.values()}
+
+    return [
+        clause
+        for clause in clauses
+        if not any(
+            clause.predicate.startswith(f"{other.predicate}_") and values(clause) <= values(other)
+            for other in clauses
+        )
+    ]
+
+
 async def _can_begin(task: Task, environment: Environment) -> str | None:
-    """What a task without a verifier must show: that it is not over before it begins."""
+    """What a task without a verifier must show: that it begins, and is not over at once."""
     for _ in range(2):
         await environment.reset(task, 0)
+        if isinstance(environment, HasState):
+            await environment.state()
     return None
 
 

@@ -8,9 +8,10 @@ run twice: what it decides depends on the records and the seed alone, and is wri
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
-from agentlab.errors import BudgetSpentError, EnvironmentFaultError
+from agentlab.errors import BudgetSpentError, EnvironmentFaultError, ModelFaultError
 from agentlab.events import (
     Event,
     RoundFinished,
@@ -29,6 +30,8 @@ from agentlab.proposers.novelty import refusals
 from agentlab.protocols import CurationContext, ProposalContext
 from agentlab.records import AttemptRow, Transaction, Verdict
 from agentlab.types import JsonObject, PastAttempt, Skill, Task, Usage
+
+logger = logging.getLogger(__name__)
 
 CURATED_ROUNDS = 6
 """Rounds whose solved attempts a curator reads."""
@@ -67,12 +70,21 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             tasks = await _proposals(practice, context)
         except BudgetSpentError:
             pass  # what was asked by then is charged, and the round ends the run
+        except BaseException:
+            practice.charge_unfinished(round_, "propose")
+            raise
         faults = list(await asyncio.gather(*(_check(task, practice) for task in tasks)))
         if context.model is not None:
             # Models repeat themselves. What is refused as not novel goes on record and from there
             # into the next prompt.
-            repeats = refusals(tasks, context.archive)
-            faults = [fault or repeat for fault, repeat in zip(faults, repeats, strict=True)]
+            fit = [
+                number
+                for number, (task, fault) in enumerate(zip(tasks, faults, strict=True))
+                if fault is None and practice.split_rule.refusal(task) is None
+            ]
+            repeats = refusals([tasks[number] for number in fit], context.archive)
+            for number, repeat in zip(fit, repeats, strict=True):
+                faults[number] = repeat
         if tasks and all(fault is not None and fault.startswith(FAULT) for fault in faults):
             raise EnvironmentFaultError(
                 f"No proposed task could be checked in {practice.config.environment!r} "
@@ -105,6 +117,7 @@ async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[T
             seconds=practice.config.proposal_seconds
             if context.model is not None
             else practice.config.attempt_seconds + practice.config.check_seconds,
+            paused=practice.paused,
         )
     except EnvironmentFaultError as error:
         raise EnvironmentFaultError(
@@ -246,6 +259,11 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
             candidates = await practice.curator.curate(context)
         except BudgetSpentError:
             pass
+        except ModelFaultError as error:
+            logger.warning("No skills were written in round %d: %s", round_ + 1, error)
+        except BaseException:
+            practice.charge_unfinished(round_, "curate")
+            raise
         events: list[Event] = [
             SkillProposed(
                 run_id=run_id,

@@ -168,6 +168,26 @@ class Practice:
             part.budgets.settle(self.run_id, round_, taken, purpose=f"{purpose} model")
             part.role_calls.save(self.run_id, round_, purpose, calls)
 
+    def charge_unfinished(self, round_: int, purpose: str) -> None:
+        """Put on the account what a node asked of models before it failed."""
+        calls = self.seats.take_calls() if self.seats is not None else ()
+        if not calls:
+            return
+        with self.records.transaction() as part:
+            number = 1
+            while not part.budgets.reserve(
+                self.run_id, round_, total(calls), purpose=f"{purpose} model, try {number}"
+            ):
+                number += 1
+            part.budgets.settle(
+                self.run_id, round_, total(calls), purpose=f"{purpose} model, try {number}"
+            )
+            part.role_calls.save(self.run_id, round_, f"{purpose}, try {number}", calls)
+
+    def paused(self) -> float:
+        """Seconds that calls waited for endpoints that were down."""
+        return self.seats.paused_seconds if self.seats is not None else 0.0
+
     def embedded(self) -> int:
         """Tokens that embedding took since this was last asked."""
         return self.library.charge() + (self.insights.charge() if self.insights else 0)
@@ -284,12 +304,16 @@ class Practice:
         self.planned(round_)
         return self._recorded
 
+    @property
+    def width(self) -> int:
+        """How many attempts may be under way at a time."""
+        waiting = self.seats.concurrency if self.seats is not None else 0
+        return self.config.concurrency or waiting or os.cpu_count() or 1
+
     def lanes(self, round_: int) -> int:
         """How many attempts of the round to have under way at a time; 0 when none is left."""
         self.planned(round_)
-        waiting = self.seats.concurrency if self.seats is not None else 0
-        width = self.config.concurrency or waiting or os.cpu_count() or 1
-        return min(width, len(self._waiting))
+        return min(self.width, len(self._waiting))
 
     def claim(self, round_: int) -> AttemptSpec | None:
         """The round's next attempt that nobody has begun, in slot order, or None."""

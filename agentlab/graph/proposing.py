@@ -9,7 +9,8 @@ waits can be broken off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +20,9 @@ from agentlab.graph.workers import WorkerFault, WorkerPool
 from agentlab.protocols import ProposalContext, Proposer
 from agentlab.types import EnvironmentRef, Task
 
+CANCEL_SECONDS = 5.0
+"""That a proposer which is broken off has to let go of what it holds."""
+
 
 async def proposals(
     proposer: Proposer,
@@ -27,6 +31,7 @@ async def proposals(
     environment: EnvironmentRef,
     pool: WorkerPool,
     seconds: float,
+    paused: Callable[[], float] = lambda: 0.0,
 ) -> Sequence[Task]:
     """What a proposer proposes.
 
@@ -36,21 +41,28 @@ async def proposals(
         environment: how to make it.
         pool: the workers.
         seconds: how long it may take.
+        paused: seconds that calls waited for a model's endpoint, which are not its own.
 
     Raises:
         EnvironmentFaultError: it raised or did not end in time; says why.
         UsageError: the configuration is wrong.
     """
     if not getattr(proposer, "cpu_bound", False):
-        limit = asyncio.timeout(seconds)
+        began, before = time.monotonic(), paused()
+        work = asyncio.ensure_future(proposer.propose(context))
         try:
-            async with limit:
-                return await proposer.propose(context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise EnvironmentFaultError(f"it did not end within {seconds:.0f} s") from None
-    sendable = replace(context, environment=partial(make_environment, environment))
+            while not work.done():
+                left = seconds + paused() - before - (time.monotonic() - began)
+                if left <= 0:
+                    raise EnvironmentFaultError(f"it did not end within {seconds:.0f} s")
+                await asyncio.wait((work,), timeout=left)
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,), timeout=CANCEL_SECONDS)
+    # A model's connections stay here: what keeps a core busy asks none.
+    sendable = replace(context, environment=partial(make_environment, environment), model=None)
     found = await pool.run(_propose, proposer, sendable, seconds=seconds)
     if isinstance(found, WorkerFault):
         raise EnvironmentFaultError(found.error)

@@ -38,21 +38,24 @@ from agentlab.graph.reports import (
     run_skills,
     task_counts,
 )
-from agentlab.graph.seats import ROLES, STRONGER, Seats, open_seats
+from agentlab.graph.seats import ROLES, STRONGER, Seats, asks_models, open_seats
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.advice import insight_counts, insight_lines
 from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.models.journal import Journal, larger
 from agentlab.models.prices import load_prices
 from agentlab.protocols import Observer
 from agentlab.records import Records, RunLock
 from agentlab.records.files import replace_text
 from agentlab.sandbox import SettledBox, settle_box
-from agentlab.types import EnvironmentRef, JsonObject, Usage, digest
+from agentlab.types import EnvironmentRef, JsonObject, Role, Usage, digest
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
 
+SPENDING = "spending.jsonl"
+"""In a run's directory: what its model calls cost."""
 LONGEST_SECONDS = 1e10
 """No run was at work for longer: three centuries."""
 PACKAGES = ("agentlab-practice", "langgraph", "chromadb", "pydantic", "SQLAlchemy", "minigrid")
@@ -125,10 +128,17 @@ async def work_on(
         return _report(practice_, directory, status, reason, report, seconds)
 
 
-def spent(records: Records, run_id: str) -> Usage:
-    """What a run has taken so far, in attempts and outside them, evaluations included."""
+def spent(records: Records, run_id: str) -> dict[Role, Usage]:
+    """What a run's models have taken so far by role, evaluations included.
+
+    What is on no call's record, such as the calls of an attempt that failed, is the executor's.
+    """
     kinds = ("practice", "shadow", "evaluation")
-    return records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)
+    whole = records.attempts.spent(run_id, kinds=kinds) + records.budgets.charged(run_id)
+    known = records.role_calls.spent(run_id)
+    told = sum(known.values(), Usage())
+    rest = Usage(tokens=max(0, whole.tokens - told.tokens), usd=max(0.0, whole.usd - told.usd))
+    return {**known, "executor": known.get("executor", Usage()) + rest}
 
 
 def refuse_unknown_price(config: PracticeConfig) -> None:
@@ -216,7 +226,10 @@ async def practising(
         def pause(reason: str | None) -> None:
             watchers.notify(RunPaused(run_id=run_id, reason=reason or ""))
 
-        seats = open_seats(config, spent(records, run_id), pause)
+        if asks_models(config):
+            journal = Journal(records.workspace.run_directory(run_id, create=True) / SPENDING)
+            paid = larger(spent(records, run_id), journal.spent())
+            seats = open_seats(config, paid, pause, journal)
         if seats is not None and seats.reads_advice:
             insights = InsightLibrary(
                 records,
@@ -251,7 +264,7 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
     where: RunnableConfig = {
         "configurable": {"thread_id": practice_.run_id},
         "recursion_limit": config.rounds * STEPS_PER_ROUND + 10,
-        "max_concurrency": _width(config),
+        "max_concurrency": practice_.width,
     }
 
     async def read(saver: AsyncSqliteSaver) -> None:
@@ -302,8 +315,8 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
         config.advice,
     )
     arms = [
-        Arm(LIBRARY, config.acting, practice_.library, practice_.insights),
-        Arm(BASELINE, config.acting),
+        Arm(LIBRARY, config.acting, practice_.library, practice_.insights, config.executor_options),
+        Arm(BASELINE, config.acting, options=config.executor_options),
     ]
     tasks = evaluation_tasks(practice_.environment, "heldout", config.heldout, config.seed)
     work = asyncio.ensure_future(
@@ -330,7 +343,9 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
 
 def _cannot_ask(practice_: Practice) -> bool:
     """Whether a budget allows the chat models no further call."""
-    return practice_.seats is not None and practice_.exhausted() in ("tokens", "usd")
+    return practice_.seats is not None and (
+        practice_.seats.spent_out is not None or practice_.exhausted() in ("tokens", "usd")
+    )
 
 
 def _report(
@@ -421,8 +436,3 @@ def package_versions(box: SettledBox) -> JsonObject:
 def cores(concurrency: int) -> int:
     """Worker processes for a concurrency; 0 means one a core."""
     return min(concurrency, os.cpu_count() or 1) if concurrency else os.cpu_count() or 1
-
-
-def _width(config: PracticeConfig) -> int:
-    """How many attempts are under way at a time."""
-    return config.concurrency or cores(0)

@@ -18,6 +18,7 @@ from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
 from agentlab.models.cache import Cache, Cached
 from agentlab.models.circuit import Pause
+from agentlab.models.journal import Journal
 from agentlab.models.ledger import Caps, Ledger
 from agentlab.models.metered import Metered
 from agentlab.models.opening import Endpoints, open_model, sampling_for
@@ -38,6 +39,8 @@ from agentlab.types import (
 
 STRONGER = "stronger"
 ROLES: tuple[Role, ...] = get_args(Role)
+ENDS = ("tokens", "usd", "executor tokens", "executor usd")
+"""Budgets that end a run when they do not allow a call."""
 AT_A_TIME = 8
 """Attempts under way at a time where nothing else is said: they mostly wait for an endpoint."""
 
@@ -125,7 +128,8 @@ class Seats:
 
     Args:
         config: says which model each role has, and the caps.
-        spent: what the run has taken before.
+        spent: what the run has taken before, by role.
+        journal: where each call's cost is written down, for a run that may be killed.
         pause: told when the run pauses because an endpoint is down, and when it goes on.
 
     Raises:
@@ -136,9 +140,15 @@ class Seats:
     def __init__(
         self,
         config: PracticeConfig,
-        spent: Usage | None = None,
+        spent: Mapping[Role, Usage] | None = None,
         pause: Pause | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        if config.roles.stronger.tokens is not None or config.roles.stronger.usd is not None:
+            raise ConfigError(
+                "'roles.stronger' has no budget of its own; set it in 'roles.evaluator', whose "
+                "calls it makes."
+            )
         self.concurrency = config.concurrency or AT_A_TIME
         self.reads_advice = bool(config.chat_model("executor"))
         at = config.endpoint
@@ -151,7 +161,7 @@ class Seats:
             at_once=at.concurrency,
             timeout=at.timeout,
             pause=pause,
-            proven=spent is not None and spent.tokens > 0,
+            proven=any(usage.tokens for usage in (spent or {}).values()),
         )
         ledger = Ledger(
             Caps(tokens=config.budget.tokens, usd=config.budget.usd),
@@ -161,8 +171,8 @@ class Seats:
                 for own in [_own(config, role)]
                 if own.tokens is not None or own.usd is not None
             },
-            # Whose calls they were is not told apart; the run's cap counts them all the same.
-            spent={"executor": spent} if spent is not None else None,
+            spent=spent,
+            note=journal.note if journal is not None else None,
         )
         prices = load_prices(at.prices or None)
         cache = Cache(Path(at.cache)) if at.cache else None
@@ -199,8 +209,13 @@ class Seats:
 
     @property
     def spent_out(self) -> str | None:
-        """Which of the run's budgets no longer allowed a call: `tokens`, `usd`, or None."""
-        return next((name for name in sorted(self._refused) if name), None)
+        """Which budget no longer allowed a call without which a run cannot go on, or None.
+
+        That is the run's (`tokens`, `usd`) or the executor's (`executor tokens`); a proposer or
+        a curator without means makes nothing, and the others go on.
+        """
+        ends = [name for name in self._refused if name in ENDS]
+        return min(ends, key=ENDS.index) if ends else None
 
     @property
     def paused_seconds(self) -> float:
@@ -231,19 +246,25 @@ class Seats:
         return {role: self._seats[role].recorded(role) for role in ROLES if role in self._seats}
 
 
+def asks_models(config: PracticeConfig) -> bool:
+    """Whether any role of the run has a chat model."""
+    return any(config.chat_model(name) for name in (*ROLES, STRONGER))
+
+
 def open_seats(
     config: PracticeConfig,
-    spent: Usage | None = None,
+    spent: Mapping[Role, Usage] | None = None,
     pause: Pause | None = None,
+    journal: Journal | None = None,
 ) -> Seats | None:
     """The chat models of a run; None where no role has one.
 
     Raises:
         ConfigError: one cannot be opened, or its price is needed and not known.
     """
-    if not any(config.chat_model(name) for name in (*ROLES, STRONGER)):
+    if not asks_models(config):
         return None
-    return Seats(config, spent, pause)
+    return Seats(config, spent, pause, journal)
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ from agentlab.types import (
 )
 
 SELECT_SEQUENCE = 10_000
+TRIES = 4
+"""Attempts from which on it is known whether a task can be learnt from."""
 
 
 async def select(state: RunState, practice: Practice) -> RunUpdate:
@@ -128,7 +130,10 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
         seed=config.seed,
         round_=round_,
     )
-    by_id = {task.id: task for task in fresh}
+    again = _undecided(practice, reserved.attempts - len(choices)) if choices else []
+    places = [*((c.slot, c.task_id) for c in choices)]
+    places += [(len(choices) + number, task.id) for number, task in enumerate(again)]
+    by_id = {task.id: task for task in (*fresh, *again)}
     practice.library.refresh()
     if practice.insights is not None:
         practice.insights.refresh()
@@ -137,13 +142,31 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
         tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
     )
     specs: list[AttemptSpec] = []
-    for choice in choices:
+    for slot, task_id in places:
         if reserved.tokens is not None and practice.library.uncharged >= reserved.tokens:
             break  # finding what to offer the next one would pass the cap
-        task = by_id[choice.task_id]
+        task = by_id[task_id]
         known = outcomes.get(task.template, Template(name=task.template))
-        specs.append(_spec(practice, round_, choice.slot, task, chances, limits, known))
+        specs.append(_spec(practice, round_, slot, task, chances, limits, known))
     return specs
+
+
+def _undecided(practice: Practice, count: int) -> list[Task]:
+    """Tasks of a model's own to try once more, where attempts are left over, the least tried first.
+
+    Whether such a task can be learnt from is told by `TRIES` attempts; a grammar's tasks are
+    judged by their template, which has many.
+    """
+    if count <= 0 or practice.model("proposer") is None:
+        return []
+    tried = Counter(
+        row.task_id
+        for row in practice.records.attempts.all(practice.run_id, kind="practice")
+        if row.success is not None
+    )
+    tasks = [task for task in practice.records.tasks.all(practice.run_id) if task.id in tried]
+    open_ = [task for task in tasks if tried[task.id] < TRIES]
+    return sorted(open_, key=lambda task: tried[task.id])[:count]
 
 
 def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[Draw]]:
@@ -225,7 +248,7 @@ def _spec(
         seed=derive_seed(config.seed, round_, slot),
         environment=practice.environment_ref,
         executor=config.acting,
-        executor_options=executor_options(config.acting, template),
+        executor_options=merged(executor_options(config.acting, template), config.executor_options),
         limits=limits,
         skills=practice.library.with_callees(skills),
         insights=tuple(item.insight for item in advice if item.insight.id in offered),
@@ -242,6 +265,14 @@ def executor_options(executor: str, template: Template) -> JsonObject:
     if rest and (inner := executor_options(rest, template)):
         options["inner"] = inner
     return options
+
+
+def merged(options: JsonObject, own: JsonObject) -> JsonObject:
+    """The options, those of the user first, whatever they wrap included."""
+    inner, mine = options.get("inner"), own.get("inner")
+    if isinstance(inner, dict) and isinstance(mine, dict):
+        return {**options, **own, "inner": merged(inner, mine)}
+    return {**options, **own}
 
 
 def _advice(practice: Practice, task: Task) -> list[FoundInsight]:

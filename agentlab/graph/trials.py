@@ -242,6 +242,7 @@ def _shadow(
         seed=derive_seed(practice.config.seed, task.id, "shadow"),
         environment=practice.environment_ref,
         executor=practice.config.acting,
+        executor_options=practice.config.executor_options,
         limits=Limits(
             tool_calls=practice.config.admission.trial_tool_calls,
             steps=steps,

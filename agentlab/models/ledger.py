@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from pydantic import Field
@@ -71,6 +71,7 @@ class Ledger:
         run: caps on all roles together.
         roles: caps on single roles, beside the run's.
         spent: what was spent before, by role, when a run is resumed.
+        note: is told of each amount that was spent, before anybody uses what it paid for.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Ledger:
         *,
         roles: Mapping[Role, Caps] | None = None,
         spent: Mapping[Role, Usage] | None = None,
+        note: Callable[[Role, Amount], None] | None = None,
     ) -> None:
+        self._note = note
         self._run = run or Caps()
         self._roles = dict(roles or {})
         self._spent: dict[Role, _Exact] = {
@@ -128,6 +131,8 @@ class Ledger:
     def charge(self, role: Role, amount: Amount) -> None:
         """Count what was spent without a reservation, such as an embedder's tokens."""
         self._spent[role] = self._spent.get(role, _Exact()) + amount.exact()
+        if self._note is not None and (amount.tokens > 0 or amount.usd > 0):
+            self._note(role, amount)
         self._wake()
 
     async def _wait(self, role: Role, amount: Amount) -> None:
@@ -179,14 +184,14 @@ class Ledger:
                     f"A call that may take {amount.tokens} tokens does not fit the budget of "
                     f"{whose}: {spent.tokens} of {caps.tokens} tokens are spent; raise that "
                     "budget to go on.",
-                    "" if key else "tokens",
+                    f"{key} tokens" if key else "tokens",
                 )
             if caps.usd is not None and total.parts > caps.usd * _PARTS:
                 raise BudgetSpentError(
                     f"A call that may cost {amount.usd:.6f} USD does not fit the budget of "
                     f"{whose}: {spent.parts / _PARTS:.6f} of {caps.usd:g} USD are spent; raise "
                     "that budget to go on.",
-                    "" if key else "usd",
+                    f"{key} usd" if key else "usd",
                 )
 
     def _settled(self, role: Role | None) -> _Exact:

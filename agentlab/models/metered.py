@@ -58,9 +58,9 @@ class Metered:
         try:
             reply = await self._model.chat(request)
         except asyncio.CancelledError:
-            # The request may have been read by then: what was sent can be counted.
-            sent = expected(request)._replace(output=0)
-            self._ledger.settle(held, self._amount(sent))
+            # The request may have been read by then, and nobody will say what became of it: all
+            # that was set aside counts as spent.
+            self._ledger.settle(held, self._amount(expected(request)))
             raise
         except BaseException:
             self._ledger.release(held)

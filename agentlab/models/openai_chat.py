@@ -14,7 +14,7 @@ from agentlab.models.faults import RefusedRequestError
 from agentlab.models.openai_client import ChatEndpoint
 from agentlab.models.replies import read_reply, read_stream
 from agentlab.models.wire import MaxTokens, request_body
-from agentlab.types import ChatReply, ChatRequest, JsonObject
+from agentlab.types import ChatReply, ChatRequest, JsonObject, Message
 
 _OPENAI = "api.openai.com"
 _REFUSALS = frozenset({400, 422})
@@ -121,7 +121,13 @@ class OpenAIChat:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         received = self._redacted(await self._endpoint.post(self._model, body))
         what = f"The endpoint {self._endpoint.url!r} failed at chat with {self._model!r}"
-        return (read_stream if self._stream else read_reply)(received, request, what)
+        reply = (read_stream if self._stream else read_reply)(received, request, what)
+        # Once more when escapes are read and the parts of a stream are joined.
+        spelt = reply.message.model_dump(mode="json")
+        clean = self._endpoint.redactor.json(spelt)
+        if clean == spelt:
+            return reply
+        return reply.model_copy(update={"message": Message.model_validate(clean)})
 
     def _redacted(self, received: bytes) -> bytes:
         """Without the key, which a server may repeat."""

@@ -16,7 +16,9 @@ SHOWN = "[key]"
 """Stands where a key was."""
 SHORTEST = 8
 """A shorter secret is not searched for: it would be found in ordinary words."""
-_NAMED = re.compile(r"(?i)(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_NAMED = re.compile(
+    r"(?i)(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|CREDS?)(?:_?\d+)?$"
+)
 
 
 class Redactor:
@@ -26,6 +28,10 @@ class Redactor:
         # The longest first, so that a secret inside another leaves no rest of it.
         found = sorted({each for each in secrets if len(each) >= SHORTEST}, key=lambda x: -len(x))
         self._found = re.compile("|".join(re.escape(each) for each in found)) if found else None
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look for."""
+        return self._found is not None
 
     def text(self, text: str) -> str:
         """The text without secrets."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from agentlab.errors import EnvironmentFaultError, UsageError
+from agentlab.errors import EnvironmentFaultError, ModelFaultError, UsageError
 from agentlab.models.prompts import Prompt, Trusted
 from agentlab.models.structured import ask
 from agentlab.proposers.drafts import FAILING, Draft, DraftRefusedError, Drafts, task_of
@@ -297,10 +297,11 @@ async def side_by_side(
         for desk in desks:
             await desk.close()
     tasks: dict[str, Task] = {}
-    fault: EnvironmentFaultError | None = None
+    fault: EnvironmentFaultError | ModelFaultError | None = None
     for made in found:
-        if isinstance(made, EnvironmentFaultError):
-            dropped["environment fault"] += 1
+        if isinstance(made, EnvironmentFaultError | ModelFaultError):
+            what = "environment" if isinstance(made, EnvironmentFaultError) else "model"
+            dropped[f"{what} fault"] += 1
             fault = fault or made
         elif isinstance(made, BaseException):
             raise made

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from agentlab.records.database import Session, add
 from agentlab.records.encoding import decode, encode
-from agentlab.records.tables import ROLE_CALLS
-from agentlab.types import ModelCall
+from agentlab.records.tables import ATTEMPTS, MODEL_CALLS, ROLE_CALLS
+from agentlab.types import ModelCall, Role, Usage
 
 
 class RoleCalls:
@@ -38,13 +38,34 @@ class RoleCalls:
                     "model": call.model,
                     "tokens": call.tokens,
                     "usd": call.usd,
-                    "body": encode(call),
+                    "body": encode(call, exact=True),
                 }
                 for position, call in enumerate(calls)
             ]
             if rows:
                 add(connection, ROLE_CALLS, rows)
             return True
+
+    def spent(self, run_id: str) -> dict[Role, Usage]:
+        """Tokens and US dollars of a run's recorded calls by role, those of attempts included."""
+        inside = (
+            select(MODEL_CALLS.c.body, MODEL_CALLS.c.tokens, MODEL_CALLS.c.usd)
+            .join(ATTEMPTS, ATTEMPTS.c.id == MODEL_CALLS.c.attempt_id)
+            .where(ATTEMPTS.c.run_id == run_id)
+        ).subquery()
+        role = func.coalesce(func.json_extract(inside.c.body, "$.role"), "executor")
+        queries = (
+            select(role, func.sum(inside.c.tokens), func.sum(inside.c.usd)).group_by(role),
+            select(ROLE_CALLS.c.role, func.sum(ROLE_CALLS.c.tokens), func.sum(ROLE_CALLS.c.usd))
+            .where(ROLE_CALLS.c.run_id == run_id)
+            .group_by(ROLE_CALLS.c.role),
+        )
+        found: dict[Role, Usage] = {}
+        with self._session.read() as connection:
+            for query in queries:
+                for whose, tokens, usd in connection.execute(query):
+                    found[whose] = found.get(whose, Usage()) + Usage(tokens=tokens, usd=usd)
+        return found
 
     def all(self, run_id: str, purpose: str | None = None) -> list[ModelCall]:
         """The calls of a run, by round, purpose and place."""

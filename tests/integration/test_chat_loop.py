@@ -7,6 +7,7 @@ nothing, that caps hold and that no secret is written. No claim of learning rest
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,74 @@ def test_a_cap_on_tokens_ends_the_run(tmp_path: Path, served: ServerProcess) -> 
     report = practise(tmp_path, served.base_url, heldout=0, rounds=4, **{"budget.tokens": cap})
     assert (report.status, report.reason) == ("stopped", "tokens used up")
     assert 0 < report.usage.tokens <= cap
+
+
+def test_a_cap_of_the_executor_ends_the_run_and_fails_nobody(
+    tmp_path: Path, served: ServerProcess
+) -> None:
+    report = practise(tmp_path, served.base_url, **{"roles.executor.tokens": 30_000})
+    assert (report.status, report.reason) == ("stopped", "executor tokens used up")
+    assert report.heldout is None  # it would have measured the cap
+    with Records.open(Workspace.open(tmp_path)) as records:
+        rows = records.attempts.all(report.run_id, kind="practice")
+        outcomes = records.trajectories.outcomes([row.attempt_id for row in rows])
+    cut = [outcome for outcome in outcomes if outcome.ending == "budget"]
+    assert cut and all(outcome.score.success is None for outcome in cut)
+
+
+def test_a_cap_holds_over_a_resume(tmp_path: Path, served: ServerProcess) -> None:
+    report = practise(tmp_path, served.base_url, heldout=0, **{"budget.tokens": 60_000})
+    assert report.status == "stopped"
+    (journal,) = (tmp_path / "runs").glob("*/spending.jsonl")
+    paid = sum(json.loads(line)[1] for line in journal.read_text().splitlines())
+    most = 60_000 + 4 * 3_000  # by what calls in flight cost beyond what was set aside for them
+    assert 40_000 < paid <= most
+    again = agentlab.resume(report.run_id, workspace=tmp_path)
+    assert again.status == "stopped"
+    lines = journal.read_text().splitlines()
+    assert paid <= sum(json.loads(line)[1] for line in lines) <= most
+
+
+def test_a_grammar_beside_a_chat_model(tmp_path: Path, served: ServerProcess) -> None:
+    report = practise(tmp_path, served.base_url, proposer="grammar", rounds=1, heldout=0)
+    assert report.status == "finished" and report.attempts > 0
+
+
+LEAKY = """
+import os
+
+SAID = []
+
+def tell(word: str) -> str:
+    \"\"\"Say a word.\"\"\"
+    SAID.append(word)
+    return "the key is " + os.environ["OPENAI_API_KEY"]
+
+def fail(word: str) -> str:
+    \"\"\"Say a word badly.\"\"\"
+    raise ValueError(os.environ["OPENAI_API_KEY"])
+
+def state() -> dict:
+    return {"said": list(SAID), "key": os.environ["OPENAI_API_KEY"]}
+
+TOOLS = [tell, fail]
+"""
+
+
+def test_a_key_that_a_tool_shows_is_written_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    place = tmp_path / "workspace"
+    agentlab.practice(
+        f"tools:{tmp_path / 'leaky.py'}",
+        workspace=place,
+        rounds=1,
+        attempts=4,
+        proposals=4,
+        heldout=0,
+        tool_calls=20,
+        index="exact",
+    )
+    assert_no_canary(place)
 
 
 def test_dollars_need_a_price(tmp_path: Path, served: ServerProcess) -> None:

@@ -118,3 +118,30 @@ def test_rebuild_packs(tmp_path: Path) -> None:
 def test_calibrate_judge(practised: tuple[Path, str]) -> None:
     said = run("calibrate_judge.py", practised[0])
     assert re.search(r"kappa -?\d\.\d\d \(.*, n=\d+\)", said)
+
+
+def test_mcp_server(tmp_path: Path) -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    few = ("--attempts", "8", "--proposals", "8", "--heldout", "4", "--index", "exact")
+    said = run("mcp_server.py", tmp_path / "workspace", *few, "--rounds", "1")
+    assert said.startswith("agentlab practice 'mcp:") and "serve {folder}' --model search" in said
+    assert "8 attempts; tasks 8 proposed, 8 admitted" in said
+    assert re.search(r"(?m)^ *empty library +\d+% .* 4$", said)
+
+
+def test_tools_todo(tmp_path: Path) -> None:
+    few = ("--rounds", "1", "--attempts", "8", "--proposals", "8", "--heldout", "4")
+    few += ("--tool-calls", "60", "--heldout-tool-calls", "60", "--index", "exact")
+    tools = "tools:" + str(EXAMPLES / "tools_todo.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "agentlab", "practice", tools, "--model", "search", *few],
+        env={**os.environ, "AGENTLAB_WORKSPACE": str(tmp_path / "workspace")},
+        cwd=EXAMPLES.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 attempts; tasks 8 proposed, 8 admitted" in done.stdout
+    assert re.search(r"(?m)^ *empty library +\d+% .* 4$", done.stdout)

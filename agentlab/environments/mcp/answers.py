@@ -153,7 +153,8 @@ def fact(answer: Done) -> JsonValue:
     if value is None:
         try:
             value = cast("JsonValue", json.loads(answer.text))
-        except ValueError:
+            json.dumps(value, allow_nan=False)  # a fact must be JSON that can be written again
+        except (ValueError, RecursionError):
             return answer.text
     if isinstance(value, dict) and set(value) == {"result"}:
         value = value["result"]

@@ -32,6 +32,9 @@ MOST_TEXT = 20_000
 """Characters of a file that the state tells."""
 
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
 class Folder:
     """One working folder, made in the temporary directory and removed by `remove`."""
 
@@ -39,6 +42,8 @@ class Folder:
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="agentlab-mcp-"))
         self.tree: dict[str, bytes | None] = {}
         self._stamps: dict[str, tuple[int, int, int]] = {}
+        self._odd: list[str] = []
+        """What is there and neither a file nor a folder; it is no part of the state."""
         atexit.register(self.remove)
 
     def remove(self) -> None:
@@ -67,7 +72,18 @@ class Folder:
         for path in [path for path in self.tree if path not in seen]:
             del self.tree[path]
             self._stamps.pop(path, None)
+        self._odd = [
+            path
+            for path, found in seen.items()
+            if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode))
+        ]
+        for path in self._odd:
+            # A link, say: what was known of its place is no longer so.
+            self.tree.pop(path, None)
+            self._stamps.pop(path, None)
         for path, found in seen.items():
+            if path in self._odd:
+                continue
             if stat.S_ISDIR(found.st_mode):
                 self.tree[path] = None
                 self._stamps.pop(path, None)
@@ -92,6 +108,8 @@ class Folder:
         """
         now = self.look()
         try:
+            for path in self._odd:
+                self._delete(path)
             gone = [
                 path
                 for path in now
@@ -105,10 +123,9 @@ class Folder:
                     continue
                 full = os.path.join(self.path, path)
                 if wanted is None:
-                    os.makedirs(full, exist_ok=True)
+                    os.close(self._enter(path))
                     continue
-                os.makedirs(os.path.dirname(full), exist_ok=True)
-                self._write(full, wanted)
+                self._write(path, wanted)
                 self._stamps[path] = _stamp(os.stat(full, follow_symlinks=False))
                 self.tree[path] = wanted
         except OSError as error:
@@ -117,14 +134,32 @@ class Folder:
             ) from error
         self.tree = dict(tree)
 
-    def _write(self, full: str, content: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(full).st_mode):
-                os.unlink(full)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with os.fdopen(os.open(full, flags, 0o644), "wb") as file:
-            file.write(content)
-        os.utime(full, ns=(EPOCH, EPOCH))
+    def _enter(self, path: str) -> int:
+        """A handle on a folder below this one, made where it is missing; no link is followed."""
+        here = os.open(self.path, FOLDER)
+        for part in [part for part in path.split("/") if part]:
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=here)
+                inner = os.open(part, FOLDER, dir_fd=here)
+            finally:
+                os.close(here)
+            here = inner
+        return here
+
+    def _write(self, path: str, content: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        place = self._enter(folder)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(name, dir_fd=place).st_mode):
+                    os.unlink(name, dir_fd=place)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(name, flags, 0o644, dir_fd=place), "wb") as file:
+                file.write(content)
+            os.utime(name, ns=(EPOCH, EPOCH), dir_fd=place, follow_symlinks=False)
+        finally:
+            os.close(place)
 
     def _delete(self, path: str) -> None:
         full = os.path.join(self.path, path)

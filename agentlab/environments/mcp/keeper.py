@@ -35,12 +35,13 @@ def main() -> int:
     # A handler is needed for the signal to be written to the pipe at all.
     signal.signal(signal.SIGCHLD, wake)
     signal.set_wakeup_fd(told)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         server = subprocess.Popen(command, start_new_session=True)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return 127
+    # Only now: what ignores a signal hands that on to what it starts.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     poll = select.poll()
     poll.register(0, select.POLLRDHUP)
     poll.register(ended, select.POLLIN)

@@ -56,7 +56,10 @@ class Server(NamedTuple):
     @property
     def shown(self) -> str:
         """What a sentence calls it."""
-        return self.url.partition("?")[0] or shlex.join(self.command[:3])[:120]
+        scheme, there, rest = self.url.partition("?")[0].partition("://")
+        host, slash, path = rest.partition("/")
+        plain = f"{scheme}{there}{host.rpartition('@')[2]}{slash}{path}"
+        return plain or shlex.join(self.command[:3])[:120]
 
 
 class _Thread:

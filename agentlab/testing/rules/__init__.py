@@ -18,8 +18,10 @@ from agentlab.errors import ConfigError, UnknownNameError
 from agentlab.models.scripted import Rule
 
 RULES = {
+    "babyai": "agentlab.testing.rules.roles:babyai_rules",
     "courier": "agentlab.testing.rules.roles:courier_rules",
     "files": "agentlab.testing.rules.roles:files_rules",
+    "tools": "agentlab.testing.rules.roles:tools_rules",
 }
 """Names of the shipped sets, and where they are."""
 

@@ -1,7 +1,8 @@
-"""A writer of insights: it reads why attempts failed, and knows two lessons by heart.
+"""A writer of insights: it reads why attempts failed, and knows four lessons by heart.
 
-That of the lock and that of the missing folder are what the executors of this package forget. Of
-any other refusal it makes a sentence, which helps nobody: admission is to find that out.
+Those of the lock, the key, the missing folder and the missing place are what the executors of this
+package forget. Of any other refusal it makes a sentence, which helps nobody: admission is to find
+that out.
 """
 
 from __future__ import annotations
@@ -27,8 +28,23 @@ FOLDER: JsonObject = {
     "advice": "Create the folder first, and then move or write the file into it.",
     "example": "For archive/a.txt: create the folder archive, then move a.txt.",
 }
+KEY: JsonObject = {
+    "condition": "A door is locked that the task says to open, or that is in the way.",
+    "negative_condition": "The door is open or closed, and not locked.",
+    "advice": "Pick up the key of the door's colour, and open the locked door with it in hand.",
+    "example": "For a locked red door: drop what you carry, pick up the red key, open the door.",
+}
+PLACE: JsonObject = {
+    "condition": "The task asks for an entry in a place, such as a project, that the facts do not "
+    "show.",
+    "negative_condition": "The place is among the facts already.",
+    "advice": "Start the place first, and then add the entry to it.",
+    "example": "For a title in a new project: start the project, then add the title.",
+}
 LESSONS: tuple[tuple[str, JsonObject], ...] = (
     (r"container is locked", LOCK),
+    (r"is locked; carry the \w+ key", KEY),
+    (r"refused: KeyError", PLACE),
     (r"ENOENT|no such (?:file|folder|directory)|folder .*not exist|parent", FOLDER),
 )
 

@@ -1,9 +1,10 @@
 """A proposer that makes tasks from what its prompt shows: the start state, the tools, the changes.
 
-It knows two kinds of world. Where it sees a courier's, it words tasks in the courier's language and
-needs no code; where it sees tools for files, it asks for files to be written and moved, with a
-verifier over whatever state there is. Elsewhere it proposes nothing, which is a valid answer. It
-sometimes forgets the unlocking in a solution, and mends it when it is told that the task failed.
+It knows four kinds of world. Where it sees a courier's, BabyAI's rooms or facts that can be brought
+about, it words tasks in the language of these and needs no code; where it sees tools for files, it
+asks for files to be written and moved too, with a verifier over whatever state there is. Elsewhere
+it proposes nothing, which is a valid answer. It sometimes forgets the unlocking, or what else comes
+first, in a solution, and mends it when it is told that the task failed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import courier, files
+from agentlab.testing.rules import babyai, courier, effects, files
 from agentlab.testing.rules.reading import Call, given, labelled, whole_text
 from agentlab.types import ChatRequest, JsonObject, ToolSpec, derive_seed
 
 FORGETS = 0.2
 """Of the solutions past a lock, those without the unlocking."""
-TOOL_LINE = re.compile(r"^- ([\w.-]+) (\{.*\}) \((?:none|explores|changes)\): (.*)$", re.MULTILINE)
+FREELY = 0.3
+"""Of the tasks over files, those in words of its own although the facts have a language."""
+TOOL_LINE = re.compile(
+    r"(?:^|⟦)- ([\w.-]+) (\{.*\}) \((?:none|explores|changes)\): (.*?)⟧?$", re.MULTILINE
+)
 FILE = re.compile(r"(?<![\w/])[\w-]+(?:/[\w-]+)*\.[a-z]{1,5}\b")
 
 
@@ -57,7 +62,7 @@ def _tasks(request: ChatRequest, count: int) -> list[JsonObject]:
             forgets = rng.random() < FORGETS and not repaired
             new = _delivery(worlds[0], rng, forgets=forgets, pairs="composed" in known)
         else:
-            new = _file_task(request, rng)
+            new = _worded(request, rng, mends=repaired) or _file_task(request, rng)
         if new is None:
             break
         instruction = str(new["instruction"])
@@ -171,6 +176,29 @@ def _name(reference: JsonValue) -> str:
     if "name" in reference:
         return f"the {reference['name']}"
     return f"the {reference.get('colour') or reference.get('metal')} {reference.get('kind')}"
+
+
+# --- worlds with a language of their own ----------------------------------------------------
+
+
+def _worded(request: ChatRequest, rng: random.Random, *, mends: bool) -> JsonObject | None:
+    """A task in BabyAI's words, or in those of facts; None where it sees neither, or by chance."""
+    pages = [page for page in given(request) if babyai.view(page) or effects.facts(page)]
+    if not pages:
+        return None
+    mission = babyai.mission(pages[0], rng)
+    if mission is not None:
+        return _draft(mission.text, [], mission.failing)
+    tools = shown_tools(request)
+    if rng.random() < FREELY and files.call(
+        request.model_copy(update={"tools": tools}), "write", {"path": "a", "content": "b"}
+    ):
+        return None
+    forgets = rng.random() < FORGETS and not mends
+    # What it thinks of may be there already, or be like its own failing cases.
+    thoughts = (effects.effect(pages[0], tools, rng, forgets=forgets) for _ in range(20))
+    made = next((each for each in thoughts if each is not None), None)
+    return _draft(made.text, made.solution, made.failing) if made else None
 
 
 # --- files ----------------------------------------------------------------------------------

@@ -16,7 +16,16 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import courier, files, insights, judge, proposer, skills
+from agentlab.testing.rules import (
+    babyai,
+    courier,
+    effects,
+    files,
+    insights,
+    judge,
+    proposer,
+    skills,
+)
 from agentlab.testing.rules.reading import acting, arguments_of, json_reply, own_turns
 from agentlab.types import ChatRequest, JsonObject, Message, derive_seed, derive_uniform
 
@@ -56,7 +65,21 @@ def courier_rules(request: ChatRequest) -> Message:
 
 def files_rules(request: ChatRequest) -> Message:
     """Every role, over files."""
-    return _any_role(request, files.play)
+    return _any_role(request, _on_files)
+
+
+def tools_rules(request: ChatRequest) -> Message:
+    """Every role, over any set of tools whose tasks say what is to be so."""
+    return _any_role(request, effects.play)
+
+
+def babyai_rules(request: ChatRequest) -> Message:
+    """Every role, in BabyAI's rooms."""
+    return _any_role(request, babyai.play)
+
+
+def _on_files(request: ChatRequest) -> Message:
+    return effects.play(request) if effects.understands(request) else files.play(request)
 
 
 def _any_role(request: ChatRequest, executor: Callable[[ChatRequest], Message]) -> Message:

@@ -216,7 +216,7 @@ def test_no_cap_is_passed_while_calls_keep_to_what_they_reserved(
     assert ledger.spent("evaluator").tokens == made["evaluator"] <= role_cap
 
 
-def test_a_failed_call_costs_nothing_and_a_cancelled_one_what_was_sent() -> None:
+def test_a_failed_call_costs_nothing_and_a_cancelled_one_all_that_was_set_aside() -> None:
     ledger = Ledger()
 
     async def run() -> None:
@@ -235,7 +235,7 @@ def test_a_failed_call_costs_nothing_and_a_cancelled_one_what_was_sent() -> None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await Metered(Silent(), ledger, role="executor", price=FREE).chat(asking())
-        assert ledger.spent().tokens == 100
+        assert ledger.spent().tokens == 200
         assert ledger.reserved() == Usage()
 
     asyncio.run(run())
