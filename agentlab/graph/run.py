@@ -102,6 +102,7 @@ async def work_on(
                 resumed=resumed,
             )
         )
+        ended = records.runs.get(run_id).reason
         records.runs.set_status(run_id, "running")
         status: RunStatus = "failed"
         reason, report = "", None
@@ -109,9 +110,12 @@ async def work_on(
         try:
             async with practising(records, run_id, config, watchers, stop, before) as practice_:
                 try:
-                    await _rounds(practice_, directory)
+                    done = await _rounds(practice_, directory)
                     spent = practice_.exhausted()
                     status, reason = ("stopped", f"{spent} used up") if spent else ("finished", "")
+                    if not spent and done < config.rounds:
+                        # A budget ended it in an earlier process, and it is the same budget.
+                        status, reason = "stopped", ended or "its budget used up"
                     report = await _closing(practice_, stop)
                 except RunStopped:
                     status, reason = "stopped", INTERRUPTED
@@ -258,8 +262,8 @@ async def practising(
         pool.close()
 
 
-async def _rounds(practice_: Practice, directory: Path) -> None:
-    """Run the graph to its end, from its last checkpoint where there is one."""
+async def _rounds(practice_: Practice, directory: Path) -> int:
+    """Run the graph to its end, from its last checkpoint; how many rounds are complete."""
     config = practice_.config
     where: RunnableConfig = {
         "configurable": {"thread_id": practice_.run_id},
@@ -275,11 +279,12 @@ async def _rounds(practice_: Practice, directory: Path) -> None:
         graph = build(practice_, saver)
         known = await graph.aget_state(where)
         if known.values.get("finished") and not known.next:
-            return
+            return int(known.values["round"])
         first = RunState(run_id=practice_.run_id, round=0, planned=0, finished=False)
         start = None if known.values else first
         # LangGraph's signature is partly untyped.
         await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
+        return int((await graph.aget_state(where)).values["round"])
 
 
 def _check_state(values: Mapping[str, object], practice_: Practice) -> None:
