@@ -80,3 +80,18 @@ def test_tasks_of_the_grammar_are_judged_by_their_template_alone() -> None:
         )
 
     assert asyncio.run(ask())[0] is None
+
+
+def test_a_verifier_of_code_for_words_of_the_grammar_needs_no_solution() -> None:
+    """What they ask for is parsed, so nothing has to vouch for it; other words are not."""
+
+    async def ask() -> tuple[str | None, str | None]:
+        world = Courier()
+        (task,) = world.tasks("practice", 1, 0)
+        bare = task.model_copy(update={"solution": None, "verifier": VERIFIER})
+        other = bare.model_copy(update={"instruction": f"{bare.instruction} please"})
+        return await reserved_by_effect(bare, world), await reserved_by_effect(other, world)
+
+    own, others = asyncio.run(ask())
+    assert own is None
+    assert "no solution shows" in (others or "")
