@@ -39,6 +39,7 @@ BUILT_IN: dict[str, str] = {
     "environment/courier": "agentlab.envs.courier.environment:Courier",
     "environment/mcp": "agentlab.environments.mcp.world:McpWorld",
     "environment/tools": "agentlab.environments.tools:ToolsWorld",
+    "environment/web": "agentlab.environments.web.environment:WebEnvironment",
     "proposer/challenger": "agentlab.proposers.challenger:ChallengerProposer",
     "proposer/compose": "agentlab.proposers.compose:ComposeProposer",
     "proposer/context": "agentlab.proposers.context:ContextProposer",
@@ -77,6 +78,8 @@ EXTRAS: dict[str, str] = {
     "e2b": "e2b",
     "mcp": "mcp",
     "mcp_types": "mcp",
+    "miniwob": "browser",
+    "playwright": "browser",
     "sentence_transformers": "transformers",
     "torch": "transformers",
 }

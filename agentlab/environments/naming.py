@@ -1,6 +1,6 @@
 """What a library is called whose environment is named by a command, a path or an address.
 
-`tools:` and `mcp:` name an environment only together with what follows, so what was learnt on one
+`tools:`, `mcp:` and `web:` name an environment only together with what follows, so what was learnt on one
 server must not be served on another. The name is made of plain letters alone, and is the same on
 another machine: folders that a command's words begin with do not count.
 """
@@ -12,7 +12,7 @@ import shlex
 
 from agentlab.types import digest
 
-WHOLE_NAMES = frozenset({"mcp", "tools"})
+WHOLE_NAMES = frozenset({"mcp", "tools", "web"})
 """Environments that the part after the colon decides."""
 LAUNCHERS = frozenset(
     {"npx", "uvx", "node", "bunx", "bun", "deno", "docker", "run", "exec", "uv", "pipx", "env"}

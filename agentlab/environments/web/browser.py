@@ -1,0 +1,178 @@
+"""The browser of this process: one Chromium, in a thread with a loop of its own.
+
+A browser belongs to the loop in which it was started, while attempts run in the loop of a worker
+or of the run. So what touches a page is sent to that thread (`on_thread`) and comes back as a
+plain result. The only file that imports playwright: what others need of it is re-exported here.
+The browser ends with this process, also where that is killed; see `launcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import TimeoutError as NoAnswerError
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Dialog,
+    Download,
+    ElementHandle,
+    Frame,
+    Locator,
+    Page,
+    Playwright,
+    Request,
+    async_playwright,
+)
+from playwright.async_api import Error as BrowserError
+from playwright.async_api import TimeoutError as BrowserTimeout
+
+from agentlab.environments.web import chromium
+from agentlab.errors import EnvironmentFaultError
+
+__all__ = [
+    "Browser",
+    "BrowserContext",
+    "BrowserError",
+    "BrowserTimeout",
+    "Dialog",
+    "Download",
+    "ElementHandle",
+    "Frame",
+    "Locator",
+    "Page",
+    "Request",
+    "browser",
+    "forget_browser",
+    "on_thread",
+    "run_now",
+]
+
+T = TypeVar("T")
+START_SECONDS = 60.0
+CLOSE_SECONDS = 8.0
+NOWHERE = "http://127.0.0.1:9"
+"""The proxy of what belongs to no attempt: nobody answers there."""
+
+
+class _Thread:
+    """The loop in which all pages of this process live."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.owner = os.getpid()
+        self.lock = asyncio.Lock()
+        self.playwright: Playwright | None = None
+        self.browser: Browser | None = None
+        self.folder: Path | None = None
+        self._thread = threading.Thread(target=self._run, name="agentlab-web", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def close(self) -> None:
+        """End the browser; where it does not answer, the end of this process ends it."""
+        if self.owner != os.getpid() or not self._thread.is_alive():
+            return
+        with contextlib.suppress(NoAnswerError, RuntimeError, BrowserError):
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(CLOSE_SECONDS)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(1)
+
+    async def _end(self) -> None:
+        await self.end_browser()
+        if self.playwright is not None:
+            await self.playwright.stop()
+            self.playwright = None
+        # What playwright leaves pending would be told as an error when the loop is dropped.
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=1)
+
+    async def end_browser(self) -> None:
+        if self.browser is not None:
+            with contextlib.suppress(BrowserError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS / 2):
+                    await self.browser.close()
+            self.browser = None
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+    async def started(self) -> Browser:
+        async with self.lock:
+            if self.browser is not None and self.browser.is_connected():
+                return self.browser
+            await self.end_browser()
+            program = chromium.chromium()
+            if self.playwright is None:
+                self.playwright = await async_playwright().start()
+            self.folder = Path(tempfile.mkdtemp(prefix="agentlab-web-"))
+            try:
+                self.browser = await self.playwright.chromium.launch(
+                    executable_path=chromium.write_launcher(self.folder, program),
+                    args=chromium.arguments(),
+                    env=chromium.environment(self.folder),
+                    proxy={"server": NOWHERE},
+                    handle_sigint=False,
+                    handle_sigterm=False,
+                    handle_sighup=False,
+                    timeout=START_SECONDS * 1000,
+                )
+            except BrowserError as error:
+                first = str(error).splitlines()[0] if str(error) else "no reason given"
+                raise EnvironmentFaultError(
+                    f"web: the browser {program!r} does not start: {first[:300]}"
+                ) from error
+            return self.browser
+
+
+_thread: _Thread | None = None
+_lock = threading.Lock()
+
+
+def _shared() -> _Thread:
+    global _thread
+    with _lock:
+        if _thread is None or _thread.owner != os.getpid():
+            _thread = _Thread()
+        return _thread
+
+
+async def on_thread(work: Coroutine[Any, Any, T]) -> T:
+    """The result of work that touches pages, from any loop."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _shared().loop))
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """The same where no loop waits."""
+    return asyncio.run_coroutine_threadsafe(work, _shared().loop).result()
+
+
+async def browser() -> Browser:
+    """The browser, started when first asked for and again where it died; on the thread alone.
+
+    Raises:
+        ConfigError: this machine has none.
+        EnvironmentFaultError: it does not start.
+    """
+    return await _shared().started()
+
+
+async def forget_browser() -> None:
+    """End the browser, so that the next one to ask gets a new one; on the thread alone."""
+    await _shared().end_browser()

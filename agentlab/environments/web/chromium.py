@@ -1,0 +1,100 @@
+"""The Chromium of this machine: where it is, how it is started, and what to say without one.
+
+Nothing is downloaded, here or by playwright: a browser is found on the path, or named by
+`AGENTLAB_CHROMIUM`. It is started through `launcher.py`, so that it ends with whoever started
+it, and with an environment that holds no secret of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from agentlab.environments.web import launcher
+from agentlab.errors import ConfigError
+
+VARIABLE = "AGENTLAB_CHROMIUM"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+INSTALL = "apt-get install chromium"
+MISSING = (
+    f"No Chromium was found on the path; install one ({INSTALL}) or name yours with {VARIABLE}."
+)
+ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--dns-prefetch-disable",
+    "--no-pings",
+    # Nothing is resolved or sent beside the proxy, were something to get past it.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+)
+PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "FONTCONFIG_PATH", "XDG_RUNTIME_DIR")
+"""Variables that the browser may see."""
+
+
+def find_chromium() -> str | None:
+    """The program's path, or None."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return shutil.which(named)
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def chromium() -> str:
+    """The program's path.
+
+    Raises:
+        ConfigError: there is none; the text names the line that installs it.
+    """
+    found = find_chromium()
+    if found is None:
+        named = os.environ.get(VARIABLE)
+        raise ConfigError(
+            f"{VARIABLE} names {named!r}, which is no program that can be run."
+            if named
+            else MISSING
+        )
+    return found
+
+
+def version_of(program: str) -> str | None:
+    """What the program says that it is, or None where it does not start."""
+    try:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def arguments() -> list[str]:
+    """What the browser is started with, beside what playwright adds."""
+    # As root Chromium refuses to start with its own sandbox.
+    alone = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    return [*ARGUMENTS, *alone]
+
+
+def environment(home: Path) -> dict[str, str | float | bool]:
+    """The variables of the browser's process: few, and a home of its own."""
+    kept = {name: os.environ[name] for name in PASSED if name in os.environ}
+    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+
+
+def write_launcher(folder: Path, program: str) -> str:
+    """A program in `folder` that starts the browser and ends it with its parent."""
+    path = folder / "chromium"
+    script = Path(launcher.__file__)
+    words = " ".join(_quoted(word) for word in (sys.executable, "-I", "-S", str(script), program))
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+    path.chmod(0o700)
+    return str(path)
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"

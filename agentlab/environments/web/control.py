@@ -1,0 +1,176 @@
+"""What the host itself asks a site: to reset, to let the browser in, to tell its state.
+
+These requests never pass the page, so a page cannot make them and does not see the token. The
+state is JSON of an object; whatever else comes back is a fault of the site and is told as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import importlib
+import json
+import os
+import ssl
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote, urljoin, urlsplit
+
+from agentlab.environments.web.options import Options
+from agentlab.environments.web.origins import origin_of
+from agentlab.errors import ConfigError, EnvironmentFaultError
+from agentlab.types import JsonObject
+
+SECONDS = 15.0
+MOST_BYTES = 4_000_000
+
+
+class Answer(NamedTuple):
+    """What a site answered."""
+
+    status: int
+    body: bytes
+    cookies: dict[str, str]
+
+
+class Control:
+    """The host's side of one site.
+
+    Args:
+        options: of the site.
+        episode: the name of the attempt's world there.
+
+    Raises:
+        ConfigError: the variable of the token is not set, or the reader cannot be found.
+    """
+
+    def __init__(self, options: Options, episode: str) -> None:
+        self._options = options
+        self._episode = episode
+        self._token = ""
+        if options.token_variable:
+            self._token = os.environ.get(options.token_variable, "")
+            if not self._token:
+                raise ConfigError(
+                    f"web: the variable {options.token_variable!r} is to hold the site's control "
+                    "token, and is not set."
+                )
+        self._reader = _reader(options.reader) if options.reader else None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the site's own state can be read."""
+        return bool(self._options.state_url or self._reader)
+
+    async def reset(self, seed: int, setup: object) -> None:
+        """Have the site make the world of this episode anew, where it can."""
+        if self._options.reset_url:
+            body = json.dumps({"seed": seed, "setup": setup}).encode()
+            await self._ask("POST", self._options.reset_url, body)
+
+    async def enter(self) -> dict[str, str]:
+        """The cookies by which a browser is in this episode's world."""
+        if not self._options.enter_url:
+            return {}
+        return (await self._ask("GET", self._options.enter_url)).cookies
+
+    async def state(self) -> JsonObject:
+        """The site's state; empty where it tells none."""
+        if self._reader is not None:
+            return _object(await asyncio.to_thread(self._read), "the reader")
+        if not self._options.state_url:
+            return {}
+        answer = await self._ask("GET", self._options.state_url)
+        try:
+            return _object(json.loads(answer.body), "the state's address")
+        except ValueError as error:
+            raise EnvironmentFaultError("web: the state of the site is no JSON.") from error
+
+    def _read(self) -> object:
+        assert self._reader is not None
+        try:
+            return self._reader(self._options.url)
+        except Exception as error:  # the user's code, which may fail in any way
+            raise EnvironmentFaultError(
+                f"web: the reader {self._options.reader!r} raised {type(error).__name__}: {error}"
+            ) from error
+
+    async def _ask(self, method: str, template: str, body: bytes | None = None) -> Answer:
+        url = urljoin(self._options.url, template.replace("{episode}", quote(self._episode)))
+        try:
+            answer = await asyncio.to_thread(self._sent, method, url, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise EnvironmentFaultError(
+                f"web: the site gave no answer to {method} {_bare(url)}: {error}"
+            ) from error
+        if not 200 <= answer.status < 400:
+            said = answer.body[:200].decode(errors="replace")
+            raise EnvironmentFaultError(
+                f"web: the site answered {method} {_bare(url)} with {answer.status}: {said}"
+            )
+        return answer
+
+    def _sent(self, method: str, url: str, body: bytes | None) -> Answer:
+        origin = origin_of(url)
+        if origin is None:
+            raise EnvironmentFaultError(f"web: {_bare(url)!r} is no address to ask.")
+        aliases = {origin_of(name): port for name, port in self._options.aliases.items()}
+        host, port = origin.host, origin.port
+        if origin in aliases:
+            host, port = "127.0.0.1", aliases[origin]
+        connection = (
+            http.client.HTTPSConnection(
+                host, port, timeout=SECONDS, context=ssl.create_default_context()
+            )
+            if origin.scheme == "https"
+            else http.client.HTTPConnection(host, port, timeout=SECONDS)
+        )
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = {"Host": str(origin).partition("://")[2], "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._token:
+            headers[self._options.token_header] = self._token
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            data = response.read(MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                raise EnvironmentFaultError(f"web: {_bare(url)} sent more than {MOST_BYTES:,} B.")
+            return Answer(response.status, data, _cookies(response.headers.get_all("Set-Cookie")))
+        finally:
+            connection.close()
+
+
+def _cookies(headers: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for header in headers or ():
+        try:
+            parsed = SimpleCookie(header)
+        except CookieError:
+            continue
+        found.update({name: morsel.value for name, morsel in parsed.items()})
+    return found
+
+
+def _bare(url: str) -> str:
+    return url.partition("?")[0][:200]
+
+
+def _object(value: object, what: str) -> JsonObject:
+    if not isinstance(value, dict):
+        raise EnvironmentFaultError(f"web: {what} must give an object of facts.")
+    return cast("JsonObject", value)
+
+
+def _reader(name: str) -> Callable[[str], object]:
+    module, _, function = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"web: there is no reader {name!r}; write module:function.") from error
+    if not callable(found):
+        raise ConfigError(f"web: the reader {name!r} is no function.")
+    return cast("Callable[[str], object]", found)

@@ -1,0 +1,401 @@
+"""`web:<url>`: any site as an environment.
+
+Each attempt has a browser context of its own and begins at the site's address. There is no
+snapshot of a page: going back to an earlier state is a reset and the same calls again, whose
+steps are counted (`replayed_steps`), so a search pays for them. A site that cannot be reset
+begins where it was left, which is then the attempt's start.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import ValidationError
+
+from agentlab.environments.probing import mismatch
+from agentlab.environments.web import actions, snapshot
+from agentlab.environments.web.browser import BrowserError, on_thread
+from agentlab.environments.web.control import Control
+from agentlab.environments.web.hand import Hand, Outcome, failure
+from agentlab.environments.web.locating import Failed
+from agentlab.environments.web.options import Dialogs, Grant, Options
+from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.snapshot import View
+from agentlab.environments.web.visit import PageLost, Visit
+from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
+from agentlab.types import JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
+
+MOST_FILES = 50
+MOST_QUOTED = 30
+_QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|'([^'\n]{2,200})'(?!\w)")
+_numbers = itertools.count(1)
+
+Put = Callable[[bytes], str]
+
+
+class Saved(NamedTuple):
+    """How to come back to a state: the calls that led there."""
+
+    key: Hashable
+    calls: tuple[ToolCall, ...]
+    steps: int
+
+
+class WebEnvironment:
+    """A web site, seen through its accessibility tree and acted on by role and name.
+
+    Args:
+        options: of the site.
+    """
+
+    def __init__(self, options: Options) -> None:
+        origin = origin_of(options.url)
+        if origin is None:
+            raise ConfigError(
+                f"web: {options.url[:120]!r} is no address of a site; write one such as "
+                "'web:https://example.org'."
+            )
+        self.options = options
+        self._allowed = AllowList((str(origin), *options.origins))
+        self._episode = f"{os.getpid()}-{next(_numbers)}"
+        self._control = Control(options, self._episode)
+        self._tools = actions.tools(options.grants, files=_files(options))
+        self._by_name = {tool.name: tool for tool in self._tools}
+        self._visit: Visit | None = None
+        self._hand: Hand | None = None
+        self._view: View | None = None
+        self._site: JsonObject = {}
+        self._task: Task | None = None
+        self._seed = 0
+        self._over = False
+        self._calls: tuple[ToolCall, ...] = ()
+        self._put: Put | None = None
+        self._texts: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self.replayed_steps = 0
+        """Steps that going back has taken so far."""
+
+    @classmethod
+    def from_argument(
+        cls,
+        argument: str,
+        *,
+        origins: str | Sequence[str] = (),
+        aliases: dict[str, int] | None = None,
+        reset_url: str = "",
+        enter_url: str = "",
+        state_url: str = "",
+        reader: str = "",
+        token_variable: str = "",
+        token_header: str = "X-Control-Token",
+        login: str = "",
+        grants: str | Sequence[str] = (),
+        files: str = "",
+        dialogs: Dialogs = "dismiss",
+        width: int = 1280,
+        height: int = 800,
+        settle: float = 0.15,
+        patience: float = 1.0,
+        seconds: float = 10.0,
+        most_characters: int = 8_000,
+        most_bytes: int = 16_000_000,
+        trace: bool = False,
+    ) -> WebEnvironment:
+        """The environment for an address; see `options.Options` for what each option means.
+
+        Raises:
+            ConfigError: the address or an option is not what it should be.
+        """
+        try:
+            options = Options(
+                url=argument,
+                origins=_names(origins),
+                aliases=aliases or {},
+                reset_url=reset_url,
+                enter_url=enter_url,
+                state_url=state_url,
+                reader=reader,
+                token_variable=token_variable,
+                token_header=token_header,
+                login=os.path.abspath(login) if login else "",
+                grants=cast("tuple[Grant, ...]", _names(grants)),
+                files=os.path.abspath(files) if files else "",
+                dialogs=dialogs,
+                width=width,
+                height=height,
+                settle=settle,
+                patience=patience,
+                seconds=seconds,
+                most_characters=most_characters,
+                most_bytes=most_bytes,
+                trace=trace,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"web: the option {where!r} does not fit: {first['msg']}.") from error
+        return cls(options)
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]:
+        """Those for a page, and what is granted."""
+        return self._tools
+
+    def use_blobs(self, put: Put) -> None:
+        """Have pictures, downloads and traces kept by `put`, which gives their digests."""
+        self._put = put
+
+    # --- an episode -------------------------------------------------------------------------
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """Begin afresh: the site's world where it can be reset, and an empty browser context.
+
+        Raises:
+            EnvironmentFaultError: the browser or the site is not there.
+        """
+        self._task, self._seed = task, seed
+        self._texts = _quoted(task.instruction)
+        await self._begin()
+        return self._observed(())
+
+    async def _begin(self) -> None:
+        assert self._task is not None
+        await self._control.reset(self._task.seed, self._task.setup.get("setup"))
+        cookies = await self._control.enter()
+        notes = await on_thread(self._opened(cookies))
+        self._calls, self._over = (), False
+        self._site = await self._control.state()
+        self._notes = notes
+
+    async def _opened(self, cookies: dict[str, str]) -> tuple[str, ...]:
+        if self._visit is not None:
+            await self._visit.close()
+        self._visit = None
+        visit = await Visit.opened(self.options, self._allowed)
+        self._visit, self._hand = visit, Hand(visit, self.options, self._allowed)
+        if cookies:
+            await visit.context.add_cookies(
+                [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
+            )
+        try:
+            await self._arrive(visit, self._hand)
+            self._view = await visit.ask(snapshot.look(visit.page))
+        except (Failed, PageLost, BrowserError) as error:
+            why = str(failure(error)) if isinstance(error, BrowserError) else str(error)
+            notes = visit.notes()
+            told = f" ({'; '.join(notes)})" if notes else ""
+            raise EnvironmentFaultError(
+                f"web: {self.options.url[:200]} cannot be opened: {why}{told}"
+            ) from error
+        return visit.notes()
+
+    async def _arrive(self, visit: Visit, hand: Hand) -> None:
+        """Come to the page on which the task begins."""
+        assert self._task is not None
+        place = self._task.setup.get("url", "")
+        await hand.open(urljoin(self.options.url, place if isinstance(place, str) else ""))
+        await visit.settled()
+
+    async def step(self, call: ToolCall) -> StepResult:
+        """Carry out one call; what cannot be done is refused with a sentence."""
+        if self._view is None or self._hand is None:
+            raise UsageError("web: call reset() before anything else.")
+        if self._over:
+            return self._refused("The episode is over.")
+        tool = self._by_name.get(call.tool)
+        if tool is None:
+            return self._refused(f"There is no tool named {call.tool[:80]!r}.")
+        why = mismatch(tool.parameters, call.arguments)
+        if why is not None:
+            return self._refused(f"The tool {tool.name!r} does not take that: {why[:300]}.")
+        return await self._stepped(tool, call)
+
+    async def _stepped(self, tool: ToolSpec, call: ToolCall) -> StepResult:
+        before = self._view.mark if self._view is not None else ""
+        site = self._site
+        outcome, failed = await on_thread(self._done(call))
+        self._site = await self._control.state()
+        assert self._view is not None
+        changed = self._view.mark != before or self._site != site
+        if tool.effect != "none":
+            self._calls = (*self._calls, call)
+        reward, over = await on_thread(self._judged())
+        self._over = over
+        if failed is not None and not changed and not over:
+            return self._refused(failed)
+        text = outcome.text if failed is None else f"It did not go as asked: {failed}"
+        observation = self._observed(outcome.images, text, outcome.files)
+        return StepResult(
+            observation=observation,
+            reward=reward,
+            terminated=over,
+            steps=0 if tool.effect == "none" else 1,
+        )
+
+    async def _done(self, call: ToolCall) -> tuple[Outcome, str | None]:
+        """Carry out a call and look at what came of it; why it failed, if it did."""
+        visit, hand = self._visit, self._hand
+        assert visit is not None and hand is not None
+        outcome, failed = Outcome(), None
+        try:
+            outcome = await hand.do(call)
+            if call.tool not in ("read", "screenshot"):
+                await visit.settled()
+        except (Failed, PageLost) as error:
+            failed = str(error)
+        for _ in range(3):
+            try:
+                self._view = await visit.ask(snapshot.look(visit.page))
+                break
+            except PageLost as error:
+                failed = str(error)
+            except BrowserError as error:
+                failed = str(failure(error))
+                # A page that never stays is left, for one that does.
+                await visit.stop()
+        self._notes = visit.notes()
+        return outcome, failed
+
+    async def _judged(self) -> tuple[float, bool]:
+        """Reward, and whether the episode is over; a site says nothing of that."""
+        return 0.0, False
+
+    def _refused(self, reason: str) -> StepResult:
+        return StepResult(observation=self._observed(()), error=f"{reason}", steps=0)
+
+    def _observed(
+        self,
+        images: tuple[bytes, ...] = (),
+        text: str = "",
+        files: tuple[tuple[str, bytes], ...] = (),
+    ) -> Observation:
+        view, visit = self._view, self._visit
+        assert view is not None and visit is not None
+        pages = visit.pages
+        tabs = (pages.index(visit.page) + 1 if visit.page in pages else 1, len(pages))
+        parts = [text] if text else []
+        parts += [f"Note: {note}" for note in self._notes]
+        parts.append(snapshot.shown(view, most=self.options.most_characters, tabs=tabs))
+        digests = tuple(self._put(data) for data in images) if self._put is not None else ()
+        if images and not digests:
+            parts.insert(0, "(Nothing keeps pictures here.)")
+        data: JsonObject = {"url": view.url, "title": view.title}
+        if files and self._put is not None:
+            data["files"] = {name: self._put(content) for name, content in files}
+        self._notes = ()
+        return Observation(
+            text="\n".join(parts),
+            entities=snapshot.entities(view, self._texts),
+            data=data,
+            images=digests,
+        )
+
+    async def state(self) -> JsonObject:
+        """What the site tells of itself, beside what the page shows, under `page`."""
+        if self._view is None:
+            raise UsageError("web: call reset() before anything else.")
+        view = self._view
+        page: JsonObject = {
+            "path": urlsplit(view.url).path,
+            "query": urlsplit(view.url).query,
+            "title": view.title,
+            **snapshot.facts(view),
+        }
+        return {**self._site, "page": page}
+
+    # --- going back -------------------------------------------------------------------------
+
+    async def snapshot(self) -> Saved:
+        """The state, told apart by the document, its fields, the focus and plain global values."""
+        if self._view is None:
+            raise UsageError("web: call reset() before anything else.")
+        site = repr(sorted(self._site.items(), key=lambda item: item[0]))
+        return Saved((self._view.mark, site, self._over), self._calls, len(self._calls))
+
+    async def restore(self, snapshot: object) -> Observation:
+        """Return to a state of this episode: by nothing, by the calls left, or from the start."""
+        if not isinstance(snapshot, Saved):
+            raise UsageError("web: only a snapshot of this environment can be restored.")
+        if self._calls != snapshot.calls[: len(self._calls)] or self._over:
+            await self._begin()
+        for call in snapshot.calls[len(self._calls) :]:
+            result = await self.step(call)
+            self.replayed_steps += result.steps
+        return self._observed(())
+
+    # --- what is kept -----------------------------------------------------------------------
+
+    async def keepsakes(self) -> dict[str, str]:
+        """The last picture of the attempt, and its trace where that is asked for: digests.
+
+        Empty where nothing keeps them.
+        """
+        if self._put is None or self._visit is None:
+            return {}
+        kept = await on_thread(self._kept())
+        return {name: self._put(data) for name, data in kept.items()}
+
+    async def _kept(self) -> dict[str, bytes]:
+        visit, hand = self._visit, self._hand
+        assert visit is not None and hand is not None
+        kept: dict[str, bytes] = {}
+        try:
+            kept["last.png"] = await visit.ask(hand.picture())
+            if self.options.trace:
+                with tempfile.TemporaryDirectory(prefix="agentlab-web-") as folder:
+                    path = Path(folder) / "trace.zip"
+                    await visit.ask(visit.trace(path), seconds=30)
+                    kept["trace.zip"] = path.read_bytes()
+        except (BrowserError, PageLost):
+            pass  # a page that is gone leaves no picture
+        return kept
+
+    async def close(self) -> None:
+        """Close the context. Safe to call twice."""
+        visit, self._visit = self._visit, None
+        self._hand = None
+        self._view = None
+        if visit is not None:
+            await on_thread(visit.close())
+
+    def describe(self) -> str:
+        """What this environment is, for a proposer."""
+        return "\n".join(
+            [
+                f"The web site at {self.options.url}, used as a person uses it: pages are told as "
+                "their accessibility tree, and things on them are named by role and name.",
+                f"Nothing beyond these origins can be reached: {self._allowed}.",
+                "",
+                "Tools:",
+                *(f"- {tool.name}: {tool.description}" for tool in self.tools),
+                "",
+                "A task asks for something to be found, entered or changed on the site.",
+            ]
+        )
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    words = given.split(",") if isinstance(given, str) else given
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _files(options: Options) -> tuple[str, ...]:
+    if "upload" not in options.grants or not options.files:
+        return ()
+    folder = Path(options.files)
+    if not folder.is_dir():
+        raise ConfigError(f"web: there is no folder {options.files!r} of files to upload.")
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_file()))[:MOST_FILES]
+
+
+def _quoted(instruction: str) -> tuple[str, ...]:
+    """What stands in quotation marks: what a task most often asks to be typed or named."""
+    found = ["".join(groups) for groups in _QUOTED.findall(instruction)]
+    return tuple(dict.fromkeys(found))[:MOST_QUOTED]

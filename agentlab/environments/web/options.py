@@ -1,0 +1,64 @@
+"""How one site is used: where it is, what may be reached, what an agent is granted.
+
+Options are recorded with the run, so none of them is a secret: a token is named by the variable
+of the environment that holds it, and a login by the file of the state that playwright saved.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agentlab.types import Frozen
+
+Grant = Literal["upload", "download"]
+Dialogs = Literal["accept", "dismiss"]
+
+
+class Options(Frozen):
+    """One site, as `web:<url>` and the environments over it use it.
+
+    A site that can be reset is asked so by the host and never by the page, in three addresses
+    (relative to `url`), in which `{episode}` stands for a name that the attempt alone has:
+
+    - `reset_url`: POST `{"seed": int, "setup": …}` makes the world of that episode anew;
+    - `enter_url`: GET gives the cookies by which the browser is in that world;
+    - `state_url`: GET gives that world as a JSON object, for verifiers.
+    """
+
+    url: str
+    """Where an attempt begins, but for a path that its task gives."""
+    origins: tuple[str, ...] = ()
+    """What may be reached beside the origin of `url`."""
+    aliases: dict[str, int] = Field(default_factory=dict)
+    """Origin to the port on loopback behind it: `{"http://store.localhost": 8123}`."""
+    reset_url: str = ""
+    enter_url: str = ""
+    state_url: str = ""
+    reader: str = ""
+    """`module:function`, asked for the state with the address of `url`; or nothing."""
+    token_variable: str = ""
+    """The variable of the environment that holds the token of the three addresses."""
+    token_header: str = "X-Control-Token"
+    login: str = ""
+    """A file of cookies and storage that each attempt begins with (playwright's)."""
+    grants: tuple[Grant, ...] = ()
+    files: str = ""
+    """The folder whose files may be uploaded."""
+    dialogs: Dialogs = "dismiss"
+    """What is answered to `confirm` and `prompt`; an `alert` is always accepted."""
+    width: int = Field(default=1280, ge=160, le=4096)
+    height: int = Field(default=800, ge=160, le=4096)
+    settle: float = Field(default=0.15, ge=0, le=10)
+    """Seconds without traffic after which a page counts as settled."""
+    patience: float = Field(default=1.0, ge=0, le=10)
+    """Seconds that a control may take to appear."""
+    seconds: float = Field(default=10.0, gt=0, le=60)
+    """That a page may take to load, and an action to be carried out."""
+    most_characters: int = Field(default=8_000, ge=500, le=60_000)
+    """Of the page in one observation."""
+    most_bytes: int = Field(default=16_000_000, ge=1_000)
+    """Of one answer of a server; a longer one is cut off."""
+    trace: bool = False
+    """Whether playwright's trace of each attempt is kept."""

@@ -1,0 +1,202 @@
+"""What an agent is shown of a page: its tree, what has no name there, and how much was left out.
+
+Playwright's accessibility snapshot tells roles, names and references; `page.js` tells what it
+leaves out: pictures and controls without a name, by what the document says of them. A page too
+large for a tree is told by its headings, controls and first text. Every part has a limit, and
+what is cut is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple, cast
+
+from pydantic import JsonValue
+
+from agentlab.environments.web import tree
+from agentlab.environments.web.browser import BrowserError, ElementHandle, Page
+from agentlab.environments.web.tree import Node
+from agentlab.types import Entity, JsonObject
+
+MOST_NODES = 12_000
+"""Elements of a page from which its tree is not asked for."""
+MOST_ENTITIES = 150
+MOST_UNNAMED = 40
+"""Lines for what has no name."""
+MOST_TEXT = 200_000
+"""Characters of a page's text that are looked at, for reading on."""
+TRIES = 4
+"""That a page which goes elsewhere meanwhile is looked at."""
+
+
+class Unnamed(NamedTuple):
+    """Something that the tree does not name, by what the document says of it."""
+
+    name: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class View(NamedTuple):
+    """A page as it was at one moment."""
+
+    url: str
+    title: str
+    root: Node
+    controls: tuple[tuple[str, Node], ...]
+    unnamed: tuple[Unnamed, ...]
+    left: int
+    """Things without a name that were left out."""
+    outline: str
+    """In place of the tree, where the page is too large for one."""
+    mark: str
+    """Tells states of the page apart."""
+    scrolled: tuple[int, int]
+    """Pixels from the top, and the page's height."""
+
+
+@cache
+def _script() -> str:
+    return (files("agentlab.environments.web") / "page.js").read_text(encoding="utf-8")
+
+
+async def look(page: Page, *, mark: bool = True) -> View:
+    """The page now.
+
+    Raises:
+        BrowserError: it went elsewhere each time it was looked at.
+    """
+    for again in range(TRIES):
+        try:
+            return await _looked(page, mark=mark)
+        except BrowserError:
+            if again == TRIES - 1:
+                raise
+            await asyncio.sleep(0.1 * (again + 1))
+    raise AssertionError("unreachable")
+
+
+async def _looked(page: Page, *, mark: bool) -> View:
+    asked = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}
+    facts = cast("dict[str, Any]", await page.evaluate(_script(), asked))
+    root = Node("document")
+    if not facts["large"]:
+        root = tree.tidied(tree.parse(await page.aria_snapshot(mode="ai", timeout=5_000)))
+        tree.masked(root, cast("list[str]", facts["passwords"]))
+    return View(
+        url=page.url,
+        title=str(facts["title"]),
+        root=root,
+        controls=tuple(tree.acted_on(root)),
+        unnamed=tuple(
+            Unnamed(each["name"], each["x"], each["y"], each["width"], each["height"])
+            for each in facts["unnamed"]
+        ),
+        left=int(facts["left"]),
+        outline=str(facts["outline"]),
+        mark=str(facts["mark"]),
+        scrolled=(int(facts["top"]), int(facts["height"])),
+    )
+
+
+async def pick_unnamed(page: Page, name: str) -> ElementHandle | None:
+    """The element behind a description that `look` gave."""
+    found = await page.evaluate_handle(_script(), {"pick": name})
+    return found.as_element()
+
+
+def shown(view: View, *, most: int, tabs: tuple[int, int] = (1, 1)) -> str:
+    """The page for a reader, in at most about `most` characters.
+
+    Args:
+        view: the page.
+        most: characters of the tree, or of what stands for it.
+        tabs: the number of the tab in front, and how many there are.
+    """
+    head = [f"Page: {view.title or '(no title)'}", f"URL: {view.url[:300]}"]
+    if tabs[1] > 1:
+        head.append(f"Tabs: {tabs[1]}; this is tab {tabs[0]}.")
+    if view.outline:
+        head.append("The page is too large to be shown as a tree; this is its beginning:")
+        return "\n".join((*head, cut(view.outline, most)))
+    body = cut("\n".join(tree.lines(view.root)), most)
+    return "\n".join((*head, body or "(The page is empty.)", *_unnamed_lines(view)))
+
+
+def _unnamed_lines(view: View) -> list[str]:
+    if not view.unnamed:
+        return []
+    some = view.unnamed[:MOST_UNNAMED]
+    lines = ["Without a name, by what the document says of them (click takes these as names):"]
+    lines += [f'- "{u.name}" at {u.x},{u.y}, {u.width} x {u.height}' for u in some]
+    if left := len(view.unnamed) - len(some) + view.left:
+        lines.append(f"({left} more such things are not shown.)")
+    return lines
+
+
+def cut(text: str, most: int, *, start: int = 0) -> str:
+    """A part of the text, saying what was left out behind it, at whole lines where it can."""
+    part = text[start : start + most]
+    left = len(text) - start - len(part)
+    if left <= 0:
+        return part
+    whole = part.rpartition("\n")[0] or part
+    left += len(part) - len(whole)
+    return f"{whole}\n(… {left:,} more characters are not shown; read tells them.)"
+
+
+def entities(view: View, texts: tuple[str, ...] = ()) -> tuple[Entity, ...]:
+    """What calls can point at: controls by name, then nameless things, then texts to type.
+
+    Each reference is there once; what is first called so keeps it.
+    """
+    found: dict[str, Entity] = {}
+    for name, node in view.controls:
+        found.setdefault(name, tree.entity_of(name, node))
+    for each in view.unnamed[:MOST_UNNAMED]:
+        properties: JsonObject = {"x": each.x, "y": each.y, "w": each.width, "h": each.height}
+        found.setdefault(
+            each.name, Entity(type="shape", reference=each.name, properties=properties)
+        )
+    kept = dict(list(found.items())[:MOST_ENTITIES])
+    for text in texts:
+        kept.setdefault(text, Entity(type="text", reference=text, properties={"said": True}))
+    return tuple(kept.values())
+
+
+def facts(view: View) -> JsonObject:
+    """The page as facts for verifiers: what fields hold, what is ticked, chosen and said."""
+    fields: list[JsonValue] = []
+    ticked: list[JsonValue] = []
+    chosen: list[JsonValue] = []
+    for name, node in view.controls:
+        kind = tree.kind_of(node)
+        if kind == "field":
+            fields.append({"field": name, "value": node.text})
+        elif kind == "check" and node.attributes.get("checked", "false") != "false":
+            ticked.append(name)
+        elif kind == "choice":
+            options = [
+                n.name for n in node.walk() if n.role == "option" and "selected" in n.attributes
+            ]
+            chosen.append({"list": name, "options": list[JsonValue](options)})
+    headings: list[JsonValue] = [
+        node.label for node in view.root.walk() if node.role == "heading" and node.label
+    ]
+    said: list[JsonValue] = [
+        text
+        for node in view.root.walk()
+        if node.role in ("alert", "status", "dialog", "alertdialog")
+        and (text := node.content[:300])
+    ]
+    return {
+        "fields": fields,
+        "ticked": ticked,
+        "chosen": chosen,
+        "headings": headings,
+        "said": said,
+    }
