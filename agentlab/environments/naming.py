@@ -1,8 +1,8 @@
 """What a library is called whose environment is named by a command, a path or an address.
 
-`tools:`, `mcp:` and `web:` name an environment only together with what follows, so what was learnt on one
-server must not be served on another. The name is made of plain letters alone, and is the same on
-another machine: folders that a command's words begin with do not count.
+`tools:`, `mcp:` and `web:` name an environment only together with what follows, so what was
+learnt on one server or site must not be served on another. The name is made of plain letters
+alone, and is the same on another machine: folders that a command's words begin with do not count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`web:<url>`: any site as an environment.
+"""Attempts in a browser: what all environments over pages have in common.
 
 Each attempt has a browser context of its own and begins at the site's address. There is no
 snapshot of a page: going back to an earlier state is a reset and the same calls again, whose
@@ -14,10 +14,8 @@ import re
 import tempfile
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
-
-from pydantic import ValidationError
 
 from agentlab.environments.probing import mismatch
 from agentlab.environments.web import actions, snapshot
@@ -25,7 +23,7 @@ from agentlab.environments.web.browser import BrowserError, on_thread
 from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand, Outcome, failure
 from agentlab.environments.web.locating import Failed
-from agentlab.environments.web.options import Dialogs, Grant, Options
+from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.visit import PageLost, Visit
@@ -48,8 +46,8 @@ class Saved(NamedTuple):
     steps: int
 
 
-class WebEnvironment:
-    """A web site, seen through its accessibility tree and acted on by role and name.
+class PageEnvironment:
+    """Pages, seen through their accessibility tree and acted on by role and name.
 
     Args:
         options: of the site.
@@ -81,67 +79,6 @@ class WebEnvironment:
         self._notes: tuple[str, ...] = ()
         self.replayed_steps = 0
         """Steps that going back has taken so far."""
-
-    @classmethod
-    def from_argument(
-        cls,
-        argument: str,
-        *,
-        origins: str | Sequence[str] = (),
-        aliases: dict[str, int] | None = None,
-        reset_url: str = "",
-        enter_url: str = "",
-        state_url: str = "",
-        reader: str = "",
-        token_variable: str = "",
-        token_header: str = "X-Control-Token",
-        login: str = "",
-        grants: str | Sequence[str] = (),
-        files: str = "",
-        dialogs: Dialogs = "dismiss",
-        width: int = 1280,
-        height: int = 800,
-        settle: float = 0.15,
-        patience: float = 1.0,
-        seconds: float = 10.0,
-        most_characters: int = 8_000,
-        most_bytes: int = 16_000_000,
-        trace: bool = False,
-    ) -> WebEnvironment:
-        """The environment for an address; see `options.Options` for what each option means.
-
-        Raises:
-            ConfigError: the address or an option is not what it should be.
-        """
-        try:
-            options = Options(
-                url=argument,
-                origins=_names(origins),
-                aliases=aliases or {},
-                reset_url=reset_url,
-                enter_url=enter_url,
-                state_url=state_url,
-                reader=reader,
-                token_variable=token_variable,
-                token_header=token_header,
-                login=os.path.abspath(login) if login else "",
-                grants=cast("tuple[Grant, ...]", _names(grants)),
-                files=os.path.abspath(files) if files else "",
-                dialogs=dialogs,
-                width=width,
-                height=height,
-                settle=settle,
-                patience=patience,
-                seconds=seconds,
-                most_characters=most_characters,
-                most_bytes=most_bytes,
-                trace=trace,
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"web: the option {where!r} does not fit: {first['msg']}.") from error
-        return cls(options)
 
     @property
     def tools(self) -> Sequence[ToolSpec]:
@@ -379,11 +316,6 @@ class WebEnvironment:
                 "A task asks for something to be found, entered or changed on the site.",
             ]
         )
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    words = given.split(",") if isinstance(given, str) else given
-    return tuple(word.strip() for word in words if word.strip())
 
 
 def _files(options: Options) -> tuple[str, ...]:

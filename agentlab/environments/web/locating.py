@@ -112,6 +112,8 @@ async def _tried(page: Page, wanted: Wanted, view: View) -> Target | None:
             return await _target(page, _chosen(nodes, wanted, which), wanted)
     if name is None:
         return None
+    if any(each.name == wanted.name for each in view.unnamed):
+        return await pick_unnamed(page, wanted.name or "")
     for candidates in _others(page, wanted, name):
         visible = candidates.filter(visible=True)
         count = await visible.count()
@@ -121,8 +123,6 @@ async def _tried(page: Page, wanted: Wanted, view: View) -> Target | None:
             return visible.first
         if count > 1:
             raise _several(wanted, name, count)
-    if any(each.name == wanted.name for each in view.unnamed):
-        return await pick_unnamed(page, wanted.name or "")
     return None
 
 

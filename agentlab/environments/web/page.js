@@ -37,33 +37,45 @@
     words(element.getAttribute("aria-label") || element.getAttribute("alt") || element.getAttribute("title")
       || element.innerText || element.textContent || "");
 
+  const heard = window[Symbol.for("agentlab.heard")] || new WeakSet();
+  const NATIVE = new Set(["input", "select", "textarea", "option", "svg", "body", "html", "iframe", "label", "form"]);
+  const iconic = /(^|[-_ ])(icon|handle|slider|drag|btn|button|swatch|star)/i;
+
   const unnamed = () => {
     const found = [];
     let left = 0;
-    const counts = new Map();
     for (const element of document.querySelectorAll("body *")) {
       if (!(element instanceof HTMLElement || element instanceof SVGElement)) continue;
       const tag = element.tagName.toLowerCase();
-      const shape = element instanceof SVGElement && SHAPES.has(tag);
+      if (NATIVE.has(tag)) continue;
+      const drawn = element instanceof SVGElement;
+      const listens = heard.has(element) || element.onclick;
+      if (drawn ? !(SHAPES.has(tag) && tag !== "g") && !listens : tag === "a" && element.href) continue;
       const style = getComputedStyle(element);
       if (style.visibility === "hidden" || style.display === "none" || style.pointerEvents === "none") continue;
-      const acts = element.onclick || element.draggable && tag !== "a" && tag !== "img"
-        || element.hasAttribute("tabindex") || ["button", "canvas"].includes(tag)
+      const name = named(element);
+      const acts = drawn || listens || element.draggable && tag !== "img" || element.hasAttribute("tabindex")
+        || tag === "button" || tag === "canvas"
         || style.cursor === "pointer" && (!element.parentElement || getComputedStyle(element.parentElement).cursor !== "pointer")
-        || element.classList && /(^|[-_ ])(icon|handle|slider|drag|btn|button|swatch|star)/i.test(element.getAttribute("class") || "");
-      if (shape ? tag === "g" && !element.onclick : !acts) continue;
-      if (!shape && named(element)) continue;
-      if (["input", "select", "textarea", "a", "option", "svg", "body", "html"].includes(tag) && (tag !== "a" || named(element))) continue;
-      if (element.children.length && !shape && [...element.querySelectorAll("*")].length > 12) continue;
+        || iconic.test(element.getAttribute("class") || "");
+      if (!acts || tag === "button" && name) continue;
+      // What has a text is told only where its listener or the mouse says that it acts.
+      if (name && (!(listens || style.cursor === "pointer") || name.length > 60)) continue;
+      if (!drawn && element.getElementsByTagName("*").length > 12) continue;
       const box = element.getBoundingClientRect();
       if (box.width < 1 && box.height < 1) continue;
       if (found.length >= MOST) { left += 1; continue; }
-      let name = described(element, style);
-      const count = (counts.get(name) || 0) + 1;
+      const hue = drawn ? (clear(style.fill) ? style.stroke : style.fill) : style.backgroundColor;
+      found.push({ element, text: name, name: name || described(element, style), x: Math.round(box.x + box.width / 2),
+        y: Math.round(box.y + box.height / 2), width: Math.round(box.width), height: Math.round(box.height),
+        colour: clear(hue) ? "" : colour(hue) });
+    }
+    const total = new Map(), counts = new Map();
+    for (const each of found) total.set(each.name, (total.get(each.name) || 0) + 1);
+    for (const each of found) {
+      const name = each.name, count = (counts.get(name) || 0) + 1;
       counts.set(name, count);
-      if (count > 1) name += " #" + count;
-      found.push({ element, name, x: Math.round(box.x + box.width / 2), y: Math.round(box.y + box.height / 2),
-        width: Math.round(box.width), height: Math.round(box.height) });
+      if (total.get(name) > 1) each.name = name + " #" + count;
     }
     return { found, left };
   };
@@ -117,7 +129,9 @@
   for (const name of Object.keys(window)) {
     let value;
     try { value = window[name]; } catch { continue; }
-    if (["string", "number", "boolean"].includes(typeof value) && !/^(scroll|page|screen|inner|outer|length|name$|status|devicePixel|origin|event|closed|isSecure|crossOrigin|performance)/.test(name))
+    if (Array.isArray(value)) {
+      try { globals.push(name + "=" + JSON.stringify(value).slice(0, 500)); } catch {}
+    } else if (["string", "number", "boolean"].includes(typeof value) && !/^(scroll|page|screen|inner|outer|length|name$|status|devicePixel|origin|event|closed|isSecure|crossOrigin|performance)/.test(name))
       globals.push(name + "=" + String(value).slice(0, 200));
   }
   const active = document.activeElement;

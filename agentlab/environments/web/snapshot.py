@@ -9,14 +9,13 @@ what is cut is counted.
 from __future__ import annotations
 
 import asyncio
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple, cast
 
 from pydantic import JsonValue
 
 from agentlab.environments.web import tree
 from agentlab.environments.web.browser import BrowserError, ElementHandle, Page
+from agentlab.environments.web.scripts import script
 from agentlab.environments.web.tree import Node
 from agentlab.types import Entity, JsonObject
 
@@ -39,6 +38,7 @@ class Unnamed(NamedTuple):
     y: int
     width: int
     height: int
+    colour: str = ""
 
 
 class View(NamedTuple):
@@ -59,11 +59,6 @@ class View(NamedTuple):
     """Pixels from the top, and the page's height."""
 
 
-@cache
-def _script() -> str:
-    return (files("agentlab.environments.web") / "page.js").read_text(encoding="utf-8")
-
-
 async def look(page: Page, *, mark: bool = True) -> View:
     """The page now.
 
@@ -82,19 +77,21 @@ async def look(page: Page, *, mark: bool = True) -> View:
 
 async def _looked(page: Page, *, mark: bool) -> View:
     asked = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}
-    facts = cast("dict[str, Any]", await page.evaluate(_script(), asked))
+    facts = cast("dict[str, Any]", await page.evaluate(script("page.js"), asked))
     root = Node("document")
     if not facts["large"]:
         root = tree.tidied(tree.parse(await page.aria_snapshot(mode="ai", timeout=5_000)))
         tree.masked(root, cast("list[str]", facts["passwords"]))
+    controls = tuple(tree.acted_on(root))
+    # What the tree shows as something to act on needs no second name.
+    told = {" ".join(node.label.split()) for _, node in controls}
     return View(
         url=page.url,
         title=str(facts["title"]),
         root=root,
-        controls=tuple(tree.acted_on(root)),
+        controls=controls,
         unnamed=tuple(
-            Unnamed(each["name"], each["x"], each["y"], each["width"], each["height"])
-            for each in facts["unnamed"]
+            Unnamed(*(each[part] for part in Unnamed._fields)) for each in facts["unnamed"]
         ),
         left=int(facts["left"]),
         outline=str(facts["outline"]),
@@ -105,7 +102,7 @@ async def _looked(page: Page, *, mark: bool) -> View:
 
 async def pick_unnamed(page: Page, name: str) -> ElementHandle | None:
     """The element behind a description that `look` gave."""
-    found = await page.evaluate_handle(_script(), {"pick": name})
+    found = await page.evaluate_handle(script("page.js"), {"pick": name})
     return found.as_element()
 
 
@@ -132,7 +129,11 @@ def _unnamed_lines(view: View) -> list[str]:
         return []
     some = view.unnamed[:MOST_UNNAMED]
     lines = ["Without a name, by what the document says of them (click takes these as names):"]
-    lines += [f'- "{u.name}" at {u.x},{u.y}, {u.width} x {u.height}' for u in some]
+    lines += [
+        f'- "{u.name}" at {u.x},{u.y}, {u.width} x {u.height}'
+        + (f", {u.colour}" if u.colour and u.colour not in u.name else "")
+        for u in some
+    ]
     if left := len(view.unnamed) - len(some) + view.left:
         lines.append(f"({left} more such things are not shown.)")
     return lines
@@ -158,10 +159,9 @@ def entities(view: View, texts: tuple[str, ...] = ()) -> tuple[Entity, ...]:
     for name, node in view.controls:
         found.setdefault(name, tree.entity_of(name, node))
     for each in view.unnamed[:MOST_UNNAMED]:
-        properties: JsonObject = {"x": each.x, "y": each.y, "w": each.width, "h": each.height}
-        found.setdefault(
-            each.name, Entity(type="shape", reference=each.name, properties=properties)
-        )
+        where: JsonObject = {"x": each.x, "y": each.y, "w": each.width, "h": each.height}
+        where |= {"colour": each.colour} if each.colour else {}
+        found.setdefault(each.name, Entity(type="shape", reference=each.name, properties=where))
     kept = dict(list(found.items())[:MOST_ENTITIES])
     for text in texts:
         kept.setdefault(text, Entity(type="text", reference=text, properties={"said": True}))

@@ -145,7 +145,8 @@ def tidied(root: Node) -> Node:
     """The tree without wrappers: a nameless plain element gives way to its children."""
     children: list[Node] = []
     for child in map(tidied, root.children):
-        bare = child.role in PLAIN and not child.name and not child.pointed
+        # What can be clicked and says nothing is told by the document, see `page.js`.
+        bare = child.role in PLAIN and not child.name and not (child.pointed and child.content)
         if not bare:
             children.append(child)
         elif child.text and not child.children:

@@ -28,6 +28,7 @@ from agentlab.environments.web.browser import (
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.proxy import Proxy, Refusal
+from agentlab.environments.web.scripts import script
 from agentlab.errors import EnvironmentFaultError
 
 T = TypeVar("T")
@@ -41,11 +42,6 @@ LOAD_SECONDS = 5.0
 """That a page may go on loading after an action before it is shown as it is."""
 ANSWER_SECONDS = 8.0
 """That a page may take to answer a question of ours, before it counts as hung."""
-WITHOUT_SOCKETS = """
-for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection", "WebTransport"]) {
-  try { Object.defineProperty(window, name, { value: undefined }); } catch {}
-}
-"""
 
 
 class PageLost(Exception):
@@ -125,7 +121,7 @@ class Visit:
         context.set_default_timeout(options.seconds * 1000)
         if options.trace:
             await context.tracing.start(screenshots=True, snapshots=True)
-        await context.add_init_script(WITHOUT_SOCKETS)
+        await context.add_init_script(script("before.js"))
         context.on("page", self._appeared)
         context.on("request", self._asked)
         context.on("requestfinished", self._answered)

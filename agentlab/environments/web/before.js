@@ -1,0 +1,15 @@
+// Runs in each page before its own scripts. Takes away what would pass the proxy, and remembers
+// which elements listen to the mouse: nothing else tells that a plain box can be clicked.
+(() => {
+  for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection", "WebTransport"]) {
+    try { Object.defineProperty(window, name, { value: undefined }); } catch {}
+  }
+  const heard = new WeakSet();
+  const kinds = new Set(["click", "mousedown", "mouseup", "pointerdown", "dblclick", "touchstart"]);
+  const listen = EventTarget.prototype.addEventListener;
+  EventTarget.prototype.addEventListener = function (kind, ...rest) {
+    if (kinds.has(kind) && this instanceof Element) heard.add(this);
+    return listen.call(this, kind, ...rest);
+  };
+  Object.defineProperty(window, Symbol.for("agentlab.heard"), { value: heard });
+})();

@@ -1,0 +1,251 @@
+"""MiniWoB's pages: `miniwob:<task>` for one, `miniwob` for all of them.
+
+The HTML lies in the package `miniwob` and is served on loopback, behind a name of its own, so
+that no observation tells a port. Each episode is a fresh page with its random numbers seeded.
+The page decides on success; the host alone reads that, and hides what the page shows of it.
+After Shi et al. 2017, "World of Bits", and Liu et al. 2018, "Reinforcement Learning on Web
+Interfaces Using Workflow-Guided Exploration".
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import random
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from agentlab.environments.web.browser import BrowserError, run_now
+from agentlab.environments.web.environment import PageEnvironment
+from agentlab.environments.web.hand import Hand
+from agentlab.environments.web.locating import Failed
+from agentlab.environments.web.options import Options
+from agentlab.environments.web.visit import PageLost, Visit
+from agentlab.errors import (
+    EnvironmentFaultError,
+    InvalidTaskError,
+    MissingExtraError,
+    UnknownNameError,
+)
+from agentlab.types import JsonObject, Split, SplitRule, Task, derive_seed, task_id
+
+NAME = "miniwob"
+HOST = "http://miniwob.localhost"
+SPLIT_RULE = SplitRule()
+"""Seeds ending in 8 are `dev`, those ending in 9 are held out; every page is in each split."""
+READY_SECONDS = 10.0
+TRIES = 50
+_START = """(seed) => {
+  if (typeof core === "undefined" || !core.cover_div || typeof genProblem === "undefined" ||
+      (typeof WOB_TASK_READY !== "undefined" && !WOB_TASK_READY)) return null;
+  const style = document.createElement("style");
+  style.textContent = "#reward-display, #click-canvas { display: none !important; }";
+  document.head.appendChild(style);
+  if (window.jQuery) jQuery.fx.off = true;
+  core.countdownTimer = () => {};
+  core.EPISODE_MAX_TIME = 1e7;
+  Math.seedrandom(String(seed));
+  WOB_DONE_GLOBAL = false;
+  core.startEpisodeReal();
+  core.startEpisode = () => {};
+  const said = core.getUtterance();
+  return typeof said === "string" ? said : String(said.utterance);
+}"""
+_VERDICT = "() => [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"
+
+
+@functools.cache
+def folder() -> Path:
+    """Where the package's pages lie; the package is not imported.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    found = find_spec("miniwob")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError("The environment 'miniwob'", "browser")
+    return Path(next(iter(found.submodule_search_locations))) / "html"
+
+
+@functools.cache
+def pages() -> tuple[str, ...]:
+    """The names of all pages, sorted."""
+    return tuple(sorted(path.stem for path in (folder() / "miniwob").glob("*.html")))
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def guess_type(self, path: object) -> str:
+        """The kind of a file; all text here is UTF-8, which some pages do not say."""
+        kind = super().guess_type(str(path))
+        text = kind.startswith("text/") or kind.endswith("javascript")
+        return f"{kind}; charset=utf-8" if text else kind
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def list_directory(self, path: object) -> None:  # type: ignore[override]
+        """No listings."""
+        self.send_error(404)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that hangs up early is no news."""
+
+
+@functools.cache
+def served() -> int:
+    """The loopback port at which this process serves the pages."""
+    server = _Server(("127.0.0.1", 0), functools.partial(_Files, directory=str(folder())))
+    threading.Thread(target=server.serve_forever, name="agentlab-miniwob", daemon=True).start()
+    return int(server.server_address[1])
+
+
+_utterances: dict[tuple[str, int], str] = {}
+"""By page and seed, what this process has asked already."""
+
+
+class MiniWoB(PageEnvironment):
+    """MiniWoB's small web pages, from clicking a button to booking a flight (package miniwob).
+
+    Args:
+        page: one page's name (`click-button`), from which `tasks` then takes tasks.
+        most_characters: of the page in one observation.
+        trace: whether playwright's trace of each attempt is kept.
+
+    Raises:
+        UnknownNameError: there is no such page.
+    """
+
+    def __init__(
+        self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False
+    ) -> None:
+        if page is not None and page not in pages():
+            raise UnknownNameError("page of MiniWoB", page, pages())
+        self._pages = (page,) if page is not None else pages()
+        super().__init__(
+            Options(
+                url=f"{HOST}/miniwob/",
+                aliases={HOST: served()},
+                width=640,
+                height=560,
+                settle=0.0,
+                patience=0.0,
+                most_characters=most_characters,
+                trace=trace,
+            )
+        )
+
+    @classmethod
+    def from_argument(
+        cls, argument: str, *, most_characters: int = 8_000, trace: bool = False
+    ) -> MiniWoB:
+        """`miniwob:click-button`: the environment with one page."""
+        return cls(page=argument, most_characters=most_characters, trace=trace)
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """Seeds by residue."""
+        return SPLIT_RULE
+
+    def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
+        """Distinct tasks over this environment's pages, in turn.
+
+        Raises:
+            InvalidTaskError: a page states too few different ones.
+        """
+        rng = random.Random(derive_seed("miniwob tasks", self._pages, split, seed))
+        chosen: list[tuple[str, int]] = []
+        order = list(self._pages)
+        rng.shuffle(order)
+        for number in range(TRIES * count):
+            if len(chosen) == count:
+                break
+            place = (order[number % len(order)], rng.randrange(10**9))
+            if SPLIT_RULE.split_of_seed(place[1]) == split and place not in chosen:
+                chosen.append(place)
+        if len(chosen) < count:
+            raise InvalidTaskError(f"miniwob: only {len(chosen)} of {count} tasks were found.")
+        unknown = [place for place in chosen if place not in _utterances]
+        if unknown:
+            _utterances.update(run_now(self._asked(unknown)))
+        return [_task(page, place, _utterances[page, place], split) for page, place in chosen]
+
+    async def _asked(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """What each page asks for with each seed; disturbs no episode."""
+        visit = await Visit.opened(self.options, self._allowed)
+        hand = Hand(visit, self.options, self._allowed)
+        try:
+            return {(page, seed): await _start(visit, hand, page, seed) for page, seed in places}
+        finally:
+            await visit.close()
+
+    async def _arrive(self, visit: Visit, hand: Hand) -> None:
+        assert self._task is not None
+        page = self._task.setup.get("page")
+        if not isinstance(page, str) or page not in pages():
+            raise EnvironmentFaultError(f"miniwob: a task names one of its pages, not {page!r}.")
+        await _start(visit, hand, page, self._task.seed)
+        await visit.settled()
+
+    async def _judged(self) -> tuple[float, bool]:
+        visit = self._visit
+        assert visit is not None
+        try:
+            done, reward = cast("list[Any]", await visit.ask(visit.page.evaluate(_VERDICT)))
+        except (BrowserError, PageLost):
+            return 0.0, False  # the page is gone, and with it whatever it thought
+        return (float(reward), True) if done is True else (0.0, False)
+
+    def describe(self) -> str:
+        """What this environment is, for a proposer."""
+        shown = ", ".join(self._pages[:40]) + (", …" if len(self._pages) > 40 else "")
+        return "\n".join(
+            [
+                "MiniWoB: small web pages, each with one thing to do, which stands in the task.",
+                f"Pages: {shown}.",
+                "Pages are told as their accessibility tree; what has no name is described.",
+                "",
+                "Tools:",
+                *(f"- {tool.name}: {tool.description}" for tool in self.tools),
+            ]
+        )
+
+
+async def _start(visit: Visit, hand: Hand, page: str, seed: int) -> str:
+    """Open a page and begin its episode; what it asks for.
+
+    Raises:
+        EnvironmentFaultError: it does not begin.
+    """
+    try:
+        await hand.open(f"{HOST}/miniwob/{page}.html")
+        await visit.page.wait_for_load_state("load", timeout=READY_SECONDS * 1000)
+        handle = await visit.page.wait_for_function(
+            _START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
+        )
+        said = str(await handle.json_value())
+    except (Failed, BrowserError) as error:
+        raise EnvironmentFaultError(
+            f"miniwob: the page {page!r} does not begin: {error}"
+        ) from error
+    return said
+
+
+def _task(page: str, seed: int, utterance: str, split: Split) -> Task:
+    setup: JsonObject = {"page": page}
+    return Task(
+        id=task_id(NAME, utterance, setup, seed),
+        environment=NAME,
+        instruction=utterance,
+        setup=setup,
+        seed=seed,
+        template=page,
+        split=split,
+    )

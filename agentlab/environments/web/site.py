@@ -1,0 +1,87 @@
+"""`web:<url>`: any site as an environment, with the options that say how it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+from pydantic import ValidationError
+
+from agentlab.environments.web.environment import PageEnvironment
+from agentlab.environments.web.options import Dialogs, Grant, Options
+from agentlab.errors import ConfigError
+
+
+class WebEnvironment(PageEnvironment):
+    """A web site, used as a person uses it: by what its controls are called (Chromium).
+
+    Args:
+        options: of the site.
+    """
+
+    @classmethod
+    def from_argument(
+        cls,
+        argument: str,
+        *,
+        origins: str | Sequence[str] = (),
+        aliases: dict[str, int] | None = None,
+        reset_url: str = "",
+        enter_url: str = "",
+        state_url: str = "",
+        reader: str = "",
+        token_variable: str = "",
+        token_header: str = "X-Control-Token",
+        login: str = "",
+        grants: str | Sequence[str] = (),
+        files: str = "",
+        dialogs: Dialogs = "dismiss",
+        width: int = 1280,
+        height: int = 800,
+        settle: float = 0.15,
+        patience: float = 1.0,
+        seconds: float = 10.0,
+        most_characters: int = 8_000,
+        most_bytes: int = 16_000_000,
+        trace: bool = False,
+    ) -> WebEnvironment:
+        """The environment for an address; see `options.Options` for what each option means.
+
+        Raises:
+            ConfigError: the address or an option is not what it should be.
+        """
+        try:
+            options = Options(
+                url=argument,
+                origins=_names(origins),
+                aliases=aliases or {},
+                reset_url=reset_url,
+                enter_url=enter_url,
+                state_url=state_url,
+                reader=reader,
+                token_variable=token_variable,
+                token_header=token_header,
+                login=os.path.abspath(login) if login else "",
+                grants=cast("tuple[Grant, ...]", _names(grants)),
+                files=os.path.abspath(files) if files else "",
+                dialogs=dialogs,
+                width=width,
+                height=height,
+                settle=settle,
+                patience=patience,
+                seconds=seconds,
+                most_characters=most_characters,
+                most_bytes=most_bytes,
+                trace=trace,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"web: the option {where!r} does not fit: {first['msg']}.") from error
+        return cls(options)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    words = given.split(",") if isinstance(given, str) else given
+    return tuple(word.strip() for word in words if word.strip())
