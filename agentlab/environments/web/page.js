@@ -66,7 +66,7 @@
       if (box.width < 1 && box.height < 1) continue;
       if (found.length >= MOST) { left += 1; continue; }
       const hue = drawn ? (clear(style.fill) ? style.stroke : style.fill) : style.backgroundColor;
-      found.push({ element, text: name, name: name || described(element, style), x: Math.round(box.x + box.width / 2),
+      found.push({ element, drawn, text: name, name: name || described(element, style), x: Math.round(box.x + box.width / 2),
         y: Math.round(box.y + box.height / 2), width: Math.round(box.width), height: Math.round(box.height),
         colour: clear(hue) ? "" : colour(hue) });
     }

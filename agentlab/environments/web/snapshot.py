@@ -91,7 +91,9 @@ async def _looked(page: Page, *, mark: bool) -> View:
         root=root,
         controls=controls,
         unnamed=tuple(
-            Unnamed(*(each[part] for part in Unnamed._fields)) for each in facts["unnamed"]
+            Unnamed(*(each[part] for part in Unnamed._fields))
+            for each in facts["unnamed"]
+            if each["drawn"] or not each["text"] or each["text"] not in told
         ),
         left=int(facts["left"]),
         outline=str(facts["outline"]),
@@ -128,7 +130,7 @@ def _unnamed_lines(view: View) -> list[str]:
     if not view.unnamed:
         return []
     some = view.unnamed[:MOST_UNNAMED]
-    lines = ["Without a name, by what the document says of them (click takes these as names):"]
+    lines = ["Beside the tree, by what the document says of them (click takes these as names):"]
     lines += [
         f'- "{u.name}" at {u.x},{u.y}, {u.width} x {u.height}'
         + (f", {u.colour}" if u.colour and u.colour not in u.name else "")
