@@ -86,7 +86,8 @@ def tool_calls(
     """The calls that change something and whose arguments the schemas allow.
 
     Parameters marked `x-entity` range over the entities' references, `enum` and boolean
-    parameters over their values; a tool with any other required parameter is left out.
+    parameters over their values, and those marked `x-property-of` follow the parameter that they
+    name; a tool with any other required parameter is left out.
 
     Args:
         tools: the environment's tools.
@@ -110,11 +111,27 @@ def tool_calls(
             _tell_left_out(tool, size, share)
             choices = itertools.islice(_named_first(list(domains.values()), named), share)
         names = list(domains)
-        calls.extend(
-            ToolCall(tool=tool.name, arguments=dict(zip(names, values, strict=True)))
-            for values in choices
-        )
+        for values in choices:
+            arguments = dict(zip(names, values, strict=True))
+            if _follow(arguments, tool, entities):
+                calls.append(ToolCall(tool=tool.name, arguments=arguments))
     return calls
+
+
+def _follow(arguments: JsonObject, tool: ToolSpec, entities: Sequence[Entity]) -> bool:
+    """Add the arguments that are properties of others (`x-property-of`); False: there is none."""
+    schemas = cast("dict[str, JsonObject]", tool.parameters.get("properties", {}))
+    required = cast("list[str]", tool.parameters.get("required", []))
+    for name, schema in schemas.items():
+        of = schema.get("x-property-of")
+        if not isinstance(of, str):
+            continue
+        found = [e.properties for e in entities if of in arguments and e.reference == arguments[of]]
+        if found and name in found[0]:
+            arguments[name] = found[0][name]
+        elif name in required:
+            return False
+    return True
 
 
 def _shares(sizes: Sequence[int], most: int) -> list[int]:
@@ -174,7 +191,7 @@ def _domains(tool: ToolSpec, entities: Sequence[Entity]) -> dict[str, list[JsonV
     for name, schema in schemas.items():
         values = _values(schema, entities)
         if values is None:
-            if name in required:
+            if name in required and "x-property-of" not in schema:
                 return None
             continue
         domains[name] = values

@@ -6,8 +6,16 @@ from agentlab.errors import InvalidTaskError
 from agentlab.executors.actions import ActionSpace, Costs
 from agentlab.executors.planning import plan_and_act
 from agentlab.executors.recorder import Recorder
+from agentlab.executors.replayed import replayed
 from agentlab.executors.searcher import Meter, Searcher
-from agentlab.protocols import Environment, Execution, ExecutionContext, HasGrammar, HasModel
+from agentlab.protocols import (
+    Environment,
+    Execution,
+    ExecutionContext,
+    HasGrammar,
+    HasModel,
+    HasSnapshots,
+)
 from agentlab.types import Mission, Task
 
 
@@ -25,7 +33,8 @@ class SearchExecutor:
     """Searches for a plan, then carries it out from a fresh start.
 
     The plan's own execution repeats calls that the search already paid for, and is not charged
-    again. In an environment that shows only part of itself (`HasModel`), see `planning`.
+    again. In an environment that shows only part of itself (`HasModel`), see `planning`; in one
+    without snapshots, see `replayed`.
 
     Args:
         costs: the prior over classes of calls.
@@ -56,7 +65,10 @@ class SearchExecutor:
         if isinstance(environment, HasModel):
             trajectory = await plan_and_act(environment, observation, space, context.runtime, meter)
             return Execution(trajectory, meter.usage(), meter.first_success)
-        plan = await Searcher(environment, space, context.runtime, meter).find(observation)
+        world: Environment = environment
+        if not isinstance(environment, HasSnapshots):
+            world = replayed(environment, spec.task, spec.seed, observation)
+        plan = await Searcher(world, space, context.runtime, meter).find(observation)
         usage = meter.usage()
         observation = await environment.reset(spec.task, spec.seed)
         recorder = Recorder(environment, observation)

@@ -21,8 +21,9 @@ class ToolSpec(Frozen):
     """One tool: its name, what it does, and the JSON schema of its arguments.
 
     A parameter whose schema carries `"x-entity": "<type>"` takes the `reference` of an entity
-    of that type; `"x-entity": "*"` takes any. Other parameters are described by plain JSON
-    schema; search uses only those with an `enum` or a `boolean` type.
+    of that type; `"x-entity": "*"` takes any. One with `"x-property-of": "<parameter>"` takes the
+    property of its own name of the entity that is given to that parameter. Other parameters are
+    described by plain JSON schema; search uses only those with an `enum` or a `boolean` type.
     """
 
     name: str

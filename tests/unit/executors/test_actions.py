@@ -45,6 +45,21 @@ def _tool(name: str, properties: JsonObject, required: list[str]) -> ToolSpec:
     )
 
 
+def test_a_parameter_follows_the_entity_that_another_is_given() -> None:
+    properties: JsonObject = {
+        "hue": {"type": "string", "x-property-of": "x"},
+        "x": {"type": "string", "x-entity": "box"},
+    }
+    plain = Entity(type="box", reference="d", properties={})
+    paint = _tool("paint", properties, ["hue", "x"])
+    assert tool_calls((paint,), (*BOXES, plain)) == [
+        ToolCall(tool="paint", arguments={"x": name, "hue": hue})
+        for name, hue in (("a", "red"), ("b", "blue"), ("c", "red"))
+    ]
+    choosy = _tool("paint", properties, ["x"])
+    assert ToolCall(tool="paint", arguments={"x": "d"}) in tool_calls((choosy,), (*BOXES, plain))
+
+
 def test_only_tools_that_change_something_and_can_be_enumerated() -> None:
     tools = (
         pointing("look", effect="none"),
