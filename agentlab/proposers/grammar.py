@@ -21,6 +21,7 @@ from agentlab.errors import (
     InvalidTaskError,
     UsageError,
 )
+from agentlab.proposers.own import FAILING, own_tasks
 from agentlab.protocols import Environment, Grammar, HasGrammar, ProposalContext
 from agentlab.types import (
     Clause,
@@ -44,8 +45,6 @@ GOOD_ENOUGH = 0.5
 """Success rate from which the next harder kind of task is proposed too."""
 ENOUGH_OUTCOMES = 6
 """Outcomes needed before a rate is believed."""
-FAILING = 2
-"""Trajectories that must fail, which each task brings beside the empty one."""
 
 
 class Kind(NamedTuple):
@@ -86,6 +85,8 @@ class GrammarProposer:
                     "The proposer 'grammar' needs an environment with grammar(); choose another."
                 )
             grammar = environment.grammar()
+            if not grammar.spec.composable:
+                return await own_tasks(environment, grammar, context, wrong_calls)
             tasks = list(
                 relabelled(
                     grammar,

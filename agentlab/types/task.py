@@ -63,6 +63,9 @@ class GrammarSpec(Frozen):
     """Names of start-state families, easier ones first."""
     max_groups: int = 1
     max_group_size: int = 1
+    composable: bool = True
+    """False where the environment's own tasks are all that can be asked for: `compose` then takes
+    only the mission that a start state is given by the environment itself."""
 
 
 class CodeVerifier(Frozen):

@@ -26,7 +26,11 @@ _REF: JsonObject = {
     "description": "the reference that the last observation shows, such as e12, in place of a name",
     "x-volatile": True,
 }
-_ROLE: JsonObject = {"type": "string", "description": "its role, such as button or link"}
+_ROLE: JsonObject = {
+    "type": "string",
+    "description": "its role, such as button or link",
+    "x-property-of": "name",
+}
 
 
 def _name(what: str, entity: str) -> JsonObject:
@@ -98,7 +102,8 @@ CHECK = _tool(
 PRESS = _tool(
     "press",
     "Press a key, where the focus is.",
-    {"key": {"type": "string", "enum": list(KEYS)}},
+    # No `enum`: a search that tries each key in each state would come to little else.
+    {"key": {"type": "string", "description": f"one of {', '.join(KEYS)}"}},
     ["key"],
 )
 HOVER = _tool(

@@ -98,7 +98,7 @@ class PageEnvironment:
             EnvironmentFaultError: the browser or the site is not there.
         """
         self._task, self._seed = task, seed
-        self._texts = _quoted(task.instruction)
+        self._texts = quoted(task.instruction)
         await self._begin()
         return self._observed(())
 
@@ -327,7 +327,7 @@ def _files(options: Options) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.iterdir() if path.is_file()))[:MOST_FILES]
 
 
-def _quoted(instruction: str) -> tuple[str, ...]:
+def quoted(instruction: str) -> tuple[str, ...]:
     """What stands in quotation marks: what a task most often asks to be typed or named."""
     found = ["".join(groups) for groups in _QUOTED.findall(instruction)]
     return tuple(dict.fromkeys(found))[:MOST_QUOTED]

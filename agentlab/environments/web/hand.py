@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from urllib.parse import urljoin
 
 from agentlab.environments.web import tree
-from agentlab.environments.web.actions import MOST_WAIT
+from agentlab.environments.web.actions import KEYS, MOST_WAIT
 from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
@@ -197,7 +197,10 @@ class Hand:
         return Outcome()
 
     async def _press(self, given: JsonObject) -> Outcome:
-        await self._page.keyboard.press(str(given["key"]))
+        key = str(given["key"])
+        if key not in KEYS:
+            raise Failed("refused", f"{key[:40]!r} is none of the keys {', '.join(KEYS)}")
+        await self._page.keyboard.press(key)
         return Outcome()
 
     async def _scroll(self, given: JsonObject) -> Outcome:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentlab.environments.web.browser import BrowserError, run_now
-from agentlab.environments.web.environment import PageEnvironment
+from agentlab.environments.web.environment import PageEnvironment, quoted
 from agentlab.environments.web.hand import Hand
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
+from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import (
     EnvironmentFaultError,
@@ -54,6 +55,13 @@ _START = """(seed) => {
   const said = core.getUtterance();
   return typeof said === "string" ? said : String(said.utterance);
 }"""
+_AGAIN = """(seeds) => seeds.map((seed) => {
+  Math.seedrandom(String(seed));
+  WOB_DONE_GLOBAL = false;
+  core.startEpisodeReal();
+  const said = core.getUtterance();
+  return typeof said === "string" ? said : String(said.utterance);
+})"""
 _VERDICT = "() => [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"
 
 
@@ -111,6 +119,79 @@ _utterances: dict[tuple[str, int], str] = {}
 """By page and seed, what this process has asked already."""
 
 
+def said_by(page: str, seeds: Sequence[int]) -> list[str]:
+    """What a page asks for with each of these seeds.
+
+    Raises:
+        EnvironmentFaultError: it does not begin.
+    """
+    ask([(page, seed) for seed in seeds])
+    return [_utterances[page, seed] for seed in seeds]
+
+
+def worded_by(page: str, seeds: Sequence[int]) -> list[str]:
+    """What a page asks for, begun again and again without being loaded anew.
+
+    A page that keeps something from one episode to the next may ask for another thing with a seed
+    than it does when it is fresh, so this tells how it words things and not what it asks for.
+
+    Raises:
+        EnvironmentFaultError: it does not begin.
+    """
+    return run_now(_worded(page, list(seeds)))
+
+
+async def _worded(page: str, seeds: list[int]) -> list[str]:
+    options = _options()
+    allowed = AllowList((str(origin_of(HOST)),))
+    visit = await Visit.opened(options, allowed)
+    try:
+        await _start(visit, Hand(visit, options, allowed), page, seeds[0])
+        said = await visit.ask(visit.page.evaluate(_AGAIN, seeds))
+        return [str(each) for each in cast("list[object]", said)]
+    except (BrowserError, PageLost) as error:
+        raise EnvironmentFaultError(
+            f"miniwob: the page {page!r} does not begin again: {error}"
+        ) from error
+    finally:
+        await visit.close()
+
+
+def ask(places: Sequence[tuple[str, int]]) -> None:
+    """Find out what pages ask for with seeds, where it is not known yet; disturbs no episode.
+
+    Raises:
+        EnvironmentFaultError: a page does not begin.
+    """
+    unknown = [place for place in places if place not in _utterances]
+    if unknown:
+        _utterances.update(run_now(_asked(unknown)))
+
+
+async def _asked(places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    options = _options()
+    allowed = AllowList((str(origin_of(HOST)),))
+    visit = await Visit.opened(options, allowed)
+    hand = Hand(visit, options, allowed)
+    try:
+        return {(page, seed): await _start(visit, hand, page, seed) for page, seed in places}
+    finally:
+        await visit.close()
+
+
+def _options(*, most_characters: int = 8_000, trace: bool = False) -> Options:
+    return Options(
+        url=f"{HOST}/miniwob/",
+        aliases={HOST: served()},
+        width=640,
+        height=560,
+        settle=0.0,
+        patience=0.0,
+        most_characters=most_characters,
+        trace=trace,
+    )
+
+
 class MiniWoB(PageEnvironment):
     """MiniWoB's small web pages, from clicking a button to booking a flight (package miniwob).
 
@@ -129,25 +210,16 @@ class MiniWoB(PageEnvironment):
         if page is not None and page not in pages():
             raise UnknownNameError("page of MiniWoB", page, pages())
         self._pages = (page,) if page is not None else pages()
-        super().__init__(
-            Options(
-                url=f"{HOST}/miniwob/",
-                aliases={HOST: served()},
-                width=640,
-                height=560,
-                settle=0.0,
-                patience=0.0,
-                most_characters=most_characters,
-                trace=trace,
-            )
-        )
+        super().__init__(_options(most_characters=most_characters, trace=trace))
 
     @classmethod
     def from_argument(
         cls, argument: str, *, most_characters: int = 8_000, trace: bool = False
     ) -> MiniWoB:
-        """`miniwob:click-button`: the environment with one page."""
-        return cls(page=argument, most_characters=most_characters, trace=trace)
+        """`miniwob:click-button`: the environment with one page, which has a grammar."""
+        from agentlab.environments.web.miniwob_page import MiniWoBPage
+
+        return MiniWoBPage(page=argument, most_characters=most_characters, trace=trace)
 
     @property
     def split_rule(self) -> SplitRule:
@@ -172,27 +244,21 @@ class MiniWoB(PageEnvironment):
                 chosen.append(place)
         if len(chosen) < count:
             raise InvalidTaskError(f"miniwob: only {len(chosen)} of {count} tasks were found.")
-        unknown = [place for place in chosen if place not in _utterances]
-        if unknown:
-            _utterances.update(run_now(self._asked(unknown)))
-        return [_task(page, place, _utterances[page, place], split) for page, place in chosen]
-
-    async def _asked(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
-        """What each page asks for with each seed; disturbs no episode."""
-        visit = await Visit.opened(self.options, self._allowed)
-        hand = Hand(visit, self.options, self._allowed)
-        try:
-            return {(page, seed): await _start(visit, hand, page, seed) for page, seed in places}
-        finally:
-            await visit.close()
+        ask(chosen)
+        return [page_task(page, place, _utterances[page, place], split) for page, place in chosen]
 
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
         assert self._task is not None
         page = self._task.setup.get("page")
         if not isinstance(page, str) or page not in pages():
             raise EnvironmentFaultError(f"miniwob: a task names one of its pages, not {page!r}.")
-        await _start(visit, hand, page, self._task.seed)
+        said = await _start(visit, hand, page, self._task.seed)
         await visit.settled()
+        self._texts = self._sayable(said)
+
+    def _sayable(self, said: str) -> tuple[str, ...]:
+        """What an instruction names that may have to be typed."""
+        return quoted(said)
 
     async def _judged(self) -> tuple[float, bool]:
         visit = self._visit
@@ -238,7 +304,8 @@ async def _start(visit: Visit, hand: Hand, page: str, seed: int) -> str:
     return said
 
 
-def _task(page: str, seed: int, utterance: str, split: Split) -> Task:
+def page_task(page: str, seed: int, utterance: str, split: Split) -> Task:
+    """The task that a page sets with a seed."""
     setup: JsonObject = {"page": page}
     return Task(
         id=task_id(NAME, utterance, setup, seed),
