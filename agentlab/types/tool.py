@@ -22,7 +22,8 @@ class ToolSpec(Frozen):
 
     A parameter whose schema carries `"x-entity": "<type>"` takes the `reference` of an entity
     of that type; `"x-entity": "*"` takes any. Other parameters are described by plain JSON
-    schema; search uses only those with an `enum` or a `boolean` type.
+    schema; search uses only those with an `enum` or a `boolean` type. One that carries
+    `"x-volatile": true` takes what holds for one observation alone, so no skill may pass it.
     """
 
     name: str
