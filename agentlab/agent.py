@@ -142,7 +142,9 @@ class Agent:
             if self._config.chat_model("executor")
             else None
         )
-        self._pool = WorkerPool(os.cpu_count() or 1, box=where.name)
+        self._pool = WorkerPool(
+            os.cpu_count() or 1, box=where.name, blobs=self._records.workspace.blobs
+        )
         config: JsonObject = {
             "command": "agent",
             "environment": environment,

@@ -257,7 +257,7 @@ async def aevaluate(
             records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
             async with AsyncExitStack() as closing:
                 closing.enter_context(_evaluating(records, run_id))
-                pool = WorkerPool(cores(concurrency), box=where.name)
+                pool = WorkerPool(cores(concurrency), box=where.name, blobs=records.workspace.blobs)
                 closing.callback(pool.close)
                 seats = await closing.enter_async_context(seated(asked))
                 skills = SkillLibrary(

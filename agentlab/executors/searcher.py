@@ -6,7 +6,8 @@ of Orseau et al. 2018, "Single-Agent Policy Tree Search With Guarantees", withou
 factor). States are told apart by the snapshot's key, so each is expanded once.
 
 The environment is its own model here: a snapshot is restored for every edge. Only executed
-calls are charged, which refused ones are not; a skill that makes k calls is charged k. What was
+calls are charged, which refused ones are not; a skill that makes k calls is charged k. Where
+going back means making calls again (`replayed_steps`), those count as steps. What was
 spent when the goal was first reached is kept, so that one run gives success at every smaller
 budget.
 """
@@ -95,6 +96,10 @@ class Meter:
             return
         self.tool_calls += 1
         self.steps += result.steps
+
+    def went_back(self, steps: int) -> None:
+        """Count steps that were taken again to come back to an earlier state."""
+        self.steps += steps
 
     def reached(self) -> None:
         """Keep what was spent when the goal was reached for the first time."""
@@ -205,7 +210,7 @@ class Searcher:
         node, action = edge.node, edge.action
         if action.skill is None and self._done_by_skill(node, action):
             return None, False, NOTHING_SHOWN
-        observation = await self._snapshots.restore(node.snapshot)
+        observation = await self._restored(node.snapshot)
         done = node.done
         if action.skill is None:
             call = ToolCall.model_construct(tool=action.name, arguments=action.arguments)
@@ -234,6 +239,14 @@ class Searcher:
         self._nodes += 1
         child = _Node(self._nodes, snapshot, node, move, node.depth + 1, edge.cost, done)
         return child, solved, last.observation if last else observation
+
+    async def _restored(self, snapshot: Snapshot) -> Observation:
+        """Go back; where that means making the calls again, their steps are paid for."""
+        before: int = getattr(self._environment, "replayed_steps", 0)
+        observation = await self._snapshots.restore(snapshot)
+        after: int = getattr(self._environment, "replayed_steps", 0)
+        self._meter.went_back(after - before)
+        return observation
 
     def _done_by_skill(self, node: _Node, action: Action) -> bool:
         """Whether a skill has made just this call here already; it need not be paid twice."""

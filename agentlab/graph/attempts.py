@@ -11,6 +11,7 @@ from agentlab.events import AttemptFinished
 from agentlab.graph import jobs
 from agentlab.graph.seats import AttemptSeats, Seats, total
 from agentlab.graph.workers import WorkerFault, WorkerPool
+from agentlab.records.blobs import Blobs
 from agentlab.registry import resolve
 from agentlab.sandbox import open_settled
 from agentlab.types import AttemptOutcome, AttemptSpec, Usage
@@ -46,6 +47,7 @@ async def run_attempt(
         return await _judged(spec, outcome, evaluator, pool, mine) if judged else outcome
     began = time.monotonic()
     environment = make_environment(spec.environment)
+    jobs.keep_blobs(environment, Blobs(pool.blobs) if pool.blobs is not None else None)
     runtime = open_settled(pool.box, single_use=_alone(spec))
     paused = seats.paused_seconds if seats is not None else 0.0
     work = asyncio.ensure_future(jobs.run_attempt(spec, evaluator, environment, runtime, mine))

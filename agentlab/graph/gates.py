@@ -82,7 +82,8 @@ class Gates:
             row.item.id: (row.round or 0) if row.run_id == practice.run_id else current.round
             for row in rows
         }
-        self._tools = {tool.name for tool in practice.environment.tools}
+        self._specs = tuple(practice.environment.tools)
+        self._tools = {tool.name for tool in self._specs}
 
     async def examine(self, cases: Sequence[Case], ready: list[Case]) -> list[Case]:
         """Static checks, replays and controls; those that pass are added to `ready`.
@@ -169,7 +170,7 @@ class Gates:
 
     async def _static(self, case: Case) -> str | None:
         found = self._current.provenance.particulars(case.skill)
-        return static_check(case.skill, self._tools, self._known.keys(), found)
+        return static_check(case.skill, self._tools, self._known.keys(), found, self._specs)
 
     def _proving(self) -> list[Gate[Case]]:
         needed = self._current.practice.config.admission.replays

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from inspect import signature
 from itertools import permutations, product
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
@@ -42,6 +43,7 @@ from agentlab.protocols import (
     HasTasks,
     SkillRuntime,
 )
+from agentlab.records.blobs import Blobs
 from agentlab.registry import resolve
 from agentlab.sandbox import open_settled
 from agentlab.types import (
@@ -70,6 +72,7 @@ FAILING = 2
 
 _environments: dict[str, Environment] = {}
 _box = "subprocess"
+_blobs: Blobs | None = None
 _runtimes: dict[bool, SkillRuntime] = {}
 """By whether each call has a box to itself."""
 _loop: asyncio.AbstractEventLoop | None = None
@@ -79,6 +82,19 @@ def use_box(name: str) -> None:
     """Run the skill code of this process there; called once, before the first job."""
     global _box
     _box = name
+
+
+def use_blobs(place: str) -> None:
+    """Keep what environments hand over in that directory; called once, before the first job."""
+    global _blobs
+    _blobs = Blobs(Path(place)) if place else None
+
+
+def keep_blobs(environment: Environment, blobs: Blobs | None) -> None:
+    """Tell an environment that has pictures and the like where they are kept."""
+    use = getattr(environment, "use_blobs", None)
+    if blobs is not None and callable(use):
+        use(blobs.put)
 
 
 def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
@@ -139,6 +155,7 @@ def _environment(ref: EnvironmentRef) -> Environment:
     key = _key(ref)
     if key not in _environments:
         _environments[key] = make_environment(ref)
+        keep_blobs(_environments[key], _blobs)
     return _environments[key]
 
 
@@ -166,6 +183,7 @@ async def run_attempt(
     context = ExecutionContext(spec, environment, runtime, seats and seats.executor)
     try:
         execution = await executor.execute(context)
+        files = await _kept(environment)
         score = await scored(spec, execution.trajectory, evaluator, runtime, seats)
         if getattr(execution, "ending", "") == "budget" and not score.success:
             # What a cap cut off says nothing of the agent.
@@ -192,7 +210,16 @@ async def run_attempt(
         ending=str(getattr(execution, "ending", "")),
         reason=str(getattr(execution, "reason", "")),
         assisted=execution.assisted,
+        files=files,
     )
+
+
+async def _kept(environment: Environment) -> dict[str, str]:
+    """What the environment keeps of an attempt that ended: digests of blobs, by name."""
+    keepsakes = cast(
+        "Callable[[], Awaitable[dict[str, str]]] | None", getattr(environment, "keepsakes", None)
+    )
+    return await keepsakes() if keepsakes is not None else {}
 
 
 async def scored(

@@ -213,7 +213,7 @@ async def practising(
 ) -> AsyncGenerator[Practice]:
     """A run at work in this process: its workers, its library and its roles, closed at the end."""
     box = settle_box(config.box)
-    pool = WorkerPool(cores(config.concurrency), box=box.name)
+    pool = WorkerPool(cores(config.concurrency), box=box.name, blobs=records.workspace.blobs)
     ref = EnvironmentRef(name=config.environment, options=config.environment_options)
     library = SkillLibrary(
         records,

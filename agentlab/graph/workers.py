@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from agentlab.errors import AgentLabError, UsageError
@@ -76,10 +77,10 @@ class _Reply(NamedTuple):
 
 
 class _Worker:
-    def __init__(self, box: str) -> None:
+    def __init__(self, box: str, blobs: str) -> None:
         self.connection, child = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(
-            target=_serve, args=(child, os.getpid(), box), daemon=True, name=NAME
+            target=_serve, args=(child, os.getpid(), box, blobs), daemon=True, name=NAME
         )
         self.process.start()
         child.close()
@@ -149,14 +150,16 @@ class WorkerPool:
     Args:
         size: how many.
         box: where their skill code runs; found out and checked before (`sandbox.settle_box`).
+        blobs: the directory in which environments' pictures and the like are kept, if any.
 
     Raises:
         UsageError: it is made while this process still imports its main module.
     """
 
-    def __init__(self, size: int, *, box: str = "subprocess") -> None:
+    def __init__(self, size: int, *, box: str = "subprocess", blobs: Path | None = None) -> None:
         refuse_unguarded()
         self.box = box
+        self.blobs = blobs
         self.size = max(1, size)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -181,7 +184,9 @@ class WorkerPool:
             worker = (
                 self._idle.pop()
                 if self._idle
-                else await loop.run_in_executor(self._threads, _Worker, self.box)
+                else await loop.run_in_executor(
+                    self._threads, _Worker, self.box, str(self.blobs or "")
+                )
             )
             self._all.add(worker)
             try:
@@ -230,11 +235,13 @@ def _nothing() -> None:
     return None
 
 
-def _serve(connection: Connection[Any, Any], parent: int, box: str) -> None:
+def _serve(connection: Connection[Any, Any], parent: int, box: str, blobs: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)
-    importlib.import_module(JOBS).use_box(box)
+    jobs = importlib.import_module(JOBS)
+    jobs.use_box(box)
+    jobs.use_blobs(blobs)
     connection.send(None)
     while True:
         try:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from agentlab.library.constants import Particulars, task_constant
 from agentlab.library.controls import untouched
+from agentlab.library.fleeting import fleeting
 from agentlab.library.syntax import beyond, is_env_skills
-from agentlab.types import JsonObject, Replay, Skill
+from agentlab.types import JsonObject, Replay, Skill, ToolSpec
 
 REJECTED = "rejected: "
 """How the reason of a candidate that never served begins."""
@@ -55,6 +56,7 @@ def static_check(
     tools: Collection[str],
     skills: Collection[str],
     found: Particulars | None = None,
+    specs: Sequence[ToolSpec] = (),
 ) -> str | None:
     """Why the source cannot be a skill, or None.
 
@@ -68,6 +70,7 @@ def static_check(
         tools: names of the environment's tools.
         skills: names of the skills that it may call.
         found: what is particular to its source tasks, see `constants`.
+        specs: the tools with their schemas, which say what is fleeting, see `fleeting`.
     """
     try:
         tree = ast.parse(skill.source)
@@ -96,6 +99,7 @@ def static_check(
         beyond(skill.source, tree, check=False)
         or beyond(skill.effect_source, effect, check=True)
         or _reach(function, skill, tools, skills)
+        or fleeting(skill.source, specs)
     )
     constant = task_constant(skill, found) if reason is None and found is not None else None
     return f"static: it is about one task's {constant}" if constant else reason

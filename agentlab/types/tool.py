@@ -22,8 +22,10 @@ class ToolSpec(Frozen):
 
     A parameter whose schema carries `"x-entity": "<type>"` takes the `reference` of an entity
     of that type; `"x-entity": "*"` takes any. One with `"x-property-of": "<parameter>"` takes the
-    property of its own name of the entity that is given to that parameter. Other parameters are
-    described by plain JSON schema; search uses only those with an `enum` or a `boolean` type.
+    property of its own name of the entity that is given to that parameter, and one with
+    `"x-volatile": true` what holds for one observation alone, so no skill may pass it. Other
+    parameters are described by plain JSON schema; search uses only those with an `enum` or a
+    `boolean` type.
     """
 
     name: str

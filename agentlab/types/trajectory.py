@@ -137,6 +137,8 @@ class AttemptOutcome(Frozen):
     """The same in a sentence."""
     assisted: bool = False
     """Whether it was helped beyond its own means, by a retry that knew of a failure, say."""
+    files: dict[str, str] = Field(default_factory=dict[str, str])
+    """What the environment kept of the attempt, by name: digests of blobs."""
 
     @property
     def success(self) -> bool | None:

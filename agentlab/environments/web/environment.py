@@ -161,12 +161,12 @@ class PageEnvironment:
         self._site = await self._control.state()
         assert self._view is not None
         changed = self._view.mark != before or self._site != site
-        if tool.effect != "none":
-            self._calls = (*self._calls, call)
         reward, over = await on_thread(self._judged())
         self._over = over
         if failed is not None and not changed and not over:
             return self._refused(failed)
+        if tool.effect != "none":
+            self._calls = (*self._calls, call)
         text = outcome.text if failed is None else f"It did not go as asked: {failed}"
         observation = self._observed(outcome.images, text, outcome.files)
         return StepResult(
@@ -265,6 +265,7 @@ class PageEnvironment:
         for call in snapshot.calls[len(self._calls) :]:
             result = await self.step(call)
             self.replayed_steps += result.steps
+        self._notes = ()
         return self._observed(())
 
     # --- what is kept -----------------------------------------------------------------------
