@@ -214,8 +214,13 @@ async def scored(
 def evaluator_of(name: str, options: JsonObject | None = None) -> Evaluator:
     """The evaluator of that name; options are for one that asks a model."""
     made = cast("Callable[..., Evaluator]", resolve("evaluator", name))
-    taken = signature(made).parameters
-    return made(**{key: value for key, value in (options or {}).items() if key in taken})
+    return made(**taken_by(name, options or {}))
+
+
+def taken_by(evaluator: str, options: JsonObject) -> JsonObject:
+    """Those of the options that the evaluator takes."""
+    taken = signature(cast("Callable[..., Evaluator]", resolve("evaluator", evaluator))).parameters
+    return {key: value for key, value in options.items() if key in taken}
 
 
 def executor_of(name: str, options: JsonObject | None = None) -> Executor:
