@@ -30,6 +30,7 @@ from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
 from agentlab.graph.seats import AttemptSeats, total
 from agentlab.graph.starts import ReplayRequest
+from agentlab.models.redaction import known
 from agentlab.protocols import (
     Environment,
     EvaluationContext,
@@ -175,7 +176,7 @@ async def run_attempt(
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
         if isinstance(error, AgentLabError):
             raise
-        return _broken(spec, f"{type(error).__name__} in attempt: {error}", seats)
+        return _broken(spec, known().text(f"{type(error).__name__} in attempt: {error}"), seats)
     trajectory = execution.trajectory
     calls = seats.calls if seats is not None else ()
     return AttemptOutcome(

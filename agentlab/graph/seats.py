@@ -24,6 +24,7 @@ from agentlab.models.metered import Metered
 from agentlab.models.opening import Endpoints, open_model, sampling_for
 from agentlab.models.prices import Price, load_prices
 from agentlab.models.recorded import Recorded
+from agentlab.models.redaction import name_secret
 from agentlab.models.sampled import Sampled
 from agentlab.protocols import ChatModel
 from agentlab.types import (
@@ -281,6 +282,7 @@ def said_of(own: RoleConfig) -> JsonObject:
 def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatModel:
     """A chat model as the config reaches it, nothing of it charged or recorded."""
     at = config.endpoint
+    name_secret(at.key_variable)
     model = open_model(
         spec,
         base_url=at.base_url or None,
