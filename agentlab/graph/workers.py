@@ -169,9 +169,19 @@ class WorkerPool:
         self._closed = False
 
     async def run(
-        self, function: Callable[..., T], *args: object, seconds: float
+        self,
+        function: Callable[..., T],
+        *args: object,
+        seconds: float,
+        begun: Callable[[], None] | None = None,
     ) -> T | WorkerFault:
         """Run a module-level function in a worker.
+
+        Args:
+            function: what to run.
+            *args: of it.
+            seconds: that it may take.
+            begun: called when it is this job's turn; before, it waits for others to end.
 
         Returns:
             What it returned, or a `WorkerFault`. Nothing that happens in a worker raises here,
@@ -182,6 +192,8 @@ class WorkerPool:
         """
         loop = asyncio.get_running_loop()
         async with self._gate(loop):
+            if begun is not None:
+                begun()
             worker = (
                 self._idle.pop()
                 if self._idle
