@@ -191,6 +191,22 @@ def test_a_candidate_comes_back_so_often_and_no_more(tmp_path: Path) -> None:
     assert "honed_into" not in moves[f"deliver {HONES + 1}"].evidence
 
 
+def test_what_achieves_nothing_by_name_is_refused_before_any_replay(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"achieves": None, "origin": "model"}, "`achieves` is missing; it must be one of ["),
+        ({"achieves": Clause(predicate="won", arguments={})}, "achieved by the name 'won' here"),
+    ]
+    for number, (changes, reason) in enumerate(cases):
+        moves, _ = judged(
+            tmp_path / str(number), [deliver(*DELIVER, **changes)], options={"attempts": 3}
+        )
+        move = moves["deliver 1"]
+        assert move.reason.startswith("rejected: static: ")
+        assert reason in move.reason
+        assert gates(move) == [("static", False)]
+        assert not move.evidence.get("replays")
+
+
 class Meddler:
     """A curator that answers a failure with something else altogether."""
 
