@@ -94,6 +94,26 @@ def test_every_role_by_a_model(tmp_path: Path, served: ServerProcess) -> None:
     assert_no_canary(tmp_path)
 
 
+def test_a_playbook_is_offered_at_no_task_that_its_author_saw(
+    tmp_path: Path, served: ServerProcess
+) -> None:
+    small = {"rounds": 4, "attempts": 8, "proposals": 8, "heldout": 0}
+    report = practise(tmp_path, served.base_url, insights="ace", **small)
+    assert report.insights.admitted >= 1
+    with Records.open(Workspace.open(tmp_path)) as records:
+        tried = records.attempts.all(report.run_id, kind="practice")
+        rows = records.items.insights()
+        draws = records.trajectories.draws()
+    for row in rows:
+        before = {t.task_id for t in tried if t.round == row.round and t.success is not None}
+        # All attempts of the round were reflected on, so the delta's author saw each of them.
+        assert before <= set(row.item.source_tasks)
+        assert set(row.item.must_solve) <= set(row.item.source_tasks)
+        offered = {d.task_id for d in draws if d.item_id == row.item.id and d.kind == "practice"}
+        assert not offered & set(row.item.source_tasks)
+    assert any(len(row.item.must_solve) < len(row.item.source_tasks) for row in rows)
+
+
 def assert_no_canary(place: Path) -> None:
     for path in place.rglob("*"):
         if path.is_file():
