@@ -175,7 +175,7 @@ def _runtime(*unverified: Skill) -> SkillRuntime:
     """The runtime for such code, kept for the life of the process."""
     alone = any(skill.origin != "search" for skill in unverified)
     if alone not in _runtimes:
-        _runtimes[alone] = open_settled(_box, single_use=alone)
+        _runtimes[alone] = open_settled(_box, single_use=alone, blocking=True)
     return _runtimes[alone]
 
 
