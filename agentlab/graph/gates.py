@@ -169,7 +169,8 @@ class Gates:
 
     async def _static(self, case: Case) -> str | None:
         found = self._current.provenance.particulars(case.skill)
-        return static_check(case.skill, self._tools, self._known.keys(), found)
+        clauses = self._current.provenance.clauses
+        return static_check(case.skill, self._tools, self._known.keys(), found, clauses)
 
     def _proving(self) -> list[Gate[Case]]:
         needed = self._current.practice.config.admission.replays

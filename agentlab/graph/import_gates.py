@@ -116,7 +116,8 @@ class ImportGates:
         if missing := [name for name in skill.skills if name not in self._current.served]:
             return f"static: it calls {missing[0]!r}, which is not verified here"
         found = self._current.provenance.particulars(skill)
-        return static_check(skill, self._tools, self._current.served.keys(), found)
+        clauses = self._current.provenance.clauses
+        return static_check(skill, self._tools, self._current.served.keys(), found, clauses)
 
     async def _author_tests(self, skill: Skill) -> str | None:
         practice = self._practice

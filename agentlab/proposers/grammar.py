@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from agentlab.environments.probing import calls_of, properties_of, required_of
 from agentlab.errors import (
     AgentLabError,
     EnvironmentFaultError,
@@ -44,6 +45,8 @@ GOOD_ENOUGH = 0.5
 """Success rate from which the next harder kind of task is proposed too."""
 ENOUGH_OUTCOMES = 6
 """Outcomes needed before a rate is believed."""
+BYSTANDERS = 6
+"""Things from which calls of tools that take several are made."""
 FAILING = 2
 """Trajectories that must fail, which each task brings beside the empty one."""
 
@@ -246,7 +249,8 @@ def wrong_calls(
 ) -> tuple[tuple[ToolCall, ...], ...]:
     """Two short trajectories that must not pass: they handle only what the mission does not name.
 
-    Fewer where everything is named, and then the mission makes no task.
+    Tools that take several things are filled in with such things alone, where tools that take
+    one give too few. Fewer where everything is named, and then the mission makes no task.
     """
     descriptions = [d for clause in mission.clauses for d in clause.arguments.values()]
     bystanders = [
@@ -260,6 +264,11 @@ def wrong_calls(
                 ToolCall(tool=tool.name, arguments={pointing: entity.reference})
                 for entity in bystanders
             )
+    if len(calls) < FAILING:
+        some = rng.sample(bystanders, min(BYSTANDERS, len(bystanders)))
+        for tool in tools:
+            if tool.effect == "changes" and _entity_parameter(tool) is None and _points(tool):
+                calls.extend(calls_of(tool, some))
     rng.shuffle(calls)
     return tuple((call,) for call in calls[:FAILING])
 
@@ -270,6 +279,12 @@ def _entity_parameter(tool: ToolSpec) -> str | None:
         return None
     ((name, schema),) = properties.items()
     return name if isinstance(schema, dict) and "x-entity" in schema else None
+
+
+def _points(tool: ToolSpec) -> bool:
+    """Whether a call of it must point at a thing, so that none is about nothing in particular."""
+    required = required_of(tool)
+    return any("x-entity" in properties_of(tool).get(name, {}) for name in required)
 
 
 def relabelled(

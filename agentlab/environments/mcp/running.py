@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import cast
 
 from agentlab.environments.effect_world import Done
 from agentlab.environments.mcp import answers
 from agentlab.environments.mcp.folder import Folder, Tree, facts_of, unseen
-from agentlab.environments.mcp.session import Server, Session, connected
+from agentlab.environments.mcp.session import AUTHORIZATION, Server, Session, connected
+from agentlab.models.redaction import known
 from agentlab.types import Frozen, JsonObject
 
 PLACE = "{folder}"
@@ -28,6 +30,8 @@ class Options(Frozen):
     allow_destructive: bool = False
     exclude: tuple[str, ...] = ()
     pass_env: tuple[str, ...] = ()
+    token_variable: str = ""
+    token_header: str = AUTHORIZATION
     keep_times: bool = False
     reuse: bool = False
     seconds: float = 30.0
@@ -103,7 +107,8 @@ class Running:
             answer = await self.act(name, {})
             self._used = used
             found[name] = None if answer.error else answers.fact(answer)
-        return found
+        # Tasks are made of facts: a secret among them would be asked for and recorded.
+        return cast("JsonObject", known().json(found))
 
     @property
     def folder(self) -> str | None:
@@ -141,6 +146,8 @@ class Running:
                     url=options.url,
                     folder=folder,
                     pass_env=options.pass_env,
+                    token_variable=options.token_variable,
+                    token_header=options.token_header,
                 ),
                 seconds=options.seconds,
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -22,10 +23,11 @@ from agentlab.environments.mcp import starting
 from agentlab.environments.mcp.answers import Offered
 from agentlab.environments.mcp.folder import Tree, facts_of, read_template
 from agentlab.environments.mcp.running import Options, Running
-from agentlab.environments.mcp.session import run_now, split_command
+from agentlab.environments.mcp.session import AUTHORIZATION, run_now, split_command
 from agentlab.environments.naming import library_name
 from agentlab.environments.shapes import Predicate, learn, reachable
 from agentlab.errors import ConfigError, UsageError
+from agentlab.models.redaction import name_secret
 from agentlab.types import JsonObject, Task, ToolSpec
 
 EXPLORED_SEEDS = 2
@@ -68,6 +70,8 @@ class McpWorld(EffectWorld):
         allow_destructive: bool = False,
         exclude: str | Sequence[str] = (),
         pass_env: str | Sequence[str] = (),
+        token_variable: str = "",
+        token_header: str = AUTHORIZATION,
         keep_times: bool = False,
         reuse: bool = False,
         seconds: float = 30.0,
@@ -81,6 +85,8 @@ class McpWorld(EffectWorld):
             allow_destructive: whether tools that say they may destroy things can be used.
             exclude: tools to leave out, by the server's names.
             pass_env: variables of the environment that the server may see.
+            token_variable: the variable that holds the token for a server over HTTP.
+            token_header: the header that the token is sent in; `Authorization` as a bearer's.
             keep_times: whether readings of the clock stay in answers.
             reuse: whether one server serves many attempts, for those that keep nothing.
             seconds: that a call may take.
@@ -98,12 +104,15 @@ class McpWorld(EffectWorld):
                 allow_destructive=allow_destructive,
                 exclude=_names(exclude),
                 pass_env=_names(pass_env),
+                token_variable=token_variable,
+                token_header=token_header,
                 keep_times=keep_times,
                 reuse=reuse,
                 seconds=seconds,
             )
         except (ValidationError, ValueError) as error:
             raise ConfigError(f"mcp: {argument[:120]!r} cannot be used: {error}") from error
+        _check_token(options)
         if template and not options.on_folder:
             raise ConfigError("mcp: 'template' needs a command with a place for {folder}.")
         return (RemoteServer if url else FolderServer)(argument, options)
@@ -266,6 +275,31 @@ class FolderServer(McpWorld, RestorableWorld):
 
 class RemoteServer(McpWorld):
     """A server over HTTP, which nobody but its owner can reset."""
+
+
+def _check_token(options: Options) -> None:
+    """Look for the token before anything is asked, and keep it out of what is written.
+
+    Raises:
+        ConfigError: there is none, it can be in no header, or the server is not over HTTP.
+    """
+    variable = options.token_variable
+    if not variable:
+        return
+    if not options.url:
+        raise ConfigError(
+            "mcp: 'token_variable' is for servers over HTTP; a command sees its variables by "
+            "'pass_env'."
+        )
+    name_secret(variable)
+    token = os.environ.get(variable, "").strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ConfigError(
+            f"mcp: the variable {variable!r} of 'token_variable' is not set, or holds what no "
+            "header can; set it to the token alone."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9-]+", options.token_header):
+        raise ConfigError(f"mcp: {options.token_header!r} is no name of a header.")
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
