@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from pydantic import Field, JsonValue
+
 from agentlab.environments.effect_world import Done
 from agentlab.environments.mcp import answers
 from agentlab.environments.mcp.folder import Folder, Tree, facts_of, unseen
+from agentlab.environments.mcp.readings import PLACE, Reading, placed
 from agentlab.environments.mcp.session import Server, Session, connected
 from agentlab.types import Frozen, JsonObject
 
-PLACE = "{folder}"
+EXPLORED_CALLS = 30
+"""Random calls from each start state that is explored; servers are slow."""
 
 
 class Options(Frozen):
@@ -24,7 +28,11 @@ class Options(Frozen):
     command: tuple[str, ...] = ()
     url: str = ""
     template: str = ""
-    state: tuple[str, ...] = ()
+    state: tuple[Reading, ...] = ()
+    reads: tuple[str, ...] = ()
+    fixed: JsonObject = Field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
+    explore: int = Field(default=EXPLORED_CALLS, ge=1)
     allow_destructive: bool = False
     exclude: tuple[str, ...] = ()
     pass_env: tuple[str, ...] = ()
@@ -47,6 +55,7 @@ class Running:
         self._folder: Folder | None = None
         self._offered: answers.Offered | None = None
         self._used = False
+        self._told: tuple[Tree, JsonObject] | None = None
         self.tree: Tree = {}
 
     async def tools(self) -> answers.Offered:
@@ -58,6 +67,8 @@ class Running:
                 session.tools,
                 allow_destructive=options.allow_destructive,
                 exclude=options.exclude,
+                reads=options.reads,
+                fixed=options.fixed,
             )
         return self._offered
 
@@ -86,23 +97,40 @@ class Running:
 
     async def act(self, name: str, arguments: JsonObject) -> Done:
         """Call a tool by its name here."""
+        return await self._call(name, arguments, {})
+
+    async def _call(self, name: str, arguments: JsonObject, own: JsonObject) -> Done:
+        """Call a tool with arguments of an agent, and with those of the user's options."""
         offered = await self.tools()
         session = await self._running()
         self._used = True
-        answer = await session.call(offered.names.get(name, name), dict(arguments))
+        own = {key: self._options.fixed[key] for key in offered.fixed.get(name, ())} | own
+        given = {key: placed(value, self.folder or PLACE) for key, value in own.items()}
+        answer = await session.call(offered.names.get(name, name), {**arguments, **given})
         return answers.done(answer, self.folder, keep_times=self._options.keep_times)
 
     async def facts(self) -> JsonObject:
-        """The folder's files, and what the tools that tell the state say."""
-        found: JsonObject = {}
-        if self._options.on_folder:
+        """The folder's files, and what the calls that tell the state say.
+
+        Over a folder these are made again only where it changed: all that matters is in there.
+        """
+        options, found = self._options, dict[str, JsonValue]()
+        if options.on_folder:
             self.tree = self._place().look()
-            found.update(facts_of(self.tree))
-        for name in self._options.state:
-            used = self._used
-            answer = await self.act(name, {})
-            self._used = used
-            found[name] = None if answer.error else answers.fact(answer)
+            if self._told is not None and self._told[0] == self.tree:
+                return self._told[1]
+            found.update(facts_of(self.tree, options.ignore))
+        said: dict[str, Done] = {}
+        for reading in options.state:
+            if reading.asked not in said:
+                used = self._used
+                said[reading.asked] = await self._call(reading.tool, {}, reading.arguments)
+                self._used = used
+            found[reading.called] = reading.read(said[reading.asked])
+        if options.on_folder and options.state:
+            # Who only reads may still write: an index, a cache.
+            self.tree = self._place().look()
+            self._told = (self.tree, found)
         return found
 
     @property
@@ -113,7 +141,7 @@ class Running:
     @property
     def besides(self) -> str:
         """What of the folder is no fact."""
-        return unseen(self.tree)
+        return unseen(self.tree, self._options.ignore)
 
     async def close(self) -> None:
         """End the server and remove the folder."""

@@ -21,7 +21,8 @@ from agentlab.environments.exploring import explorers, guess
 from agentlab.environments.mcp import starting
 from agentlab.environments.mcp.answers import Offered
 from agentlab.environments.mcp.folder import Tree, facts_of, read_template
-from agentlab.environments.mcp.running import Options, Running
+from agentlab.environments.mcp.readings import readings_of
+from agentlab.environments.mcp.running import EXPLORED_CALLS, Options, Running
 from agentlab.environments.mcp.session import run_now, split_command
 from agentlab.environments.naming import library_name
 from agentlab.environments.shapes import Predicate, learn, reachable
@@ -29,15 +30,13 @@ from agentlab.errors import ConfigError, UsageError
 from agentlab.types import JsonObject, Task, ToolSpec
 
 EXPLORED_SEEDS = 2
-EXPLORED_CALLS = 30
-"""Random calls from each start state that is explored; servers are slow."""
 ONLY_START = "start"
 
 _offers: dict[str, Offered] = {}
 _shapes: dict[str, tuple[Predicate, ...]] = {}
 _firsts: dict[str, JsonObject] = {}
-"""By the options' JSON: what a server offers, can change, and without a working folder begins
-with, is asked once in a process."""
+"""By the options' JSON: what a server offers, can change, and begins with where every seed begins
+alike, is asked once in a process."""
 
 
 class McpWorld(EffectWorld):
@@ -54,6 +53,8 @@ class McpWorld(EffectWorld):
         # Options that change neither what is offered nor what can be changed are left out.
         self._text = options.model_dump_json(exclude={"seconds", "keep_times", "reuse"})
         self._server = Running(options)
+        self._looker: Running | None = None
+        self._alike = not options.on_folder or bool(options.template)
         self._task = ""
         self._template: Tree | None = None
         self._starts: dict[tuple[str, int], JsonObject] = {}
@@ -64,7 +65,11 @@ class McpWorld(EffectWorld):
         argument: str,
         *,
         template: str = "",
-        state: str | Sequence[str] = (),
+        state: str | JsonObject | Sequence[str | JsonObject] = (),
+        reads: str | Sequence[str] = (),
+        fixed: JsonObject | None = None,
+        ignore: str | Sequence[str] = (),
+        explore: int = EXPLORED_CALLS,
         allow_destructive: bool = False,
         exclude: str | Sequence[str] = (),
         pass_env: str | Sequence[str] = (),
@@ -77,7 +82,13 @@ class McpWorld(EffectWorld):
         Args:
             argument: a command, in which `{folder}` stands for the working folder, or a URL.
             template: a folder that is copied to be the start state, in place of made files.
-            state: read-only tools without arguments whose answers are facts.
+            state: calls that only read and whose answers are facts: names of tools, or tables
+                as `readings.Reading` has them.
+            reads: tools that only read although the server does not say so.
+            fixed: arguments that every tool which takes them is given, unknown to the agent.
+            ignore: paths in the working folder that are put back, but are no facts and tell no
+                states apart; what matters of them is for `state` to tell.
+            explore: random calls from each start state that is explored for what can change.
             allow_destructive: whether tools that say they may destroy things can be used.
             exclude: tools to leave out, by the server's names.
             pass_env: variables of the environment that the server may see.
@@ -94,7 +105,11 @@ class McpWorld(EffectWorld):
                 command=() if url else tuple(split_command(argument)),
                 url=url,
                 template=os.path.abspath(template) if template else "",
-                state=_names(state),
+                state=readings_of(state),
+                reads=_names(reads),
+                fixed=fixed or {},
+                ignore=tuple(path.rstrip("/") for path in _names(ignore)),
+                explore=explore,
                 allow_destructive=allow_destructive,
                 exclude=_names(exclude),
                 pass_env=_names(pass_env),
@@ -106,6 +121,9 @@ class McpWorld(EffectWorld):
             raise ConfigError(f"mcp: {argument[:120]!r} cannot be used: {error}") from error
         if template and not options.on_folder:
             raise ConfigError("mcp: 'template' needs a command with a place for {folder}.")
+        called = {reading.called for reading in options.state}
+        if options.on_folder and (taken := sorted(called & {"files", "folders"})):
+            raise ConfigError(f"mcp: {taken[0]!r} are the working folder's; name it otherwise.")
         return (RemoteServer if url else FolderServer)(argument, options)
 
     @property
@@ -122,10 +140,11 @@ class McpWorld(EffectWorld):
         if self._text not in _offers:
             offered = run_now(self._ask())
             reads = {spec.name for spec in offered.specs if spec.effect == "none"}
-            if missing := [name for name in self._options.state if name not in reads]:
+            if missing := [each.tool for each in self._options.state if each.tool not in reads]:
                 raise ConfigError(
                     f"mcp: {missing[0]!r} is to tell the state, and is no read-only tool of the "
-                    f"server; there are {sorted(reads)}."
+                    f"server; there are {sorted(reads)}. Where it only reads and does not say so, "
+                    "name it in 'reads'."
                 )
             _offers[self._text] = offered
         return _offers[self._text]
@@ -133,6 +152,8 @@ class McpWorld(EffectWorld):
     async def _ask(self) -> Offered:
         server = Running(self._options)
         try:
+            # Some look into their folder before they say anything.
+            await server.begin(self._tree(self._setups()[0], 0), again=False)
             return await server.tools()
         finally:
             await server.close()
@@ -140,6 +161,8 @@ class McpWorld(EffectWorld):
     async def close(self) -> None:
         """End the server and remove its folder."""
         await self._server.close()
+        if self._looker is not None:
+            await self._looker.close()
 
     def _setups(self) -> tuple[str, ...]:
         if not self._options.on_folder:
@@ -148,19 +171,18 @@ class McpWorld(EffectWorld):
 
     def _shape(self) -> tuple[tuple[Predicate, ...], tuple[str, ...]]:
         if self._text not in _shapes:
-            walks = run_now(self._explored())
+            walks = run_now(self._explored(self._offer().specs))
             states = [state for walk in walks for state in walk]
-            if walks and not self._options.on_folder:
+            if walks and self._alike:
                 _firsts[self._text] = states[0]
             _shapes[self._text] = reachable(learn(states), walks)
         return _shapes[self._text], self._setups()
 
-    async def _explored(self) -> list[list[JsonObject]]:
+    async def _explored(self, specs: Sequence[ToolSpec]) -> list[list[JsonObject]]:
         """Walks of random calls, none where exploring could not be undone."""
         server = Running(self._options)
         walks: list[list[JsonObject]] = []
         try:
-            specs = (await server.tools()).specs
             # Without a folder every seed begins alike, and over HTTP nothing could be undone.
             seeds = 0 if self._options.url else EXPLORED_SEEDS if self._options.on_folder else 1
             for setup, seed in itertools.product(self._setups(), range(seeds)):
@@ -168,7 +190,7 @@ class McpWorld(EffectWorld):
                 await server.begin(tree, again=True)
                 walk = [await server.facts()]
                 values = self._examples(setup, seed)
-                for tool, rng in explorers(specs, setup, seed, calls=EXPLORED_CALLS):
+                for tool, rng in explorers(specs, setup, seed, calls=self._options.explore):
                     arguments = guess(tool, walk[-1], values, rng)
                     if arguments is not None:
                         await server.act(tool.name, arguments)
@@ -188,12 +210,12 @@ class McpWorld(EffectWorld):
         return self._template
 
     def _start_state(self, setup: str, seed: int) -> JsonObject:
-        place = (setup, seed if self._options.on_folder else 0)
+        place = (setup, 0 if self._alike else seed)
         if place not in self._starts:
             if len(self._starts) > 2_000:
                 self._starts.clear()
             if self._options.on_folder and not self._options.state:
-                self._starts[place] = facts_of(self._tree(setup, seed))
+                self._starts[place] = facts_of(self._tree(setup, seed), self._options.ignore)
             elif self._text in _firsts:
                 self._starts[place] = _firsts[self._text]
             else:
@@ -201,12 +223,10 @@ class McpWorld(EffectWorld):
         return self._starts[place]
 
     async def _looked_at(self, setup: str, seed: int) -> JsonObject:
-        server = Running(self._options)
-        try:
-            await server.begin(self._tree(setup, seed), again=False)
-            return await server.facts()
-        finally:
-            await server.close()
+        if self._looker is None:
+            self._looker = Running(self._options)
+        await self._looker.begin(self._tree(setup, seed), again=False)
+        return await self._looker.facts()
 
     def _examples(self, setup: str, seed: int) -> Mapping[str, Sequence[JsonValue]]:
         if not self._options.on_folder:
