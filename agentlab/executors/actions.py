@@ -86,7 +86,8 @@ def tool_calls(
     """The calls that change something and whose arguments the schemas allow.
 
     Parameters marked `x-entity` range over the entities' references, lists of such over lists of
-    one, `enum` and boolean parameters over their values; a tool with any other required parameter is left out.
+    one, `enum` and boolean parameters over their values; a tool with any other required parameter
+    is left out.
 
     Args:
         tools: the environment's tools.
