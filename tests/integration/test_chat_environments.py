@@ -122,7 +122,8 @@ def test_on_a_pypi_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     template = tmp_path / "repository"
     environment = git_server.repository(template, monkeypatch)
     using, place = git_server.options(template), tmp_path / "workspace"
-    report = practise(place, "git", environment, using=using, seed=2)
+    small: dict[str, Any] = {"attempts": 6, "proposals": 6, "concurrency": 2}
+    report = practise(place, "git", environment, using=using, seed=2, **small)
     check(report, place, mistake="Add a changed file to what is staged first")
     assert report.insights.admitted >= 1
 

@@ -55,8 +55,14 @@ class Running:
         self._folder: Folder | None = None
         self._offered: answers.Offered | None = None
         self._used = False
+        self._broken = False
         self._told: tuple[Tree, JsonObject] | None = None
         self.tree: Tree = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, and answered every call to its end."""
+        return self._session is not None and self._session.alive and not self._broken
 
     async def tools(self) -> answers.Offered:
         """The tools; starts the server where it does not run."""
@@ -80,8 +86,8 @@ class Running:
             again: the same attempt goes back to its start.
         """
         kept = self._options.reuse or self._options.url or (again and self._options.on_folder)
-        if self._session is not None and (not kept or not self._session.alive):
-            if self._used or not self._session.alive:
+        if self._session is not None and (not kept or not self.alive):
+            if self._used or not self.alive:
                 await self._session.close()
                 self._session = None
                 if self._folder is not None and not self._options.on_folder:
@@ -106,7 +112,12 @@ class Running:
         self._used = True
         own = {key: self._options.fixed[key] for key in offered.fixed.get(name, ())} | own
         given = {key: placed(value, self.folder or PLACE) for key, value in own.items()}
-        answer = await session.call(offered.names.get(name, name), {**arguments, **given})
+        try:
+            answer = await session.call(offered.names.get(name, name), {**arguments, **given})
+        except BaseException:
+            # It may still be at it, and would answer the next one late.
+            self._broken = True
+            raise
         return answers.done(answer, self.folder, keep_times=self._options.keep_times)
 
     async def facts(self) -> JsonObject:
@@ -172,7 +183,7 @@ class Running:
                 ),
                 seconds=options.seconds,
             )
-            self._used = False
+            self._used = self._broken = False
         return self._session
 
 

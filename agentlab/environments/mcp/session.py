@@ -260,6 +260,11 @@ def run_now(work: Coroutine[Any, Any, T]) -> T:
     return _shared().submit(work).result()
 
 
+def run_soon(work: Coroutine[Any, Any, None]) -> None:
+    """Start asynchronous work in the loop of the sessions, and do not wait for it."""
+    _shared().submit(work)
+
+
 async def _listed(client: Client) -> tuple[Tool, ...]:
     found: list[Tool] = []
     cursor: str | None = None

@@ -18,7 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from agentlab.environments.effect_world import Done, EffectWorld, RestorableWorld
 from agentlab.environments.exploring import explorers, guess
-from agentlab.environments.mcp import starting
+from agentlab.environments.mcp import spare, starting
 from agentlab.environments.mcp.answers import Offered
 from agentlab.environments.mcp.folder import Tree, facts_of, read_template
 from agentlab.environments.mcp.readings import readings_of
@@ -52,7 +52,7 @@ class McpWorld(EffectWorld):
         self._options = options
         # Options that change neither what is offered nor what can be changed are left out.
         self._text = options.model_dump_json(exclude={"seconds", "keep_times", "reuse"})
-        self._server = Running(options)
+        self._server = spare.taken(options)
         self._looker: Running | None = None
         self._alike = not options.on_folder or bool(options.template)
         self._task = ""
@@ -93,7 +93,8 @@ class McpWorld(EffectWorld):
             exclude: tools to leave out, by the server's names.
             pass_env: variables of the environment that the server may see.
             keep_times: whether readings of the clock stay in answers.
-            reuse: whether one server serves many attempts, for those that keep nothing.
+            reuse: whether one server serves many attempts of a process, for those that keep
+                nothing.
             seconds: that a call may take.
 
         Raises:
@@ -159,8 +160,9 @@ class McpWorld(EffectWorld):
             await server.close()
 
     async def close(self) -> None:
-        """End the server and remove its folder."""
-        await self._server.close()
+        """End the server and remove its folder; one that is reused waits for its next user."""
+        given, self._server = self._server, Running(self._options)
+        await spare.handed_back(self._options, given)
         if self._looker is not None:
             await self._looker.close()
 

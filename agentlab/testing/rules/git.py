@@ -18,7 +18,7 @@ from agentlab.testing.rules import effects
 from agentlab.testing.rules.asked import Clause, Facts
 from agentlab.testing.rules.effects import Craft
 from agentlab.testing.rules.reading import Call
-from agentlab.types import ChatRequest, JsonObject, Message, ToolSpec
+from agentlab.types import ChatRequest, Message, ToolSpec
 
 FIELDS = {
     "branches": "branch",
@@ -28,6 +28,8 @@ FIELDS = {
     "commits": "message",
 }
 """Sets of facts, and what their members are called by."""
+PARAMETER = r"files?|paths?|message|branch(?:_name)?|name"
+"""What a tool calls the one thing that it is told."""
 ORDER = ("commits", "branches", "current", "staged", "untracked")
 """A commit takes what is staged with it, so that what is to stay staged comes after."""
 
@@ -75,7 +77,7 @@ def fresh(name: str, now: Facts, rng: random.Random) -> Clause:
     if name == "commits":
         word = f"Say thing {number}."
     elif name in ("staged", "untracked"):
-        word = rng.choice([*_there(now, "untracked"), "."])
+        word = rng.choice(_there(now, "untracked") or [word])
     elif name == "current" and rng.random() < 0.5:
         word = rng.choice(_there(now, "branches") or [word])
     return Clause(name != "untracked", name, {FIELDS[name]: word})
@@ -97,18 +99,20 @@ def _tool(tools: Sequence[ToolSpec], ending: str) -> ToolSpec | None:
     return next((tool for tool in tools if re.search(rf"(?:^|_){ending}$", tool.name)), None)
 
 
-def _call(tools: Sequence[ToolSpec], ending: str, *values: str) -> list[Call]:
-    """The call of the tool of that name, its first parameters filled; empty where there is none."""
+def _call(tools: Sequence[ToolSpec], ending: str, value: str = "") -> list[Call]:
+    """The call of the tool of that name for a value; empty where there is none."""
     tool = _tool(tools, ending)
     properties = tool.parameters.get("properties") if tool is not None else None
-    if tool is None or not isinstance(properties, dict) or len(properties) < len(values):
+    if tool is None or not isinstance(properties, dict):
         return []
-    arguments: JsonObject = {}
-    for (name, schema), value in zip(properties.items(), values, strict=False):
-        listed = isinstance(schema, dict) and schema.get("type") == "array"
-        given: JsonValue = [value] if listed else value
-        arguments[name] = given
-    return [(tool.name, arguments)]
+    if not value:
+        return [(tool.name, {})]
+    for name, schema in properties.items():
+        if re.fullmatch(PARAMETER, name):
+            listed = isinstance(schema, dict) and schema.get("type") == "array"
+            given: JsonValue = [value] if listed else value
+            return [(tool.name, {name: given})]
+    return []
 
 
 CRAFT = Craft(steps, fresh, _sets, _turn)

@@ -58,7 +58,7 @@ def options(place: Path) -> JsonObject:
         "pass_env": [*FIXED],
         "allow_destructive": True,
         "reuse": True,
-        "explore": 100,
+        "explore": 40,
         "state": [
             {**branches, "name": "branches", "pattern": r"^[*+ ] (?P<branch>\S+)$"},
             {**branches, "name": "current", "pattern": r"^\* (?P<branch>\S+)$"},
