@@ -294,6 +294,11 @@ async def _with_headers(url: str, headers: dict[str, str]) -> AsyncGenerator[Any
         yield streams
 
 
+def run_soon(work: Coroutine[Any, Any, None]) -> None:
+    """Start asynchronous work in the loop of the sessions, and do not wait for it."""
+    _shared().submit(work)
+
+
 async def _listed(client: Client) -> tuple[Tool, ...]:
     found: list[Tool] = []
     cursor: str | None = None
