@@ -269,7 +269,9 @@ class Execution(NamedTuple):
 class Executor(Protocol):
     """Attempts a task.
 
-    A class whose `cpu_bound` is true is run in worker processes, one attempt at a time each.
+    One whose `cpu_bound` is true is run in worker processes, one attempt at a time each, where
+    there are no models. A wrapper of it whose `needs_model` is true stays where the models are,
+    and only what it wraps goes to a worker, try by try.
     """
 
     async def execute(self, context: ExecutionContext) -> Execution:

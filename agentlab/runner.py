@@ -29,7 +29,7 @@ from agentlab.executors.wrapping import make_executor
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
-from agentlab.graph.run import cores, package_versions, work_on
+from agentlab.graph.run import cores, package_versions, refuse_secrets, work_on
 from agentlab.graph.seats import seated
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
@@ -360,6 +360,7 @@ def _locate(run: str | Path, workspace: Path | str | None) -> tuple[str, Path | 
 
 def _check(config: PracticeConfig) -> None:
     """Find wrong names before anything is written."""
+    refuse_secrets(config)
     if is_chat_model(config.acting):
         raise UsageError(f"The model {config.acting!r} needs an executor; name one, as 'react'.")
     make_executor(config.acting, config.executor_options)

@@ -36,6 +36,7 @@ from agentlab.records.calibrations import (
     Figures,
     Spent,
     judge_digest,
+    with_sampling,
 )
 from agentlab.registry import resolve
 from agentlab.statistics import Estimate
@@ -97,6 +98,7 @@ def calibrate(
     stronger: ChatModel | None = None,
     scope: Scope | None = None,
     options: Mapping[str, JsonValue] | None = None,
+    sampling: JsonObject | None = None,
     prices: Prices | None = None,
     progress: Progress | None = None,
     closing: Closing | None = None,
@@ -110,6 +112,8 @@ def calibrate(
         stronger: what it asks where it is undecided.
         scope: which attempts; by default at most 200 of every run.
         options: of the evaluator.
+        sampling: what the user set for the models, by role, which they already obey; a run whose
+            config sets the same finds this calibration. See `graph.judges.open_bench`.
         prices: of the models; by default those of the table that ships.
         progress: called after each attempt.
         closing: awaited in the end, in the event loop in which the models were asked; closes
@@ -145,7 +149,8 @@ def calibrate(
                 await closing()
 
     judged = asyncio.run(work())
-    identity = _identity(judge, evaluator, options or {}, model, stronger)
+    said = _identity(judge, evaluator, options or {}, model, stronger)
+    identity = with_sampling(said, sampling or {})
     parts = [
         _figures([rating for rating, heldout in judged if heldout is kept], scope.seed)
         for kept in (False, True)

@@ -21,8 +21,6 @@ from agentlab.cli.options import (
 from agentlab.cli.output import Output, Table, opened
 
 if TYPE_CHECKING:
-    from agentlab.models.opening import Endpoints
-    from agentlab.protocols import ChatModel
     from agentlab.records.calibrations import Calibration, Figure, Figures
     from agentlab.types import JsonObject
 
@@ -78,15 +76,32 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
 @workspace_option
 @option("--run", "runs", multiple=True, metavar="RUN", help="Read this run; may be repeated.")
 @option("--environment", metavar="ENV", help="Read attempts in this environment.")
-@option("--model", metavar="NAME", required=True, help="The judge's chat model: openai:<model>.")
+@option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A run's TOML file: its evaluator's models, their sampling, the endpoint, the floor.",
+)
+@option("--model", metavar="NAME", help="The judge's chat model: openai:<model>.")
 @option("--stronger", metavar="NAME", help="A chat model that is asked where it is undecided.")
 @option("--base-url", metavar="URL", help="The endpoint. [default: OPENAI_BASE_URL]")
+@option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    help="As roles.evaluator.temperature of a run. [default: the evaluator's]",
+)
+@option(
+    "--max-tokens",
+    type=Whole(1),
+    help="As roles.evaluator.max_tokens of a run. [default: the evaluator's]",
+)
 @option("--samples", type=Whole(1), help="Readings of each attempt. [default: the evaluator's]")
 @option("--limit", type=Whole(1), default=200, show_default=True, help="Attempts judged, at most.")
 @option("--heldout", is_flag=True, help="Measure on held-out tasks too; reported, never decides.")
 @option(
-    "--floor", type=click.FloatRange(-1, 1), default=FLOOR, show_default=True,
-    help="What the lower end of kappa must reach.",
+    "--floor", type=click.FloatRange(-1, 1),
+    help=f"What the lower end of kappa must reach. [default: the config's, else {FLOOR}]",
 )  # fmt: skip
 @option("--seed", type=Whole(), default=0, show_default=True, help="Draws the attempts.")
 @output_options
@@ -95,13 +110,16 @@ def calibrate(
     workspace: Path,
     runs: tuple[str, ...],
     environment: str | None,
-    model: str,
+    config_file: Path | None,
+    model: str | None,
     stronger: str | None,
     base_url: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
     samples: int | None,
     limit: int,
     heldout: bool,
-    floor: float,
+    floor: float | None,
     seed: int,
     as_json: bool,
     display: DisplayName | None,
@@ -109,24 +127,46 @@ def calibrate(
     """Measure the judge NAME by the verifier, on recorded attempts.
 
     The judge reads each attempt as if nobody knew how it ended. What is found is kept in the
-    workspace, and decides there whether its verdicts may admit items or label exports.
+    workspace, and decides there whether its verdicts may admit items or label exports, in runs
+    whose judge has the same models, prompts and sampling.
     """
     with opened(as_json=as_json, display=display) as output:
         from agentlab.analysis.calibration import Scope
         from agentlab.analysis.calibration import calibrate as measure
-        from agentlab.models.opening import Endpoints
+        from agentlab.config import load_config
+        from agentlab.graph.jobs import taken_by
+        from agentlab.graph.judges import open_bench
+        from agentlab.models.prices import load_prices
         from agentlab.records.calibrations import refusal
 
-        endpoints = Endpoints()
+        if model is None and config_file is None:
+            raise click.MissingParameter(param_hint="'--model'", param_type="option")
+        config = load_config(
+            config_file,
+            **{
+                "roles.evaluator.model": model,
+                "roles.stronger.model": stronger,
+                "endpoint.base_url": base_url,
+                "roles.evaluator.temperature": temperature,
+                "roles.evaluator.max_tokens": max_tokens,
+                "judge_floor": floor,
+            },
+        )
+        named = config.environment if "environment" in config.model_fields_set else ""
+        bench = open_bench(config)
+        more: JsonObject = {} if samples is None else {"samples": samples}
         found = measure(
             workspace,
             evaluator,
-            model=_opened(model, base_url, seed, endpoints),
-            stronger=_opened(stronger, base_url, seed, endpoints) if stronger else None,
-            scope=Scope(runs, environment or "", limit, heldout, seed),
-            options={"samples": samples} if samples is not None else None,
-            closing=endpoints.close,
+            model=bench.model,
+            stronger=bench.stronger,
+            scope=Scope(runs, environment or named, limit, heldout, seed),
+            options={**taken_by(evaluator, bench.options), **more},
+            sampling=bench.sampling,
+            prices=load_prices(config.endpoint.prices or None),
+            closing=bench.close,
         )
+        floor = config.judge_floor
         why_not = refusal(found, floor=floor)
         output.document(
             {
@@ -141,16 +181,25 @@ def calibrate(
         output.line(
             why_not or "Its verdicts may admit items and label exports in this environment."
         )
+        if bench.sampling:
+            output.line(f"It is the judge of runs whose roles say {_spelt(bench.sampling)}.")
         if why_not is None:
-            output.next("practice", found.environment, "--model", model)
+            if config_file is not None:
+                output.next("practice", "--config", str(config_file))
+            else:
+                output.next("practice", found.environment, "--model", bench.model.name)
         else:
             output.next("evaluators", "list")
 
 
-def _opened(spec: str, base_url: str | None, seed: int, endpoints: Endpoints) -> ChatModel:
-    from agentlab.models.opening import open_model
-
-    return open_model(spec, base_url=base_url, seed=seed, endpoints=endpoints)
+def _spelt(sampling: JsonObject) -> str:
+    """Sampling by role as a config's lines say it."""
+    return ", ".join(
+        f"{role}.{name} = {value}"
+        for role, own in sampling.items()
+        if isinstance(own, dict)
+        for name, value in own.items()
+    )
 
 
 def _describe(name: str) -> JsonObject:

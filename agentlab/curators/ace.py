@@ -261,6 +261,7 @@ class _Delta:
         self._attempts = attempts
         self._playbook = playbook
         self._fresh: dict[str, Insight] = {}
+        self._seen: list[str] = []
         self.changed: set[str] = set()
 
     async def ask(self, lessons: dict[int, str]) -> list[InsightChange]:
@@ -292,6 +293,8 @@ class _Delta:
         places = [n for n in dict.fromkeys(operation.bullets) if 1 <= n <= len(bullets)]
         named = [bullets[n - 1] for n in places if bullets[n - 1].id not in self.changed]
         tasks = [self._attempts[n - 1].task.id for n in operation.attempts if n in lessons]
+        # Whatever a delta names, all of these were before its author's eyes.
+        self._seen = [self._attempts[n - 1].task.id for n in sorted(lessons)]
         match operation.operation:
             case "ADD":
                 return self._add(operation, tasks)
@@ -308,7 +311,8 @@ class _Delta:
         bullet = written(
             self._context.environment,
             operation.words,
-            source_tasks=tasks,
+            source_tasks=[*tasks, *self._seen],
+            taught_by=tasks,
             taxonomy=[section_of(operation.section)],
         )
         if not sound(bullet) or bullet.id in self._fresh:
@@ -325,7 +329,8 @@ class _Delta:
         bullet = written(
             self._context.environment,
             operation.words,
-            source_tasks=[*old.source_tasks, *tasks],
+            source_tasks=[*old.source_tasks, *tasks, *self._seen],
+            taught_by=[*old.must_solve, *tasks],
             taxonomy=[section_of(operation.section)] if operation.section else old.taxonomy,
             outcomes=old.outcomes,
             parents=[old],
@@ -340,7 +345,7 @@ class _Delta:
         if operation.words is None or len(named) < 2:
             return []
         section = [section_of(operation.section)] if operation.section else ()
-        return self._merged(operation.words, named, section)
+        return self._merged(operation.words, named, section, self._seen)
 
     def _delete(self, operation: Operation, named: Sequence[Insight]) -> list[InsightChange]:
         changes: list[InsightChange] = []
@@ -370,9 +375,13 @@ class _Delta:
         return changes
 
     def _merged(
-        self, words: Words, members: Sequence[Insight], section: Sequence[str]
+        self,
+        words: Words,
+        members: Sequence[Insight],
+        section: Sequence[str],
+        beside: Sequence[str] = (),
     ) -> list[InsightChange]:
-        change = merged(self._context.environment, words, members, taxonomy=section)
+        change = merged(self._context.environment, words, members, taxonomy=section, beside=beside)
         if change.insight is None or not sound(change.insight):
             return []
         self.changed.update(change.of)

@@ -59,6 +59,7 @@ def written(
     words: Words,
     *,
     source_tasks: Iterable[str],
+    taught_by: Iterable[str] = (),
     taxonomy: Sequence[str] = (),
     outcomes: Outcomes | None = None,
     parents: Sequence[Insight] = (),
@@ -69,12 +70,14 @@ def written(
         environment: where it was learnt.
         words: what it says.
         source_tasks: every task whose attempts its author was shown.
+        taught_by: those that it says something of; none is all of them.
         taxonomy: from the general to the particular.
         outcomes: what is known of it already.
         parents: what it revises (one) or merges; the first becomes its `parent`.
     """
     version = 1 + max((parent.version for parent in parents), default=0)
-    sources = tuple(dict.fromkeys(source_tasks))
+    taught = tuple(dict.fromkeys(taught_by))
+    sources = tuple(dict.fromkeys((*source_tasks, *taught)))
     texts = (words.condition, words.negative_condition, words.advice, words.example)
     texts = tuple(text.replace("\t", " ").strip() for text in texts)
     return Insight(
@@ -88,6 +91,7 @@ def written(
         taxonomy=tuple(taxonomy),
         outcomes=outcomes or Outcomes(),
         source_tasks=sources,
+        taught_by=taught if set(taught) != set(sources) else (),
         parent=parents[0].id if parents else None,
     )
 
@@ -147,13 +151,27 @@ def note(insight: Insight, why: str) -> InsightChange:
 
 
 def merged(
-    environment: str, words: Words, members: Sequence[Insight], *, taxonomy: Sequence[str] = ()
+    environment: str,
+    words: Words,
+    members: Sequence[Insight],
+    *,
+    taxonomy: Sequence[str] = (),
+    beside: Iterable[str] = (),
 ) -> InsightChange:
-    """One insight in place of several, with the tasks and outcomes of all of them."""
+    """One insight in place of several, with the tasks and outcomes of all of them.
+
+    Args:
+        environment: where they were learnt.
+        words: what it says.
+        members: in whose place it stands.
+        taxonomy: from the general to the particular; by default the first member's.
+        beside: further tasks whose attempts the author of the words was shown.
+    """
     insight = written(
         environment,
         words,
-        source_tasks=[task for member in members for task in member.source_tasks],
+        source_tasks=[*(task for member in members for task in member.source_tasks), *beside],
+        taught_by=[task for member in members for task in member.must_solve],
         taxonomy=taxonomy or members[0].taxonomy,
         outcomes=together([member.outcomes for member in members]),
         parents=members,

@@ -268,7 +268,8 @@ class AlphaOptCurator:
             better = written(
                 work.context.environment,
                 new,
-                source_tasks=insight.source_tasks,
+                source_tasks=(*insight.source_tasks, *labels.tasks),
+                taught_by=insight.must_solve,
                 taxonomy=insight.taxonomy,
                 outcomes=insight.outcomes,
                 parents=[insight],

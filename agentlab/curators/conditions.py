@@ -26,6 +26,11 @@ class Labels(NamedTuple):
     unretrieved: Mapping[str, str]
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The ids of all of them, each once."""
+        return tuple(dict.fromkeys((*self.positive, *self.negative, *self.unretrieved)))
+
+    @property
     def total(self) -> int:
         """Labels that a condition is scored by."""
         return len(self.positive) + len(self.negative) + len(self.unretrieved)

@@ -53,7 +53,14 @@ class Record:
     fields: tuple[tuple[str, Expression], ...]
 
 
-Expression = Constant | Reference | FieldOf | Record
+@dataclass(frozen=True)
+class Items:
+    """A list built from expressions."""
+
+    items: tuple[Expression, ...]
+
+
+Expression = Constant | Reference | FieldOf | Record | Items
 
 
 def render(expression: Expression) -> str:
@@ -68,6 +75,8 @@ def render(expression: Expression) -> str:
         case Record(fields):
             inner = ", ".join(f"{python_literal(name)}: {render(value)}" for name, value in fields)
             return "{" + inner + "}"
+        case Items(items):
+            return "[" + ", ".join(map(render, items)) + "]"
 
 
 def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> JsonValue:
@@ -82,6 +91,8 @@ def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> Jso
             return owner.get(field) if isinstance(owner, dict) else None
         case Record(fields):
             return {name: evaluate(value, parameters) for name, value in fields}
+        case Items(items):
+            return [evaluate(value, parameters) for value in items]
 
 
 def python_literal(value: JsonValue) -> str:
@@ -114,6 +125,8 @@ def explain(column: Column, parameters: Mapping[str, Column]) -> Expression | No
         return Constant(column[0])
     if all(isinstance(value, dict) for value in column):
         return _record(column, parameters)
+    if all(isinstance(value, list) for value in column):
+        return _items(column, parameters)
     return _field(column, parameters)
 
 
@@ -134,6 +147,19 @@ def _record(column: Column, parameters: Mapping[str, Column]) -> Expression | No
             return None
         fields.append((key, inner))
     return Record(tuple(fields))
+
+
+def _items(column: Column, parameters: Mapping[str, Column]) -> Expression | None:
+    rows = [value for value in column if isinstance(value, list)]
+    if any(len(row) != len(rows[0]) for row in rows):
+        return None
+    items: list[Expression] = []
+    for values in zip(*rows, strict=True):
+        inner = explain(values, parameters)
+        if inner is None:
+            return None
+        items.append(inner)
+    return Items(tuple(items))
 
 
 def _field(

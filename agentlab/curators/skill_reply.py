@@ -149,12 +149,14 @@ def skill_of(reply: SkillReply, ground: Ground) -> Skill:
         source_attempts=before.source_attempts if before else _distinct(ground, "attempt"),
         parent=before.id if before else None,
     )
+    clauses = None if ground.spec is None else {t.predicate for t in ground.spec.templates}
     reason = static_check(
         skill,
         ground.tools.keys(),
         ground.callable,
         ground.particulars,
-        tuple(ground.tools.values()),
+        clauses,
+        specs=tuple(ground.tools.values()),
     )
     if reason is not None:
         raise ValueError(reason.removeprefix("static: "))

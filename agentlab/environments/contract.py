@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any, cast
 
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
-from agentlab.models.redaction import Redactor, environment_secrets
+from agentlab.models.redaction import known, look_again
 from agentlab.protocols import Environment
 from agentlab.types import JsonObject, Observation, StepResult, ToolSpec
 
@@ -31,9 +31,8 @@ GIVES: dict[str, type] = {
 """What each asynchronous method must give; the last two are optional."""
 MOST_SHOWN = 256 * 1024
 """Bytes that one observation, or the error beside it, may show; each step is recorded whole."""
-_redactor = Redactor()
-"""Takes this process's secrets out of whatever an environment shows: a tool may show its
-environment, and every step is recorded and told to a model."""
+SAYS = ("describe", "grammar", "tasks")
+"""Optional methods that are not asynchronous; what they raise and say is looked at too."""
 _AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 Method = Callable[..., Awaitable[object]]
 
@@ -52,8 +51,7 @@ def held(environment: Environment, name: str) -> Environment:
         ConfigError: its tools are not what a run can work with.
         EnvironmentFaultError: asking for the tools raised.
     """
-    global _redactor
-    _redactor = Redactor(environment_secrets())
+    look_again()
     _check_tools(environment, name)
     try:
         environment.__class__ = _held_class(type(environment), name)
@@ -73,6 +71,11 @@ def _held_class(kind: type, name: str) -> type:
         for method, given in GIVES.items()
         if callable(getattr(kind, method, None))
     }
+    methods |= {
+        method: _heard(cast("Callable[..., object]", getattr(kind, method)), name, method)
+        for method in SAYS
+        if callable(getattr(kind, method, None))
+    }
     told = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     # Without slots of its own it has the layout of `kind`, and an instance may change to it.
     return type(kind.__name__, (kind,), {**methods, **told, "__slots__": ()})
@@ -87,9 +90,12 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
             answer = await answer
         except BaseException as error:
             why = _ends_too_much(error)
-            if why is None:
+            if why is not None:
+                raise _breach(name, called, why) from None
+            clean = without_secrets(error, f"In the environment {name!r}, {called}()")
+            if clean is error:
                 raise
-            raise _breach(name, called, why) from None
+            raise clean from None
         if not isinstance(answer, given):
             kind = type(cast("object", answer)).__name__
             raise _breach(name, called, f"gave a {kind}; it must give {given.__name__}")
@@ -113,16 +119,52 @@ def _watched(method: Method, name: str, called: str, given: type) -> Callable[..
     return watched
 
 
+def _heard(method: Callable[..., object], name: str, called: str) -> Callable[..., Any]:
+    def heard(self: object, *args: object, **options: object) -> object:
+        try:
+            answer = method(self, *args, **options)
+        except Exception as error:
+            clean = without_secrets(error, f"In the environment {name!r}, {called}()")
+            if clean is error:
+                raise
+            raise clean from None
+        return known().text(answer) if isinstance(answer, str) else answer
+
+    heard.__name__ = called
+    heard.__doc__ = method.__doc__
+    return heard
+
+
+def without_secrets(error: BaseException, where: str) -> BaseException:
+    """The error itself, or where it tells a secret of this process, one that does not."""
+    said = str(error)
+    clean = known().text(said)
+    if clean == said:
+        return error
+    if isinstance(error, AgentLabError):
+        # It keeps its kind, which decides what becomes of the attempt.
+        error.args = tuple(known().text(a) if isinstance(a, str) else a for a in error.args)
+        error.__cause__ = None
+        return error if str(error) == clean else EnvironmentFaultError(clean)
+    return EnvironmentFaultError(f"{where} raised {type(error).__name__}: {clean}")
+
+
+def cause(error: BaseException) -> BaseException | None:
+    """The error as what another came from; None where it tells a secret."""
+    return error if known().text(str(error)) == str(error) else None
+
+
 def _without_secrets(answer: object) -> object:
     """The answer, in which no secret of this process stands."""
-    if not _redactor:
+    redactor = known()
+    if not redactor:
         return answer
     if isinstance(answer, dict):
-        return _redactor.json(cast("JsonObject", answer))
+        return redactor.json(cast("JsonObject", answer))
     if not isinstance(answer, Observation | StepResult):
         return answer
     spelt: JsonObject = answer.model_dump(mode="json", warnings=False)
-    clean = _redactor.json(spelt)
+    clean = redactor.json(spelt)
     return answer if clean == spelt else type(answer).model_validate(clean)
 
 
@@ -183,13 +225,16 @@ def _fault_of(result: StepResult) -> str | None:
 def _check_tools(environment: Environment, name: str) -> None:
     try:
         tools = cast("object", environment.tools)
-    except AgentLabError:
-        raise
+    except AgentLabError as error:
+        clean = without_secrets(error, f"The environment {name!r}")
+        if clean is error:
+            raise
+        raise clean from None
     except (Exception, SystemExit) as error:  # foreign code, which may fail in any way
         raise EnvironmentFaultError(
             f"The environment {name!r} raised {type(error).__name__} when asked for its tools: "
-            f"{error}"
-        ) from error
+            f"{known().text(str(error))}"
+        ) from cause(error)
     if not isinstance(tools, Sequence) or isinstance(tools, str | bytes):
         raise ConfigError(
             f"The environment {name!r} has tools that are a {type(tools).__name__}; they are read "
@@ -205,6 +250,13 @@ def _check_tools(environment: Environment, name: str) -> None:
         if tool.name in seen:
             raise ConfigError(f"The environment {name!r} has two tools named {tool.name!r}.")
         seen.add(tool.name)
+        spelt = cast("JsonObject", tool.model_dump(mode="json", warnings=False))
+        if known().json(spelt) != spelt:
+            raise ConfigError(
+                f"The environment {name!r} shows the value of a secret variable, one like "
+                f"'..._KEY', in its tool {known().text(tool.name)!r}; take it out there, since "
+                "tools are shown to models and recorded."
+            )
         why = _schema_fault(tool)
         if why is not None:
             raise ConfigError(f"The tool {tool.name!r} of the environment {name!r} {why}.")

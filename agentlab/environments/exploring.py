@@ -56,25 +56,32 @@ def guess(
     properties = cast("dict[str, JsonObject]", tool.parameters["properties"])
     required = cast("list[str]", tool.parameters["required"])
     for name, schema in properties.items():
-        kind = schema.get("type")
-        first = kind[0] if isinstance(kind, list) else kind
-        enum = schema.get("enum")
-        choices: Sequence[JsonValue] = (
-            enum
-            if isinstance(enum, list)
-            else texts
-            if first == "string"
-            else numbers
-            if first in ("integer", "number")
-            else [False, True]
-            if first == "boolean"
-            else ()
-        )
+        items = schema.get("items")
+        lists = schema.get("type") == "array" and isinstance(items, dict)
+        choices = _choices(cast("JsonObject", items) if lists else schema, texts, numbers)
         if choices:
-            arguments[name] = rng.choice(choices)
+            chosen = rng.choice(choices)
+            arguments[name] = [chosen] if lists else chosen
         elif name in required:
             return None
     return arguments
+
+
+def _choices(
+    schema: JsonObject, texts: Sequence[JsonValue], numbers: Sequence[JsonValue]
+) -> Sequence[JsonValue]:
+    kind, enum = schema.get("type"), schema.get("enum")
+    if isinstance(enum, list):
+        return enum
+    match kind[0] if isinstance(kind, list) else kind:
+        case "string":
+            return texts
+        case "integer" | "number":
+            return numbers
+        case "boolean":
+            return [False, True]
+        case _:
+            return ()
 
 
 def _leaves(value: JsonValue) -> list[JsonValue]:

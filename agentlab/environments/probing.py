@@ -173,9 +173,11 @@ def _domain(schema: JsonObject, entities: Sequence[Entity]) -> list[JsonValue] |
             for entity in entities
             if wanted in ("*", entity.type) and not mismatch(schema, entity.reference)
         ]
-    enum = schema.get("enum")
+    enum, items = schema.get("enum"), schema.get("items")
     if isinstance(enum, list):
         return list(enum)
+    if schema.get("type") == "array" and isinstance(items, dict) and "x-entity" in items:
+        return [[value] for value in _domain(items, entities) or ()]
     return [False, True] if schema.get("type") == "boolean" else None
 
 

@@ -12,11 +12,12 @@ from difflib import get_close_matches
 from typing import cast
 
 from agentlab import registry
-from agentlab.environments.contract import held
+from agentlab.environments.contract import cause, held, without_secrets
 from agentlab.environments.naming import WHOLE_NAMES, library_name
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
+from agentlab.models.redaction import address_holds_secret, known, look_again
 from agentlab.protocols import Environment
-from agentlab.types import EnvironmentRef
+from agentlab.types import EnvironmentRef, JsonObject
 
 REQUIRED = ("tools", "reset", "step", "close")
 
@@ -31,6 +32,8 @@ def make_environment(ref: EnvironmentRef) -> Environment:
             environment.
         EnvironmentFaultError: making it failed for a reason of its own.
     """
+    look_again()
+    _refuse_secrets(ref)
     name, colon, argument = ref.name.partition(":")
     target = registry.resolve("environment", name)
     if not callable(target):
@@ -53,24 +56,51 @@ def make_environment(ref: EnvironmentRef) -> Environment:
         environment = make(*given, **ref.options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"The environment {ref.name!r} does not take these options: {error}"
-        ) from error
-    except AgentLabError:
-        raise
+            f"The environment {ref.name!r} does not take these options: {known().text(str(error))}"
+        ) from cause(error)
+    except AgentLabError as error:
+        clean = without_secrets(error, f"The environment {ref.name!r}")
+        if clean is error:
+            raise
+        raise clean from None
     except (
         Exception,
         SystemExit,
         GeneratorExit,
     ) as error:  # foreign code, which may fail in any way
         raise EnvironmentFaultError(
-            f"The environment {ref.name!r} raised {type(error).__name__} in __init__(): {error}"
-        ) from error
+            f"The environment {ref.name!r} raised {type(error).__name__} in __init__(): "
+            f"{known().text(str(error))}"
+        ) from cause(error)
     lacking = [part for part in REQUIRED if not hasattr(type(environment), part)]
     if lacking:
         raise ConfigError(
             f"The environment {name!r} lacks {', '.join(lacking)}; see protocols.Environment."
         )
     return held(cast("Environment", environment), ref.name)
+
+
+def _refuse_secrets(ref: EnvironmentRef) -> None:
+    """Return, unless the name or the options hold a key: both are recorded and shown.
+
+    Raises:
+        ConfigError: they do; does not repeat it.
+    """
+    base, _, argument = ref.name.partition(":")
+    addresses = [word for word in argument.split() if "://" in word]
+    if any(address_holds_secret(address.strip("'\"")) for address in addresses):
+        raise ConfigError(
+            f"The address in the environment's name '{base}:…' holds a password or key, which "
+            "would be recorded; take it out, put it into an environment variable and name that, "
+            "for a server over HTTP with --option token_variable=NAME."
+        )
+    spelt: JsonObject = {ref.name: ref.options}
+    if known().json(spelt) != spelt:
+        raise ConfigError(
+            f"The name or an option of the environment {base!r} holds the value of a secret "
+            "environment variable, which would be recorded; name the variable instead, for an "
+            "MCP server with --option token_variable=NAME or pass_env=NAME."
+        )
 
 
 def base_name(name: str) -> str:

@@ -41,7 +41,10 @@ def tool_name(name: str, taken: Sequence[str] = ()) -> str:
 
 
 def reduced(schema: Mapping[str, Any]) -> JsonObject:
-    """The parameters of a tool: an object of the subset, plain ones marked for search."""
+    """The parameters of a tool: an object of the subset, plain ones marked for search.
+
+    Of a list of plain values its items are marked: search tries lists of one.
+    """
     inner = _reduced(schema, _object(schema.get("$defs")), 0)
     properties = inner.get("properties")
     marked: JsonObject = {}
@@ -49,6 +52,10 @@ def reduced(schema: Mapping[str, Any]) -> JsonObject:
         marked[name] = part
         if isinstance(part, dict) and _plain(part):
             marked[name] = {**part, "x-entity": ANY_VALUE}
+        elif isinstance(part, dict) and part.get("type") == "array":
+            items = part.get("items")
+            if isinstance(items, dict) and _plain(items):
+                marked[name] = {**part, "items": {**items, "x-entity": ANY_VALUE}}
     required = inner.get("required")
     return {
         "type": "object",

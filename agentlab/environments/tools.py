@@ -24,11 +24,13 @@ from typing import Any, NamedTuple, cast
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from agentlab.environments import schemas
+from agentlab.environments.contract import cause
 from agentlab.environments.effect_world import Done, RestorableWorld
 from agentlab.environments.exploring import explorers, guess
 from agentlab.environments.naming import library_name
 from agentlab.environments.shapes import Predicate, learn, reachable
 from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError, UsageError
+from agentlab.models.redaction import known
 from agentlab.types import JsonObject, Task, ToolSpec
 
 EXPLORED_SEEDS = 4
@@ -193,8 +195,9 @@ class Loaded:
         except (Exception, SystemExit) as error:  # the user's code, which may fail in any way
             self.forget()
             raise ConfigError(
-                f"tools: {self._source!r} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+                f"tools: {self._source!r} cannot be imported: {type(error).__name__}: "
+                f"{known().text(str(error))}"
+            ) from cause(error)
         self._namespace: ModuleType = module
         self._state = self._named(self._state_name)
         if self._state is None:
@@ -290,7 +293,8 @@ class Loaded:
                 f"{self._state_name}() in {self._source!r} must give an object of facts, not a "
                 f"{type(found).__name__}."
             )
-        return cast("JsonObject", found)
+        # Tasks are made of facts: a secret among them would be asked for and recorded.
+        return cast("JsonObject", known().json(cast("JsonObject", found)))
 
     def saved(self) -> object:
         """What the module's own snapshot gives."""
@@ -339,8 +343,9 @@ class Loaded:
             value = call(*args, **named)
         except Exception as error:  # the user's code, which may fail in any way
             raise EnvironmentFaultError(
-                f"{name}() in {self._source!r} raised {type(error).__name__}: {error}"
-            ) from error
+                f"{name}() in {self._source!r} raised {type(error).__name__}: "
+                f"{known().text(str(error))}"
+            ) from cause(error)
         if inspect.isawaitable(value):
             cast("Any", value).close()
             raise UsageError(f"{name}() in {self._source!r} must not be asynchronous.")

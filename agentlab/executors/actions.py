@@ -85,9 +85,9 @@ def tool_calls(
 ) -> list[ToolCall]:
     """The calls that change something and whose arguments the schemas allow.
 
-    Parameters marked `x-entity` range over the entities' references, `enum` and boolean
-    parameters over their values, and those marked `x-property-of` follow the parameter that they
-    name; a tool with any other required parameter is left out.
+    Parameters marked `x-entity` range over the entities' references, lists of such over lists of
+    one, `enum` and boolean parameters over their values, and those marked `x-property-of` follow
+    the parameter that they name; a tool with any other required parameter is left out.
 
     Args:
         tools: the environment's tools.
@@ -163,8 +163,13 @@ def _named_first(
 def _parts(
     domain: Sequence[JsonValue], named: Collection[str]
 ) -> tuple[list[JsonValue], list[JsonValue]]:
-    first = [value for value in domain if canonical_json(value) in named]
-    return first, [value for value in domain if canonical_json(value) not in named]
+    first = [value for value in domain if canonical_json(_only(value)) in named]
+    return first, [value for value in domain if canonical_json(_only(value)) not in named]
+
+
+def _only(value: JsonValue) -> JsonValue:
+    """What a list of one points at."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 _told: set[str] = set()
@@ -206,9 +211,11 @@ def _values(schema: JsonObject, entities: Sequence[Entity]) -> list[JsonValue] |
             for entity in entities
             if wanted in ("*", entity.type) and allows(schema, entity.reference)
         ]
-    enum = schema.get("enum")
+    enum, items = schema.get("enum"), schema.get("items")
     if isinstance(enum, list):
         return list(enum)
+    if schema.get("type") == "array" and isinstance(items, dict) and "x-entity" in items:
+        return [[value] for value in _values(items, entities) or ()]
     return [False, True] if schema.get("type") == "boolean" else None
 
 
@@ -347,7 +354,7 @@ class ActionSpace:
         other: list[Action] = []
         wanted = named_references | _said(descriptions) if self._named_first else ()
         for call in tool_calls(self._tools, entities, wanted):
-            pointed = {canonical_json(v) for v in call.arguments.values()} & all_references
+            pointed = {canonical_json(_only(v)) for v in call.arguments.values()} & all_references
             first = self._named_first and pointed <= named_references
             (named if first else other).append(Action(call.tool, call.arguments))
         # Of equally likely calls the simpler one first: it does the least beside what is wanted.

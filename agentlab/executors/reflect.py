@@ -68,6 +68,7 @@ class ReflectExecutor:
 
     An executor that takes no advice (one without `reads_advice`, such as search) would do the same
     again: it is tried again only where the reflection leaves skills out, and offered the others.
+    As search fails by using up what it has, such tries have an equal part of the limits each.
 
     Args:
         inner: makes each try.
@@ -80,6 +81,7 @@ class ReflectExecutor:
     """
 
     wraps = True
+    needs_model = True
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class ReflectExecutor:
         tries = Tries(context, self._inner)
         spec = context.spec
         lessons: list[str] = []
-        done = await tries.once(spec)
+        done = await tries.once(spec, share=self._share(spec, tries))
         while tries.count <= self._retries and tries.left:
             # Unknown is no failure: only what is known to have failed is tried again.
             if await self._verdict(context, done.trajectory) is not False:
@@ -122,8 +124,14 @@ class ReflectExecutor:
             if following is None or not tries.left:
                 break
             spec = following
-            done = await tries.once(spec)
+            done = await tries.once(spec, share=self._share(spec, tries))
         return tries.finish()
+
+    def _share(self, spec: AttemptSpec, tries: Tries) -> float:
+        """The part of what is left that the next try may use: all where none can follow it."""
+        if self.reads_advice or not offered_skills(spec):
+            return 1.0
+        return 1 / max(1, self._retries + 1 - tries.count)
 
     def _following(
         self, whole: AttemptSpec, before: AttemptSpec, reflection: Reflection, lessons: list[str]

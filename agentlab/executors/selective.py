@@ -144,6 +144,7 @@ class SelectiveExecutor:
         self._certainty = certainty
         self._verdict = verdict
         self.cpu_bound = bool(getattr(inner, "cpu_bound", False))
+        self.needs_model = way == "votes" or bool(getattr(inner, "needs_model", False))
         self.reads_advice = bool(getattr(inner, "reads_advice", False))
 
     async def execute(self, context: ExecutionContext) -> Ended:

@@ -3,6 +3,9 @@
 What stands before a colon wraps what stands after it. A wrapper is a class whose `wraps` is true
 and which takes the inner executor first; its options stand beside `inner`, which holds those of
 the executor that it wraps: `{"retries": 1, "inner": {"context_tokens": 8000}}`.
+
+Wrapper and wrapped may belong in different processes: one asks a model, the other keeps a core
+busy. Whoever makes the executor can therefore say what stands in for the innermost one.
 """
 
 from __future__ import annotations
@@ -19,8 +22,19 @@ INNER = "inner"
 """Among a wrapper's options, those of what it wraps."""
 
 
-def make_executor(name: str, options: JsonObject | None = None) -> Executor:
+Make = Callable[[str, JsonObject], Executor]
+"""Makes an executor from its name, without a colon, and its options."""
+
+
+def make_executor(
+    name: str, options: JsonObject | None = None, *, innermost: Make | None = None
+) -> Executor:
     """The executor of that name, with these options.
+
+    Args:
+        name: with what it wraps after a colon.
+        options: of it, and under `inner` of what it wraps.
+        innermost: makes the one that wraps nothing; by default the registered one itself.
 
     Raises:
         UnknownNameError: a part of the name is not registered; suggests near ones.
@@ -36,7 +50,7 @@ def make_executor(name: str, options: JsonObject | None = None) -> Executor:
                 f"The executor {first!r} wraps nothing, so {name!r} means nothing; wrappers are: "
                 f"{', '.join(wrappers()) or 'none'}."
             )
-        return _called(name, made, (), given)
+        return _called(name, made, (), given) if innermost is None else innermost(name, given)
     if not rest:
         raise UsageError(
             f"The executor {first!r} wraps another; name that too, as in '{first}:react'."
@@ -44,7 +58,8 @@ def make_executor(name: str, options: JsonObject | None = None) -> Executor:
     inner = given.pop(INNER, {})
     if not isinstance(inner, dict):
         raise ConfigError(f"The option {INNER!r} of {name!r} must hold options, not {inner!r}.")
-    return _called(name, made, (make_executor(rest, inner),), given)
+    wrapped = make_executor(rest, inner, innermost=innermost)
+    return _called(name, made, (wrapped,), given)
 
 
 def wrappers() -> list[str]:

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 UNSEEN = 3
 """Tasks that an insight was not derived from, on which it is tried."""
+LEAST_UNSEEN = 2
+"""Of them, those that must be solved with it."""
 KEPT = 6
 """Tasks that its parents helped with, on which a new version must not do worse."""
 ASCENT: tuple[Status, ...] = ("quarantined", "verified", "active")
@@ -131,6 +133,8 @@ async def admit(current: AdmissionRound) -> list[InsightMove]:
         case = _case(practice, insight, change.of, served)
         if not _affordable(current, case):
             continue  # it waits for a round that can pay for it
+        if len(case.tasks) < LEAST_UNSEEN and not current.last:
+            continue  # it was learnt from nearly every task that there is, and waits for more
         resolver = _Resolver(current)
         gates = insight_gates(resolver, particular=_particulars(practice, insight))
         passage = await walk(case, gates)
@@ -219,7 +223,7 @@ def _case(
     solved = {row.task_id for row in rows if row.success}
     tasks = [task for task in practice.records.tasks.all(practice.run_id) if task.id in tried]
     sources = [task for task in tasks if task.id in insight.source_tasks]
-    kinds = {task.template for task in sources}
+    kinds = {task.template for task in sources if task.id in insight.must_solve}
     others = [task for task in tasks if task.id not in insight.source_tasks]
     # Those of the same template first, and among them those that failed, on which there is
     # something to gain; each is tried anew without it, so that a failure by chance proves nothing.
@@ -257,7 +261,7 @@ def _particulars(practice: Practice, insight: Insight) -> list[str]:
 
 
 def _affordable(current: AdmissionRound, case: InsightCase) -> bool:
-    most = TRIES * (len(case.insight.source_tasks) + 2 * len(case.tasks) + len(case.solved))
+    most = TRIES * (len(case.insight.must_solve) + 2 * len(case.tasks) + len(case.solved))
     return current.attempts_left is None or current.attempts_left >= most
 
 

@@ -6,15 +6,17 @@ import asyncio
 import time
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import AgentLabError, UsageError
+from agentlab.errors import AgentLabError, EnvironmentFaultError, UsageError
 from agentlab.events import AttemptFinished
+from agentlab.executors.wrapping import make_executor
 from agentlab.graph import jobs
 from agentlab.graph.seats import AttemptSeats, Seats, total
 from agentlab.graph.workers import WorkerFault, WorkerPool
+from agentlab.protocols import Execution, ExecutionContext, Executor
 from agentlab.records.blobs import Blobs
 from agentlab.registry import resolve
 from agentlab.sandbox import open_settled
-from agentlab.types import AttemptOutcome, AttemptSpec, Usage
+from agentlab.types import AttemptOutcome, AttemptSpec, JsonObject, Usage
 
 CANCEL_SECONDS = 5.0
 """That an attempt which is broken off has to let go of what it holds."""
@@ -36,9 +38,13 @@ async def run_attempt(
     Raises:
         UsageError: the configuration is wrong, and every attempt would fail alike.
     """
-    timeout = spec.limits.seconds + min(GRACE_SECONDS, spec.limits.seconds / 2)
+    timeout = _timeout(spec)
     mine = seats.attempt(spec) if seats is not None else None
-    if getattr(jobs.executor_of(spec.executor, spec.executor_options), "cpu_bound", False):
+    executor = jobs.executor_of(spec.executor, spec.executor_options)
+    far: list[InWorker] = []
+    if getattr(executor, "cpu_bound", False) and getattr(executor, "needs_model", False):
+        executor = _apart(spec, pool, far)
+    elif getattr(executor, "cpu_bound", False):
         judged = getattr(resolve("evaluator", evaluator), "needs_model", False)
         in_worker = "verifier" if judged else evaluator
         outcome = await pool.run(jobs.attempt, spec, in_worker, seconds=timeout)
@@ -50,11 +56,14 @@ async def run_attempt(
     jobs.keep_blobs(environment, Blobs(pool.blobs) if pool.blobs is not None else None)
     runtime = open_settled(pool.box, single_use=_alone(spec))
     paused = seats.paused_seconds if seats is not None else 0.0
-    work = asyncio.ensure_future(jobs.run_attempt(spec, evaluator, environment, runtime, mine))
+    work = asyncio.ensure_future(
+        jobs.run_attempt(spec, evaluator, environment, runtime, mine, executor)
+    )
     try:
         while not work.done():
             # An outage of the endpoint pauses the run, and its attempts with it.
             waited = seats.paused_seconds - paused if seats is not None else 0.0
+            waited += sum(each.waited for each in far)
             left = timeout + waited - (time.monotonic() - began)
             if left <= 0:
                 return _failed(spec, f"it did not end within {timeout:.0f} s", mine)
@@ -70,6 +79,71 @@ async def run_attempt(
             await asyncio.wait((work,), timeout=CANCEL_SECONDS)
         await runtime.close()
         await environment.close()
+
+
+class InWorker:
+    """An executor that keeps a core busy, each of whose tries is made in a worker.
+
+    What wraps it stays here, where the models are. Implements `protocols.Executor`.
+
+    Args:
+        name: of the executor, which wraps nothing.
+        options: of it.
+        pool: of workers.
+    """
+
+    def __init__(self, name: str, options: JsonObject, pool: WorkerPool) -> None:
+        self._name = name
+        self._options = options
+        self._pool = pool
+        self._queued: float | None = None
+        self._waited = 0.0
+        self.reads_advice = bool(getattr(jobs.executor_of(name, options), "reads_advice", False))
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which tries waited for a worker; they are not the attempt's."""
+        now = 0.0 if self._queued is None else time.monotonic() - self._queued
+        return self._waited + now
+
+    async def execute(self, context: ExecutionContext) -> Execution:
+        """One try, within the context's limits.
+
+        Raises:
+            EnvironmentFaultError: the worker gave no result, whatever the reason.
+        """
+        spec = context.spec.model_copy(
+            update={"executor": self._name, "executor_options": self._options}
+        )
+        self._queued = time.monotonic()
+        try:
+            done = await self._pool.run(
+                jobs.execute, spec, seconds=_timeout(spec), begun=self._begun
+            )
+        finally:
+            self._begun()
+        if isinstance(done, WorkerFault):
+            raise EnvironmentFaultError(
+                f"in the environment {spec.environment.name!r}, {done.error}"
+            )
+        return done
+
+    def _begun(self) -> None:
+        self._waited, self._queued = self.waited, None
+
+
+def _apart(spec: AttemptSpec, pool: WorkerPool, far: list[InWorker]) -> Executor:
+    """The spec's wrappers, around what makes each try in a worker; that is put into `far`."""
+
+    def innermost(name: str, options: JsonObject) -> Executor:
+        far.append(InWorker(name, options, pool))
+        return far[-1]
+
+    return make_executor(spec.executor, spec.executor_options, innermost=innermost)
+
+
+def _timeout(spec: AttemptSpec) -> float:
+    return spec.limits.seconds + min(GRACE_SECONDS, spec.limits.seconds / 2)
 
 
 def _alone(spec: AttemptSpec) -> bool:

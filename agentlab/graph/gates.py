@@ -170,7 +170,10 @@ class Gates:
 
     async def _static(self, case: Case) -> str | None:
         found = self._current.provenance.particulars(case.skill)
-        return static_check(case.skill, self._tools, self._known.keys(), found, self._specs)
+        clauses = self._current.provenance.clauses
+        return static_check(
+            case.skill, self._tools, self._known.keys(), found, clauses, specs=self._specs
+        )
 
     def _proving(self) -> list[Gate[Case]]:
         needed = self._current.practice.config.admission.replays

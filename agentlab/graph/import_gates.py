@@ -117,7 +117,12 @@ class ImportGates:
             return f"static: it calls {missing[0]!r}, which is not verified here"
         found = self._current.provenance.particulars(skill)
         return static_check(
-            skill, self._tools, self._current.served.keys(), found, self._practice.environment.tools
+            skill,
+            self._tools,
+            self._current.served.keys(),
+            found,
+            self._current.provenance.clauses,
+            specs=self._practice.environment.tools,
         )
 
     async def _author_tests(self, skill: Skill) -> str | None:

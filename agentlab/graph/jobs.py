@@ -31,10 +31,12 @@ from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
 from agentlab.graph.seats import AttemptSeats, total
 from agentlab.graph.starts import ReplayRequest
+from agentlab.models.redaction import known
 from agentlab.protocols import (
     Environment,
     EvaluationContext,
     Evaluator,
+    Execution,
     ExecutionContext,
     Executor,
     Grammar,
@@ -102,12 +104,31 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
     runtime = _runtime(*(skill for skill in spec.skills if skill.id in spec.unverified))
     outcome = _run(run_attempt(spec, evaluator, _environment(spec.environment), runtime))
     if outcome.status == "infrastructure_failure":
-        # What is half broken must not serve the next attempt, whichever worker that gets.
-        broken = _environments.pop(_key(spec.environment), None)
-        if broken is not None:
-            with contextlib.suppress(Exception):
-                _run(broken.close())
+        _forget(spec.environment)
     return outcome
+
+
+def execute(spec: AttemptSpec) -> Execution:
+    """One try of an attempt whose other parts are elsewhere, in this process.
+
+    Raises:
+        EnvironmentFaultError: the environment raised, and is not used again.
+    """
+    runtime = _runtime(*(skill for skill in spec.skills if skill.id in spec.unverified))
+    executor = executor_of(spec.executor, spec.executor_options)
+    context = ExecutionContext(spec, _environment(spec.environment), runtime)
+    try:
+        done = _run(executor.execute(context))
+    except EnvironmentFaultError:
+        _forget(spec.environment)
+        raise
+    except Exception as error:  # foreign code: any failure of it is this attempt's alone
+        if isinstance(error, AgentLabError):
+            raise
+        _forget(spec.environment)
+        told = known().text(f"{type(error).__name__} in attempt: {error}")
+        raise EnvironmentFaultError(told) from None
+    return Execution(done.trajectory, done.usage, done.first_success, done.assisted)
 
 
 def check(task: Task, environment: EnvironmentRef) -> str | None:
@@ -159,11 +180,19 @@ def _environment(ref: EnvironmentRef) -> Environment:
     return _environments[key]
 
 
+def _forget(ref: EnvironmentRef) -> None:
+    """What is half broken must not serve the next attempt, whichever worker that gets."""
+    broken = _environments.pop(_key(ref), None)
+    if broken is not None:
+        with contextlib.suppress(Exception):
+            _run(broken.close())
+
+
 def _runtime(*unverified: Skill) -> SkillRuntime:
     """The runtime for such code, kept for the life of the process."""
     alone = any(skill.origin != "search" for skill in unverified)
     if alone not in _runtimes:
-        _runtimes[alone] = open_settled(_box, single_use=alone)
+        _runtimes[alone] = open_settled(_box, single_use=alone, blocking=True)
     return _runtimes[alone]
 
 
@@ -173,13 +202,14 @@ async def run_attempt(
     environment: Environment,
     runtime: SkillRuntime,
     seats: AttemptSeats | None = None,
+    executor: Executor | None = None,
 ) -> AttemptOutcome:
-    """Execute, score, and name what was achieved.
+    """Execute, score, and name what was achieved; by the spec's executor, or one in its place.
 
     An environment that raises makes an infrastructure failure: data, counted in no rate. So does
     a model endpoint that fails for good.
     """
-    executor = executor_of(spec.executor, spec.executor_options)
+    executor = executor or executor_of(spec.executor, spec.executor_options)
     context = ExecutionContext(spec, environment, runtime, seats and seats.executor)
     try:
         execution = await executor.execute(context)
@@ -193,7 +223,7 @@ async def run_attempt(
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
         if isinstance(error, AgentLabError):
             raise
-        return _broken(spec, f"{type(error).__name__} in attempt: {error}", seats)
+        return _broken(spec, known().text(f"{type(error).__name__} in attempt: {error}"), seats)
     trajectory = execution.trajectory
     calls = seats.calls if seats is not None else ()
     return AttemptOutcome(
@@ -241,8 +271,13 @@ async def scored(
 def evaluator_of(name: str, options: JsonObject | None = None) -> Evaluator:
     """The evaluator of that name; options are for one that asks a model."""
     made = cast("Callable[..., Evaluator]", resolve("evaluator", name))
-    taken = signature(made).parameters
-    return made(**{key: value for key, value in (options or {}).items() if key in taken})
+    return made(**taken_by(name, options or {}))
+
+
+def taken_by(evaluator: str, options: JsonObject) -> JsonObject:
+    """Those of the options that the evaluator takes."""
+    taken = signature(cast("Callable[..., Evaluator]", resolve("evaluator", evaluator))).parameters
+    return {key: value for key, value in options.items() if key in taken}
 
 
 def executor_of(name: str, options: JsonObject | None = None) -> Executor:

@@ -18,7 +18,7 @@ from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
-from agentlab.graph import jobs
+from agentlab.graph.judges import judge_refusal
 from agentlab.graph.recording import AttemptWriter
 from agentlab.graph.seats import Seats, total
 from agentlab.graph.workers import WorkerPool
@@ -37,13 +37,11 @@ from agentlab.protocols import (
     Observer,
 )
 from agentlab.records import Records, Transaction
-from agentlab.records.calibrations import Calibrations, judge_digest
 from agentlab.registry import resolve
 from agentlab.types import (
     AttemptSpec,
     EnvironmentRef,
     Frozen,
-    JsonObject,
     Role,
     Skill,
     SplitRule,
@@ -147,17 +145,7 @@ class Practice:
 
     def judge_refusal(self) -> str | None:
         """Why a judge's verdict may admit nothing in this run; None where it may."""
-        if self.config.trust_judge:
-            return None
-        judge = jobs.evaluator_of(self.config.evaluator, self.seats.judging if self.seats else None)
-        identity: Callable[..., JsonObject] | None = getattr(judge, "identity", None)
-        model = self.seats.name("evaluator") if self.seats is not None else None
-        if identity is None or model is None or self.seats is None:
-            return "Only a verifier's verdict or that of a calibrated judge admits an item."
-        whose = judge_digest(identity(model, self.seats.name("stronger")))
-        return Calibrations(self.records.workspace).allowed(
-            whose, self.environment_name, floor=self.config.judge_floor
-        )
+        return judge_refusal(self.config, self.seats, self.records.workspace)
 
     def charge_model(self, part: Transaction, round_: int, purpose: str) -> None:
         """Put what chat models took since this was last asked on the run's account."""

@@ -25,6 +25,11 @@ class Provenance:
     _attempts: dict[str, Trajectory | None] = field(default_factory=lambda: {})
     _tasks: dict[str, Task | None] = field(default_factory=lambda: {})
 
+    @property
+    def clauses(self) -> frozenset[str]:
+        """Predicates that a skill here may say it achieves."""
+        return frozenset(template.predicate for template in self.spec.templates)
+
     def seen(self, skill: Skill) -> tuple[tuple[str, ...], ...]:
         """See `ReplayRequest.seen`. An attempt that is not on record says nothing."""
         return tuple(

@@ -24,7 +24,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import AgentLabError, RecordsError, RunInUseError, UsageError
+from agentlab.errors import AgentLabError, ConfigError, RecordsError, RunInUseError, UsageError
 from agentlab.events import Event, RoundFinished, RunFinished, RunPaused, RunStarted
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
@@ -47,6 +47,7 @@ from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
 from agentlab.models.journal import Journal, larger
 from agentlab.models.prices import load_prices
+from agentlab.models.redaction import address_holds_secret, known, name_secret
 from agentlab.protocols import Observer
 from agentlab.records import Records, RunLock
 from agentlab.records.files import replace_text
@@ -79,6 +80,7 @@ async def work_on(
         RunInUseError: another process works on the run that is to be resumed.
     """
     refuse_unknown_price(config)
+    refuse_secrets(config)
     workspace = records.workspace
     spelt = cast("JsonObject", config.model_dump(mode="json"))
     box = settle_box(config.box)
@@ -123,7 +125,7 @@ async def work_on(
             status, reason = "stopped", INTERRUPTED
             raise
         except (AgentLabError, OSError) as error:
-            status, reason = "failed", str(error)
+            status, reason = "failed", known().text(str(error))
             raise
         finally:
             seconds = before + time.monotonic() - started
@@ -163,6 +165,27 @@ def refuse_unknown_price(config: PracticeConfig) -> None:
         spec = config.chat_model(role)
         if spec and (config.budget.usd is not None or own.usd is not None):
             prices.require(spec)
+
+
+def refuse_secrets(config: PracticeConfig) -> None:
+    """Return, unless the config holds a key: it is recorded.
+
+    Raises:
+        ConfigError: it does; does not repeat it.
+    """
+    name_secret(config.endpoint.key_variable)
+    if address_holds_secret(config.endpoint.base_url):
+        raise ConfigError(
+            "The address of the model endpoint in 'endpoint.base_url' holds a password or key, "
+            "which would be recorded; take it out, put it into an environment variable and name "
+            "that in 'endpoint.key_variable'."
+        )
+    for name, value in cast("JsonObject", config.model_dump(mode="json")).items():
+        if known().json(value) != value:
+            raise ConfigError(
+                f"{name!r} of the config holds the value of a secret environment variable, which "
+                "would be recorded; take it out there."
+            )
 
 
 class _Begun(NamedTuple):

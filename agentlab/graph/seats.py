@@ -24,6 +24,7 @@ from agentlab.models.metered import Metered
 from agentlab.models.opening import Endpoints, open_model, sampling_for
 from agentlab.models.prices import Price, load_prices
 from agentlab.models.recorded import Recorded
+from agentlab.models.redaction import name_secret
 from agentlab.models.sampled import Sampled
 from agentlab.protocols import ChatModel
 from agentlab.types import (
@@ -152,9 +153,7 @@ class Seats:
         self.concurrency = config.concurrency or AT_A_TIME
         self.reads_advice = bool(config.chat_model("executor"))
         at = config.endpoint
-        own = config.roles.evaluator
-        said = {"temperature": own.temperature, "max_tokens": own.max_tokens}
-        self.judging: JsonObject = {key: value for key, value in said.items() if value is not None}
+        self.judging: JsonObject = said_of(config.roles.evaluator)
         """Options of an evaluator that asks a model."""
         self._refused: set[str] = set()
         self._endpoints = Endpoints(
@@ -175,28 +174,19 @@ class Seats:
             note=journal.note if journal is not None else None,
         )
         prices = load_prices(at.prices or None)
-        cache = Cache(Path(at.cache)) if at.cache else None
         self._seats: dict[str, _Seat] = {}
         for name in (*ROLES, STRONGER):
             spec = config.chat_model(name)
             if not spec:
                 continue
             own = _own(config, name)
-            model = open_model(
-                spec,
-                base_url=at.base_url or None,
-                key=os.environ.get(at.key_variable) or None,
-                seed=config.seed,
-                endpoints=self._endpoints,
-            )
-            if cache is not None:
-                model = Cached(model, cache)
+            model = open_seat(config, spec, self._endpoints)
             price = prices.of(spec)
             role: Role = "evaluator" if name == STRONGER else name
             self._seats[name] = _Seat(
                 Metered(model, ledger, role=role, price=price),
                 price,
-                sampling_for(spec, _sampling(own)),
+                sampling_for(spec, sampling_of(own)),
                 self._endpoints,
                 self._refused,
             )
@@ -283,19 +273,39 @@ def total(calls: Sequence[ModelCall]) -> Usage:
     return Usage(tokens=sum(call.tokens for call in calls), usd=sum(call.usd for call in calls))
 
 
+def said_of(own: RoleConfig) -> JsonObject:
+    """The sampling that the user set for a role; everything else is the strategy's choice."""
+    said = {"temperature": own.temperature, "max_tokens": own.max_tokens}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatModel:
+    """A chat model as the config reaches it, nothing of it charged or recorded."""
+    at = config.endpoint
+    name_secret(at.key_variable)
+    model = open_model(
+        spec,
+        base_url=at.base_url or None,
+        key=os.environ.get(at.key_variable) or None,
+        seed=config.seed,
+        endpoints=endpoints,
+    )
+    return Cached(model, Cache(Path(at.cache))) if at.cache else model
+
+
 def _own(config: PracticeConfig, name: str) -> RoleConfig:
     own: RoleConfig = getattr(config.roles, name)
     return own
 
 
-def _sampling(own: RoleConfig) -> Sampling | None:
-    """What the user set; everything else is the strategy's choice."""
-    said = {
-        name: getattr(own, name)
-        for name in ("temperature", "max_tokens")
-        if getattr(own, name) is not None
-    }
+def sampling_of(own: RoleConfig) -> Sampling | None:
+    """`said_of` as a request has it; None where nothing was set.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    said = said_of(own)
     try:
-        return Sampling(**said) if said else None
+        return Sampling.model_validate(said) if said else None
     except ValueError as error:
         raise ConfigError(f"The sampling {said} cannot be used: {error}.") from None

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from agentlab.errors import AgentLabError, UsageError
+from agentlab.models.redaction import known, name_secret, named_secrets
 
 T = TypeVar("T")
 
@@ -80,7 +81,10 @@ class _Worker:
     def __init__(self, box: str, blobs: str) -> None:
         self.connection, child = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(
-            target=_serve, args=(child, os.getpid(), box, blobs), daemon=True, name=NAME
+            target=_serve,
+            args=(child, os.getpid(), box, blobs, named_secrets()),
+            daemon=True,
+            name=NAME,
         )
         self.process.start()
         child.close()
@@ -168,9 +172,19 @@ class WorkerPool:
         self._closed = False
 
     async def run(
-        self, function: Callable[..., T], *args: object, seconds: float
+        self,
+        function: Callable[..., T],
+        *args: object,
+        seconds: float,
+        begun: Callable[[], None] | None = None,
     ) -> T | WorkerFault:
         """Run a module-level function in a worker.
+
+        Args:
+            function: what to run.
+            *args: of it.
+            seconds: that it may take.
+            begun: called when it is this job's turn; before, it waits for others to end.
 
         Returns:
             What it returned, or a `WorkerFault`. Nothing that happens in a worker raises here,
@@ -181,6 +195,8 @@ class WorkerPool:
         """
         loop = asyncio.get_running_loop()
         async with self._gate(loop):
+            if begun is not None:
+                begun()
             worker = (
                 self._idle.pop()
                 if self._idle
@@ -235,7 +251,10 @@ def _nothing() -> None:
     return None
 
 
-def _serve(connection: Connection[Any, Any], parent: int, box: str, blobs: str) -> None:
+def _serve(
+    connection: Connection[Any, Any], parent: int, box: str, blobs: str, secrets: tuple[str, ...]
+) -> None:
+    name_secret(*secrets)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)
@@ -270,7 +289,8 @@ def _answer(function: Callable[..., object], args: tuple[object, ...]) -> _Reply
         # A job may fail in any way, and Ctrl-C does not reach a worker; the run goes on.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
-        return _Reply(None, WorkerFault(f"{type(error).__name__}: {error} ({where})"))
+        told = known().text(f"{type(error).__name__}: {error}")
+        return _Reply(None, WorkerFault(f"{told} ({where})"))
 
 
 def _end_with(parent: int) -> None:

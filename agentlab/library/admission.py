@@ -56,6 +56,8 @@ def static_check(
     tools: Collection[str],
     skills: Collection[str],
     found: Particulars | None = None,
+    clauses: Collection[str] | None = None,
+    *,
     specs: Sequence[ToolSpec] = (),
 ) -> str | None:
     """Why the source cannot be a skill, or None.
@@ -63,15 +65,21 @@ def static_check(
     It must parse to one function of the skill's name over `env` and keyword-only, annotated
     parameters; have a docstring with precondition and effect; reach nothing but declared tools
     and skills through `env`; consist of what `syntax` allows; and hold no constant that belongs
-    to its source tasks.
+    to its source tasks. It must say which clause it achieves where there are some: without one no
+    task could be stated that asks for it, so that it would fail every replay and every trial.
 
     Args:
         skill: the candidate.
         tools: names of the environment's tools.
         skills: names of the skills that it may call.
         found: what is particular to its source tasks, see `constants`.
+        clauses: predicates of the environment's grammar; None where it has none.
         specs: the tools with their schemas, which say what is fleeting, see `fleeting`.
     """
+    if clauses is not None and skill.achieves is None:
+        return f"static: `achieves` is missing; it must be one of {sorted(clauses)}"
+    if clauses is not None and skill.achieves and skill.achieves.predicate not in clauses:
+        return f"static: nothing is achieved by the name {skill.achieves.predicate!r} here"
     try:
         tree = ast.parse(skill.source)
         effect = ast.parse(skill.effect_source)

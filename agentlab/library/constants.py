@@ -41,6 +41,9 @@ class Particulars(NamedTuple):
     wholes: frozenset[str] = frozenset()
     """References of entities that are objects or lists, whole. One of these is particular even
     where all its parts are vocabulary: `{"color": "red", "kind": "ball"}`."""
+    own: frozenset[str] = frozenset()
+    """Names of properties by which each thing that has one says which it is: the reference over
+    again. Whatever value is asked of one, it is one thing's."""
 
 
 def particulars(
@@ -70,10 +73,14 @@ def particulars(
             values.update(_leaves(clause.arguments))
     identifying: set[str] = set()
     shared: set[str] = set()
+    own: dict[str, bool] = {}
     for entity in (entity for entities in shown for entity in _counted(entities, shared)):
         identifying.update(_leaves(entity.reference))
         known.update(_keys(entity.reference), _keys(entity.properties))
         known.add(canonical_json(entity.type))
+        for name, value in entity.properties.items():
+            same = canonical_json(value) == canonical_json(entity.reference)
+            own[name] = own.get(name, True) and same
         if isinstance(entity.reference, dict | list):
             wholes.add(canonical_json(entity.reference))
     values |= identifying - shared
@@ -87,7 +94,11 @@ def particulars(
             known.add(canonical_json(template.predicate))
             for required in template.parameters.values():
                 known.update(_keys(required), _leaves(required))
-    return Particulars(frozenset(values - known - ORDINARY), frozenset(wholes))
+    return Particulars(
+        frozenset(values - known - ORDINARY),
+        frozenset(wholes),
+        frozenset(name for name, always in own.items() if always),
+    )
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:
@@ -98,12 +109,21 @@ def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:
 
 
 def task_constant(skill: Skill, found: Particulars) -> str | None:
-    """The first literal of the code or the effect check that names a particular, or None."""
+    """The first literal that names a particular, or None; what parameters require is read too.
+
+    What search found several solved tasks to share is required of no one thing by name, so of its
+    requirements only those by which a thing says which it is are looked for.
+    """
     for source in (skill.source, skill.effect_source):
         for node in _literals(ast.parse(source)):
             value = _value(node)
             if value is not None and _is_particular(value, found):
                 return ast.unparse(node)
+    for parameter in skill.parameters:
+        for name, value in parameter.requires.items():
+            said = skill.origin != "search" and value is not None and not isinstance(value, bool)
+            if name in found.own or (said and _is_particular(value, found)):
+                return f"{value!r}, which {parameter.name!r} requires as {name!r}"
     return None
 
 

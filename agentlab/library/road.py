@@ -135,7 +135,8 @@ class InsightCase(NamedTuple):
 def insight_gates(resolver: Resolver, *, particular: Sequence[str] = ()) -> list[Gate[InsightCase]]:
     """The gates for text: re-solving in place of replay, the same order and the same rules.
 
-    `replay`: every source task is solved within `TRIES` with the insight. `effect`: at least two
+    `replay`: every source task that it says something of is solved within `TRIES` with the
+    insight. `effect`: at least two
     other tasks are solved with it. `controls`: not every one of them is solved without it as
     well. `regression`: what its parents solved is still solved. `duplicate`: no other insight
     says the same. `use` belongs to practice, by shadow attempts, as for skills.
@@ -150,7 +151,7 @@ def insight_gates(resolver: Resolver, *, particular: Sequence[str] = ()) -> list
         ]
 
     async def replay(case: InsightCase) -> str | None:
-        source = case.insight.source_tasks
+        source = case.insight.must_solve
         good = sum(await solves(case, source, offered=True))
         if not source or good < len(source):
             return f"replay: {good} of {len(source)} source tasks are solved again with it"

@@ -16,13 +16,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
 from agentlab.errors import ConfigError, ModelFaultError
 from agentlab.models.faults import PassingFaultError, RefusedRequestError
-from agentlab.models.redaction import Redactor, environment_secrets, says_secret
+from agentlab.models.redaction import Redactor, address_holds_secret, environment_secrets
 from agentlab.types import JsonObject
 
 BASE_URL = "OPENAI_BASE_URL"
@@ -82,10 +82,9 @@ def find_address(base_url: str | None = None, api_key: str | None = None) -> Add
         )
     try:
         parts = urlsplit(url)
-        secret = parts.username or parts.password
     except ValueError:
-        parts, secret = urlsplit(""), None
-    if secret or any(says_secret(name) for name, _ in parse_qsl(parts.query)):
+        parts = urlsplit("")
+    if address_holds_secret(url):
         # An address is told in errors and records, and logged by the client.
         raise ConfigError(
             "The address of the model endpoint holds a password or key; take it out of "

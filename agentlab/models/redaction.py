@@ -2,6 +2,7 @@
 
 A key gets into a reply when a server repeats the request's headers, and into a request when a
 tool shows its environment. Both are found by the key's own text, and nothing else is guessed.
+Which variables hold keys is told by their names, or by the user who named one (`name_secret`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import JsonValue
 
@@ -50,10 +52,59 @@ class Redactor:
         return value
 
 
+_named: set[str] = set()
+_known = Redactor()
+
+
+def name_secret(*variables: str) -> None:
+    """Count the values of these variables among this process's secrets from now on."""
+    if not _named.issuperset(variables):
+        _named.update(variables)
+        look_again()
+
+
+def named_secrets() -> tuple[str, ...]:
+    """The variables that were named, for a process that this one starts."""
+    return tuple(sorted(_named))
+
+
+def look_again() -> None:
+    """Read this process's secrets anew; its environment may have changed."""
+    global _known
+    _known = Redactor(environment_secrets())
+
+
+def known() -> Redactor:
+    """Takes out this process's secrets, as they were when it last looked."""
+    return _known
+
+
 def environment_secrets(environment: Mapping[str, str] | None = None) -> list[str]:
-    """The values of variables whose names say that they are secret, such as `…_API_KEY`."""
+    """The values of variables that are named, or whose names say it, such as `…_API_KEY`."""
     variables = os.environ if environment is None else environment
-    return [value.strip() for name, value in variables.items() if says_secret(name)]
+    return [
+        value.strip() for name, value in variables.items() if says_secret(name) or name in _named
+    ]
+
+
+def address_holds_secret(url: str) -> bool:
+    """Whether an address has a user, a password, or a parameter whose name says it is a key."""
+    try:
+        parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            return True
+        named = [*parse_qsl(parts.query, keep_blank_values=True), *parse_qsl(parts.fragment)]
+    except ValueError:
+        return "@" in url
+    return any(says_secret(_snake(name)) or _snake(name) in _IN_ADDRESSES for name, _ in named)
+
+
+_IN_ADDRESSES = frozenset({"auth", "authorization", "code", "jwt", "pass", "pwd", "sig"})
+"""Parameters of addresses that hold a key beside those whose names say so anywhere."""
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
 def says_secret(name: str) -> bool:

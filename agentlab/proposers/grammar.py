@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from agentlab.environments.probing import calls_of, properties_of
 from agentlab.errors import (
     AgentLabError,
     EnvironmentFaultError,
@@ -45,6 +46,8 @@ GOOD_ENOUGH = 0.5
 """Success rate from which the next harder kind of task is proposed too."""
 ENOUGH_OUTCOMES = 6
 """Outcomes needed before a rate is believed."""
+BYSTANDERS = 6
+"""Things from which calls of tools that take several are made."""
 
 
 class Kind(NamedTuple):
@@ -247,7 +250,8 @@ def wrong_calls(
 ) -> tuple[tuple[ToolCall, ...], ...]:
     """Two short trajectories that must not pass: they handle only what the mission does not name.
 
-    Fewer where everything is named, and then the mission makes no task.
+    Tools that take several things are filled in with such things alone, where tools that take
+    one give too few. Fewer where everything is named, and then the mission makes no task.
     """
     descriptions = [d for clause in mission.clauses for d in clause.arguments.values()]
     bystanders = [
@@ -261,6 +265,11 @@ def wrong_calls(
                 ToolCall(tool=tool.name, arguments={pointing: entity.reference})
                 for entity in bystanders
             )
+    if len(calls) < FAILING:
+        some = rng.sample(bystanders, min(BYSTANDERS, len(bystanders)))
+        for tool in tools:
+            if tool.effect == "changes" and _entity_parameter(tool) is None and _points(tool):
+                calls.extend(calls_of(tool, some))
     rng.shuffle(calls)
     return tuple((call,) for call in calls[:FAILING])
 
@@ -271,6 +280,11 @@ def _entity_parameter(tool: ToolSpec) -> str | None:
         return None
     ((name, schema),) = properties.items()
     return name if isinstance(schema, dict) and "x-entity" in schema else None
+
+
+def _points(tool: ToolSpec) -> bool:
+    """Whether its calls point at things, so that none is about nothing in particular."""
+    return any("x-entity" in schema for schema in properties_of(tool).values())
 
 
 def relabelled(

@@ -97,6 +97,16 @@ def judge_digest(identity: JsonObject) -> str:
     return derive_id("judge", identity)
 
 
+def with_sampling(identity: JsonObject, sampling: JsonObject) -> JsonObject:
+    """What makes a judge, when its user set how its models are drawn from.
+
+    Args:
+        identity: as the evaluator says it.
+        sampling: what the user set, by role; the evaluator does not see it, and its models obey.
+    """
+    return {**identity, "sampling": sampling} if sampling else identity
+
+
 def refusal(calibration: Calibration | None, *, floor: float = KAPPA_FLOOR) -> str | None:
     """Why a judge may not admit items or label exports, in one sentence; None where it may."""
     if calibration is None or calibration.figures is None:

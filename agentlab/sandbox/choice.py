@@ -89,9 +89,11 @@ def open_settled(
     limits: RuntimeLimits | None = None,
     single_use: bool = False,
     spares: int = 1,
+    blocking: bool = False,
 ) -> BoxRuntime:
     """As `open_runtime`, for the name that `settle_box` gave: it is not probed again."""
-    return _opened(_kind(box)(), limits, single_use=single_use, spares=spares)
+    chosen = _kind(box)()
+    return _opened(chosen, limits, single_use=single_use, spares=spares, blocking=blocking)
 
 
 def open_runtime(
@@ -101,6 +103,7 @@ def open_runtime(
     unsafe_local: bool = False,
     single_use: bool = False,
     spares: int = 1,
+    blocking: bool = False,
 ) -> BoxRuntime:
     """A runtime for one attempt at a time.
 
@@ -110,6 +113,7 @@ def open_runtime(
         unsafe_local: run code of every origin without walls, as `unsafe-local`.
         single_use: a fresh child for each call, for code that is not verified yet.
         spares: children that are started ahead.
+        blocking: wait for skill code where it is called; for a loop that nobody shares.
 
     Raises:
         UnknownNameError: there is no box of that name; suggests near ones.
@@ -117,7 +121,7 @@ def open_runtime(
         MissingExtraError: the named box needs a package that is not installed.
     """
     chosen = _chosen("unsafe-local" if unsafe_local else box)
-    return _opened(chosen, limits, single_use=single_use, spares=spares)
+    return _opened(chosen, limits, single_use=single_use, spares=spares, blocking=blocking)
 
 
 def _chosen(box: str) -> Box:
@@ -134,7 +138,12 @@ def _chosen(box: str) -> Box:
 
 
 def _opened(
-    chosen: Box, limits: RuntimeLimits | None, *, single_use: bool, spares: int
+    chosen: Box,
+    limits: RuntimeLimits | None,
+    *,
+    single_use: bool,
+    spares: int,
+    blocking: bool,
 ) -> BoxRuntime:
     walled = chosen.name not in UNWALLED
     return BoxRuntime(
@@ -143,6 +152,7 @@ def _opened(
         spares=spares if walled or single_use else 0,
         single_use=single_use,
         keep=chosen.name == "subprocess" and not single_use,
+        blocking=blocking,
     )
 
 

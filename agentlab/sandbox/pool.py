@@ -89,9 +89,20 @@ class Starter:
 
 
 class Pool:
-    """Spares of one box with one set of limits."""
+    """Spares of one box with one set of limits.
 
-    def __init__(self, box: Box, limits: RuntimeLimits, spares: int) -> None:
+    Args:
+        box: what starts them.
+        limits: of each call.
+        spares: how many wait.
+        direct: whether the thread that asks may start a child where no spare is left; not for
+            one that may end before the child does.
+    """
+
+    def __init__(
+        self, box: Box, limits: RuntimeLimits, spares: int, *, direct: bool = True
+    ) -> None:
+        self._direct = direct
         self.box = box
         self.limits = limits
         self.spares = spares
@@ -113,6 +124,8 @@ class Pool:
             child = self._waiting.popleft()
             if (found := _started(child, self.limits.start_seconds)) is not None:
                 return found
+        if not self._direct:
+            return Starter.present().start(self.box, self.limits).result()
         child = Conversation(self.box.start(self.limits), self.limits)
         child.wait_until_ready()
         return child

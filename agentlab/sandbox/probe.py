@@ -63,7 +63,7 @@ def describe_box() -> JsonObject:
 async def _probe(box: Box, six: BoxReport) -> JsonObject:
     limits = RuntimeLimits(seconds=3.0, cpu_seconds=3.0)
     began = time.perf_counter()
-    runtime = BoxRuntime(box, limits, spares=0)
+    runtime = BoxRuntime(box, limits, spares=0, blocking=True)
     probes: JsonObject = {}
     try:
         probes["starts"] = await _attempt(runtime, "start", {}) == 1
@@ -94,7 +94,7 @@ async def _attempt(runtime: BoxRuntime, function: str, arguments: JsonObject) ->
 
 
 async def _ends(box: Box, limits: RuntimeLimits, because: str) -> bool:
-    runtime = BoxRuntime(box, limits, spares=0)
+    runtime = BoxRuntime(box, limits, spares=0, blocking=True)
     try:
         await runtime.evaluate(_PROBES, "loop", {})
     except SkillFaultError as error:

@@ -6,14 +6,19 @@ verdict on itself; and no two sources of checks share one, so that no check can 
 What the child says is checked in `conversation`; a tool call is performed only where the tool
 was opened and the called skill, or one that it calls, declares it, and counted.
 
-While skill code runs, the host waits with a blocking `poll`: a call of a few microseconds is
-worth no trip through the event loop. An attempt owns its worker process and its loop; do not
-share that loop with anything that may not wait for up to `RuntimeLimits.seconds`.
+While skill code runs, the host waits for it in a thread of the runtime's own, so that whatever
+else shares its event loop goes on. With `blocking` it waits where it is: a call of a few
+microseconds is worth no trip through a thread for an attempt that has its worker process and its
+loop to itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -23,9 +28,10 @@ from agentlab.sandbox import protocol
 from agentlab.sandbox.box import Box
 from agentlab.sandbox.conversation import Conversation
 from agentlab.sandbox.pool import Pool
-from agentlab.sandbox.protocol import Act, Raised, Returned, RuntimeLimits
+from agentlab.sandbox.protocol import Act, Message, Raised, Returned, RuntimeLimits
 from agentlab.types import JsonObject, Origin, Skill, ToolSpec
 
+T = TypeVar("T")
 INSTALL = (
     "install bubblewrap (Debian and Ubuntu: `apt-get install bubblewrap`; Fedora: `dnf install "
     "bubblewrap`) or use a kernel with Landlock, and see `agentlab doctor`"
@@ -48,6 +54,7 @@ class BoxRuntime:
         spares: int = 1,
         single_use: bool = False,
         keep: bool = False,
+        blocking: bool = False,
     ) -> None:
         """Start nothing yet.
 
@@ -57,12 +64,13 @@ class BoxRuntime:
             spares: children that are started ahead and wait.
             single_use: one call each, then the child is killed.
             keep: one child for every `open`; for code that search made alone.
+            blocking: wait for skill code where it is called; for a loop that nobody shares.
         """
         self.box = box
         self.limits = limits or RuntimeLimits()
         self.single_use = single_use
         self._keep = keep and not box.takes_foreign_code
-        self._pool = Pool(box, self.limits, spares)
+        self._pool = Pool(box, self.limits, spares, direct=blocking)
         self.refused = 0
         """Tool calls that were performed by nobody, since this runtime was made."""
         self._sources: dict[str, str] = {}
@@ -73,6 +81,8 @@ class BoxRuntime:
         self._judge: Conversation | None = None
         self._busy = False
         self._spent = 0.0
+        self._blocking = blocking
+        self._thread: ThreadPoolExecutor | None = None
 
     @property
     def name(self) -> str:
@@ -106,19 +116,24 @@ class BoxRuntime:
         """
         if name not in self._sources:
             return SkillReturn(False, error=f"There is no opened skill named {name!r}.")
-        child = self._claim_caller()
+        self._claim()
+        child: Conversation | None = None
         try:
+            child = await self._aside(self._take_caller)
             return await self._converse(child, name, arguments, perform)
         except SkillFaultError as error:
+            if child is None:  # it cannot be started
+                raise
             child.kill()
             return SkillReturn(False, error=str(error))
         except BaseException:  # `perform` failed or was cancelled: the skill cannot go on
-            child.kill()
+            if child is not None:
+                child.kill()
             raise
         finally:
             self._busy = False
             if self.single_use:
-                self._caller = self._end(child)
+                self._caller = self._end(self._caller)
             self._pool.fill()
 
     async def evaluate(
@@ -132,20 +147,22 @@ class BoxRuntime:
         """
         self._refuse_foreign(f"The function {function!r}", origin)
         once = origin != "search"
-        child = self._claim_judge((source, function))
+        self._claim()
+        child: Conversation | None = None
         try:
+            child = await self._aside(partial(self._take_judge, (source, function)))
             child.used = True
             child.begin()
-            child.send(protocol.encode_evaluate(source, function, arguments, once=once))
-            message, _ = child.receive(self.limits.seconds)
-            child.refuse_lasting()
+            line = protocol.encode_evaluate(source, function, arguments, once=once)
+            message, _ = await self._aside(partial(_asked, child, line, self.limits.seconds), child)
         except BaseException:
-            child.kill()
+            if child is not None:
+                child.kill()
             raise
         finally:
             self._busy = False
             if once:
-                self._judge = self._end(child)
+                self._judge = self._end(self._judge)
             self._pool.fill()
         if isinstance(message, Returned):
             return message.value
@@ -164,7 +181,32 @@ class BoxRuntime:
         """End every child. Safe to call twice; a later call starts others."""
         self._caller = self._end(self._caller)
         self._judge = self._end(self._judge)
-        self._pool.close()
+        await self._aside(self._pool.close)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+
+    async def _aside(self, work: Callable[[], T], child: Conversation | None = None) -> T:
+        """What the work gives; it may wait, for the child where one is named.
+
+        It is done in the runtime's one thread, so that all that is done there has an order. When
+        the caller is cancelled, the child is ended first: the thread then waits for nothing, and
+        has let go of the child before anybody clears it away.
+        """
+        if self._blocking:
+            return work()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="agentlab-box-wait")
+        done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if child is not None:
+                child.retire()
+            await asyncio.wait((done,))
+            if not done.cancelled():
+                done.exception()  # it is of the child's end, and told to nobody
+            raise
 
     async def _converse(
         self, child: Conversation, name: str, arguments: JsonObject, perform: Perform
@@ -173,10 +215,9 @@ class BoxRuntime:
         calls = 0
         child.used = True
         child.begin()
-        child.send(protocol.encode_call(name, arguments, once=self.single_use))
+        line = protocol.encode_call(name, arguments, once=self.single_use)
         while True:
-            message, left = child.receive(left)
-            child.refuse_lasting()
+            message, left = await self._aside(partial(_asked, child, line, left), child)
             if isinstance(message, Returned):
                 return SkillReturn(True, message.value)
             if isinstance(message, Raised):
@@ -187,24 +228,23 @@ class BoxRuntime:
                 raise SkillFaultError("Skill code broke the line protocol: it spoke out of turn.")
             calls += 1
             if calls > self.limits.tool_calls:
-                child.stop()
+                await self._aside(child.stop, child)
                 limit = self.limits.tool_calls
                 return SkillReturn(False, error=f"The skill made more than {limit} tool calls.")
             if (text := self._refusal(name, message.call.tool)) is not None:
                 self.refused += 1
-                child.send(protocol.encode_did(text, ok=False))
+                line = protocol.encode_did(text, ok=False)
                 continue
             try:
                 result = await perform(message.call)
             except EpisodeOver:
-                child.stop()
+                await self._aside(child.stop, child)
                 return SkillReturn(False, error="episode over")
             text = result.observation.text if result.error is None else result.error
-            child.send(protocol.encode_did(text, ok=result.error is None))
+            line = protocol.encode_did(text, ok=result.error is None)
 
-    def _claim_caller(self) -> Conversation:
-        """The child for calls, alive and with the present skills; the caller clears `_busy`."""
-        self._refuse_second()
+    def _take_caller(self) -> Conversation:
+        """The child for calls, alive and with the present skills."""
         if self._caller is None or not self._caller.alive:
             self._caller = self._end(self._caller)
             self._caller = self._pool.take()
@@ -215,18 +255,15 @@ class BoxRuntime:
                 self._caller.kill()
                 raise
             self._caller.knows = self._opened
-        self._busy = True
         return self._caller
 
-    def _claim_judge(self, only: tuple[str, str]) -> Conversation:
-        """A child that has run this function of a source or nothing; the caller clears `_busy`."""
-        self._refuse_second()
+    def _take_judge(self, only: tuple[str, str]) -> Conversation:
+        """A child that has run this function of a source or nothing."""
         judge = self._judge
         if judge is None or judge.knows != only or not judge.alive:
             self._judge = self._end(judge)
             self._judge = judge = self._pool.take()
             judge.knows = only
-        self._busy = True
         return judge
 
     def _refusal(self, name: str, tool: str) -> str | None:
@@ -237,11 +274,13 @@ class BoxRuntime:
             return f"Neither the skill {name!r} nor one that it calls declares the tool {tool!r}."
         return None
 
-    def _refuse_second(self) -> None:
+    def _claim(self) -> None:
+        """Let nobody else in until the caller clears `_busy`."""
         if self._busy:
             raise SkillFaultError(
                 "A skill call is already under way in this runtime; use one for each attempt."
             )
+        self._busy = True
 
     def _end(self, child: Conversation | None) -> None:
         if child is not None:
@@ -254,6 +293,14 @@ class BoxRuntime:
                 f"{what} has the origin {origin!r}: a {self.box.name} runs only code that search "
                 f"made, so run it in a box: {INSTALL}."
             )
+
+
+def _asked(child: Conversation, line: bytes, seconds: float) -> tuple[Message, float]:
+    """What the child answers to a line, and what is left of the time."""
+    child.send(line)
+    answer = child.receive(seconds)
+    child.refuse_lasting()
+    return answer
 
 
 def _grants(skills: Sequence[Skill]) -> dict[str, frozenset[str]]:

@@ -175,7 +175,7 @@ def examine_once(kind: Callable[[], Box]) -> BoxReport:
 
 
 def _examine(box: Box) -> BoxReport:
-    runtime = BoxRuntime(box, LIMITS, spares=0)
+    runtime = BoxRuntime(box, LIMITS, spares=0, blocking=True)
     probes: dict[str, bool] = {}
     with asyncio.Runner() as runner:
 

@@ -34,8 +34,17 @@ class Insight(Frozen):
     scope: str = ""
     outcomes: Outcomes = Field(default_factory=Outcomes)
     source_tasks: tuple[str, ...] = ()
+    """Every task of which its author was shown an attempt, or what came of one; it is never
+    offered to an attempt at one of them."""
+    taught_by: tuple[str, ...] = ()
+    """Those of them that it says something of, where that is not all."""
     parent: str | None = None
     trust: str = "learnt"
+
+    @property
+    def must_solve(self) -> tuple[str, ...]:
+        """The source tasks that must be solved again with it before it is served."""
+        return self.taught_by or self.source_tasks
 
     @property
     def document(self) -> str:

@@ -25,6 +25,7 @@ from agentlab.testing.rules import load_rule
 from agentlab.testing.rules.reading import acting, calls_made
 from agentlab.types import ChatRequest, JsonObject, Message, Task
 from agentlab.types.report import PracticeReport
+from tests.unit.environments import git_server
 from tests.unit.environments.test_mcp_environment import files_server
 
 TODO = Path(__file__).parents[2] / "examples" / "tools_todo.py"
@@ -114,6 +115,17 @@ def test_on_the_filesystem_server(tmp_path: Path) -> None:
     # its solution: what is refused has its reason.
     assert report.tasks.rejected.keys() <= {"solution fails", "reserved template", "not novel"}
     assert report.tasks.admitted + sum(report.tasks.rejected.values()) == report.tasks.proposed
+
+
+def test_on_a_pypi_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mcp-server-git, whose state is told by calls with arguments and patterns."""
+    template = tmp_path / "repository"
+    environment = git_server.repository(template, monkeypatch)
+    using, place = git_server.options(template), tmp_path / "workspace"
+    small: dict[str, Any] = {"attempts": 6, "proposals": 6, "concurrency": 2}
+    report = practise(place, "git", environment, using=using, seed=2, **small)
+    check(report, place, mistake="Add a changed file to what is staged first")
+    assert report.insights.admitted >= 1
 
 
 def test_on_babyai(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 
 import agentlab
-from agentlab.errors import UsageError
+from agentlab.errors import AgentLabError, UsageError
+from agentlab.events import Event
 from agentlab.records import Records, Workspace
 from agentlab.testing.model_server import FaultPlan, ModelServer, ServerProcess, server_process
 from agentlab.testing.rules import load_rule
+from agentlab.types import ChatRequest, Message
 from agentlab.types.report import PracticeReport
 
 CANARY = "sk-canary-8f1d2c7b5a904e63"
@@ -89,6 +92,26 @@ def test_every_role_by_a_model(tmp_path: Path, served: ServerProcess) -> None:
     )
     assert {row.item.origin for row in skills} == {"model"}
     assert_no_canary(tmp_path)
+
+
+def test_a_playbook_is_offered_at_no_task_that_its_author_saw(
+    tmp_path: Path, served: ServerProcess
+) -> None:
+    small = {"rounds": 4, "attempts": 8, "proposals": 8, "heldout": 0}
+    report = practise(tmp_path, served.base_url, insights="ace", **small)
+    assert report.insights.admitted >= 1
+    with Records.open(Workspace.open(tmp_path)) as records:
+        tried = records.attempts.all(report.run_id, kind="practice")
+        rows = records.items.insights()
+        draws = records.trajectories.draws()
+    for row in rows:
+        before = {t.task_id for t in tried if t.round == row.round and t.success is not None}
+        # All attempts of the round were reflected on, so the delta's author saw each of them.
+        assert before <= set(row.item.source_tasks)
+        assert set(row.item.must_solve) <= set(row.item.source_tasks)
+        offered = {d.task_id for d in draws if d.item_id == row.item.id and d.kind == "practice"}
+        assert not offered & set(row.item.source_tasks)
+    assert any(len(row.item.must_solve) < len(row.item.source_tasks) for row in rows)
 
 
 def assert_no_canary(place: Path) -> None:
@@ -183,6 +206,123 @@ def test_a_key_that_a_tool_shows_is_written_nowhere(tmp_path: Path) -> None:
         index="exact",
     )
     assert_no_canary(place)
+
+
+NAMED = "COMPANY_MODELS"
+"""A variable whose name does not say that it holds a key."""
+KEYED: dict[str, Any] = {"endpoint.key_variable": NAMED}
+SHOWING = f"""
+import os
+
+SAID = []
+
+def tell(word: str) -> str:
+    \"\"\"Say a word.\"\"\"
+    SAID.append(word + " " + os.environ["{NAMED}"])
+    return "the key is " + os.environ["{NAMED}"]
+
+def fail(word: str) -> str:
+    \"\"\"Say a word badly.\"\"\"
+    raise ValueError(os.environ["{NAMED}"])
+
+def state() -> dict:
+    if os.environ.get("BROKEN"):
+        raise RuntimeError("no state, and the key is " + os.environ["{NAMED}"])
+    return {{"said": list(SAID), "key": os.environ["{NAMED}"]}}
+
+TOOLS = [tell, fail]
+"""
+
+
+@pytest.mark.parametrize("model", ["search", "openai:tools"])
+def test_a_key_in_a_variable_that_the_user_names_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], model: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setenv(NAMED, CANARY)
+    (tmp_path / "showing.py").write_text(SHOWING)
+    place = tmp_path / "workspace"
+    sent: list[str] = []
+
+    def rule(request: ChatRequest) -> Message:
+        sent.append(request.model_dump_json())
+        said = load_rule("tools")(request)
+        return said if isinstance(said, Message) else Message(role="assistant", text=str(said))
+
+    told = Told()
+    with ModelServer(rule) as server:
+        report = agentlab.practice(
+            f"tools:{tmp_path / 'showing.py'}",
+            workspace=place,
+            observers=[told],
+            **{
+                **KEYED,
+                "model": model,
+                "proposer": "grammar",
+                "rounds": 1,
+                "attempts": 4,
+                "proposals": 4,
+                "heldout": 0,
+                "tool_calls": 20,
+                "index": "exact",
+                "endpoint.base_url": server.base_url,
+            },
+        )
+    assert report.attempts > 0
+    assert bool(sent) is (model != "search")
+    shown = capfd.readouterr()
+    for text in (*sent, *told.events, report.model_dump_json(), shown.out, shown.err):
+        assert CANARY not in text
+    assert_no_canary(place)
+
+
+def test_a_key_in_an_error_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(NAMED, CANARY)
+    monkeypatch.setenv("BROKEN", "yes")
+    (tmp_path / "showing.py").write_text(SHOWING)
+    with pytest.raises(AgentLabError, match=r"the key is \[key\]") as caught:
+        agentlab.practice(
+            f"tools:{tmp_path / 'showing.py'}",
+            workspace=tmp_path / "ws",
+            index="exact",
+            **KEYED,
+        )
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    shown = capfd.readouterr()
+    assert CANARY not in shown.out + shown.err
+    assert_no_canary(tmp_path / "ws")
+
+
+class Told:
+    """Keeps what observers are told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(repr(event))
+
+
+def test_a_key_in_a_config_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NAMED, CANARY)
+    for options in (
+        {"endpoint.base_url": f"http://me:{CANARY}@127.0.0.1:1/v1"},
+        {"endpoint.base_url": "http://127.0.0.1:1/v1?api-key=abc"},
+        {"endpoint.base_url": f"http://127.0.0.1:1/{CANARY}/v1"},
+        {"environment": f"mcp:some-server --key {CANARY}"},
+        {"environment": "mcp:http://127.0.0.1:1/mcp?token=abcdefgh"},
+    ):
+        with pytest.raises(UsageError, match=r"would be recorded") as caught:
+            given: dict[str, Any] = {**SMALL, **KEYED, **options}
+            agentlab.practice(workspace=tmp_path, **given)
+        assert CANARY not in str(caught.value)
+        assert "abcdefgh" not in str(caught.value)
+    assert_no_canary(tmp_path)
+    assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")
 
 
 def test_dollars_need_a_price(tmp_path: Path, served: ServerProcess) -> None:

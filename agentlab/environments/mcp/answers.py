@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from agentlab.environments import schemas
 from agentlab.environments.effect_world import Done, shortened
 from agentlab.errors import ConfigError
-from agentlab.types import ToolSpec
+from agentlab.types import JsonObject, ToolSpec
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, Tool
@@ -44,39 +44,59 @@ class Offered(NamedTuple):
     """Name here to name there."""
     destructive: frozenset[str]
     """Names of tools that are refused because they may destroy things."""
+    fixed: Mapping[str, frozenset[str]]
+    """By name here, the parameters that are not for agents to give."""
 
 
 def offered(
-    tools: Sequence[Tool], *, allow_destructive: bool, exclude: Collection[str] = ()
+    tools: Sequence[Tool],
+    *,
+    allow_destructive: bool,
+    exclude: Collection[str] = (),
+    reads: Collection[str] = (),
+    fixed: Collection[str] = (),
 ) -> Offered:
     """The tools to work with.
 
+    Args:
+        tools: what the server lists.
+        allow_destructive: whether tools that say they may destroy things are kept.
+        exclude: tools to leave out.
+        reads: tools that only read, whatever the server says of them.
+        fixed: parameters that agents neither see nor give.
+
     Raises:
-        ConfigError: a tool that is to be left out does not exist, or none is left.
+        ConfigError: a tool or parameter that is named does not exist, or no tool is left.
     """
     known = {tool.name for tool in tools}
-    if missing := sorted(set(exclude) - known):
-        raise ConfigError(f"mcp: there is no tool {missing[0]!r} to leave out: {sorted(known)}.")
+    for named, why in ((exclude, "to leave out"), (reads, "that only reads")):
+        if missing := sorted(set(named) - known):
+            raise ConfigError(f"mcp: there is no tool {missing[0]!r} {why}: {sorted(known)}.")
+    taken = {name for tool in tools for name in tool.input_schema.get("properties", {})}
+    if missing := sorted(set(fixed) - taken):
+        raise ConfigError(f"mcp: no tool takes {missing[0]!r}, which is to be fixed.")
     names: dict[str, str] = {}
     specs: list[ToolSpec] = []
     refused: set[str] = set()
+    hidden: dict[str, frozenset[str]] = {}
     for tool in tools:
         if tool.name in exclude:
             continue
         name = schemas.tool_name(tool.name, [*names])
         hints = tool.annotations
-        reads = hints is not None and hints.read_only_hint is True
-        destroys = hints is not None and hints.destructive_hint is True and not reads
+        only_reads = tool.name in reads or (hints is not None and hints.read_only_hint is True)
+        destroys = hints is not None and hints.destructive_hint is True and not only_reads
         if destroys and not allow_destructive:
             refused.add(name)
             continue
         names[name] = tool.name
+        parameters, hidden[name] = _without(schemas.reduced(tool.input_schema), fixed)
         specs.append(
             ToolSpec(
                 name=name,
                 description=shortened(tool.description or "", MOST_DESCRIPTION),
-                parameters=schemas.reduced(tool.input_schema),
-                effect="none" if reads else "changes",
+                parameters=parameters,
+                effect="none" if only_reads else "changes",
             )
         )
     if not specs:
@@ -86,7 +106,17 @@ def offered(
             if refused
             else "mcp: the server has no tools."
         )
-    return Offered(tuple(specs), names, frozenset(refused))
+    return Offered(tuple(specs), names, frozenset(refused), hidden)
+
+
+def _without(schema: JsonObject, fixed: Collection[str]) -> tuple[JsonObject, frozenset[str]]:
+    """A tool's parameters without those that are fixed, and which of these it has."""
+    properties = cast("JsonObject", schema["properties"])
+    required = cast("list[str]", schema["required"])
+    left: JsonObject = {name: part for name, part in properties.items() if name not in fixed}
+    needed: list[JsonValue] = [name for name in required if name in left]
+    found = frozenset(set(properties) - set(left))
+    return {**schema, "properties": left, "required": needed}, found
 
 
 def done(result: CallToolResult, folder: str | None, *, keep_times: bool) -> Done:

@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -152,7 +152,8 @@ class Folder:
         place = self._enter(folder)
         try:
             with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISREG(os.lstat(name, dir_fd=place).st_mode):
+                mode = os.lstat(name, dir_fd=place).st_mode
+                if not stat.S_ISREG(mode) or not mode & stat.S_IWUSR:
                     os.unlink(name, dir_fd=place)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
             with os.fdopen(os.open(name, flags, 0o644, dir_fd=place), "wb") as file:
@@ -193,13 +194,18 @@ def hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def facts_of(tree: Tree) -> JsonObject:
+def within(path: str, places: Collection[str]) -> bool:
+    """Whether the path is one of these, or below one."""
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def facts_of(tree: Tree, ignore: Collection[str] = ()) -> JsonObject:
     """A tree as facts: `files` with path and text, `folders` with their path."""
     files: list[JsonValue] = []
     folders: list[JsonValue] = []
     for path in sorted(tree):
         content = tree[path]
-        if hidden(path):
+        if hidden(path) or within(path, ignore):
             continue
         if content is None:
             folders.append({"folder": path})
@@ -219,9 +225,13 @@ def text_of(content: bytes) -> str:
     return f"{text[:MOST_TEXT]}… ({len(text)} characters, {digest(text)[:12]})"
 
 
-def unseen(tree: Tree) -> str:
+def unseen(tree: Tree, ignore: Collection[str] = ()) -> str:
     """A digest of what the facts leave out, for the key of a snapshot."""
-    left = {path: (b or b"").hex() for path, b in tree.items() if hidden(path)}
+    left = {
+        path: (content or b"").hex()
+        for path, content in tree.items()
+        if hidden(path) and not within(path, ignore)
+    }
     return digest(left)[:16] if left else ""
 
 

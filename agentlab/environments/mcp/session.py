@@ -17,7 +17,7 @@ import shlex
 import sys
 import tempfile
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswerError
 from pathlib import Path
@@ -34,12 +34,17 @@ T = TypeVar("T")
 START_SECONDS = 60.0
 """That a server has to start; the first start of a package may have to fetch it."""
 CLOSE_SECONDS = 8.0
+HELD_SECONDS = 300.0
+"""That a server over HTTP may hold a stream open without a word."""
 MOST_TOOLS = 512
 MOST_SAID = 2_000
 LOST = (-32000, -32001)
 """Codes of the protocol for a connection that closed and for a request that was given up."""
 LOUD = ("mcp", "client")
 """Loggers of the package that report a server's faults, which are reported here already."""
+
+
+AUTHORIZATION = "Authorization"
 
 
 class Server(NamedTuple):
@@ -52,6 +57,19 @@ class Server(NamedTuple):
     """Where it runs, over stdio; removed when its owner dies."""
     pass_env: tuple[str, ...] = ()
     """Names of variables that it may see beside the harmless few."""
+    token_variable: str = ""
+    """Name of the variable that holds the token, over HTTP; or empty."""
+    token_header: str = AUTHORIZATION
+    """Where the token is sent; as a bearer's in `Authorization`, else as it is."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries beside the protocol's own; holds the token, so never shown."""
+        if not self.token_variable:
+            return {}
+        token = os.environ.get(self.token_variable, "").strip()
+        bearer = self.token_header.lower() == AUTHORIZATION.lower()
+        return {self.token_header: f"Bearer {token}" if bearer else token}
 
     @property
     def shown(self) -> str:
@@ -182,7 +200,8 @@ class Session:
 
     def _target(self, errors: IO[str]) -> Any:
         if self._server.url:
-            return self._server.url
+            headers = self._server.headers
+            return _with_headers(self._server.url, headers) if headers else self._server.url
         from mcp import StdioServerParameters
         from mcp.client.stdio import stdio_client
 
@@ -258,6 +277,26 @@ async def connected(server: Server, *, seconds: float) -> Session:
 def run_now(work: Coroutine[Any, Any, T]) -> T:
     """The result of asynchronous work where no loop waits, in the loop of the sessions."""
     return _shared().submit(work).result()
+
+
+@contextlib.asynccontextmanager
+async def _with_headers(url: str, headers: dict[str, str]) -> AsyncGenerator[Any]:
+    """The package's transport, with headers; it follows no redirect to another origin."""
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    # A server may hold a stream open; calls have a limit of their own.
+    timeout = httpx2.Timeout(START_SECONDS, read=HELD_SECONDS)
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
+
+
+def run_soon(work: Coroutine[Any, Any, None]) -> None:
+    """Start asynchronous work in the loop of the sessions, and do not wait for it."""
+    _shared().submit(work)
 
 
 async def _listed(client: Client) -> tuple[Tool, ...]:

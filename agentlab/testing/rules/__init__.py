@@ -21,6 +21,7 @@ RULES = {
     "babyai": "agentlab.testing.rules.roles:babyai_rules",
     "courier": "agentlab.testing.rules.roles:courier_rules",
     "files": "agentlab.testing.rules.roles:files_rules",
+    "git": "agentlab.testing.rules.roles:git_rules",
     "tools": "agentlab.testing.rules.roles:tools_rules",
 }
 """Names of the shipped sets, and where they are."""

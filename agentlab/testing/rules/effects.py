@@ -8,14 +8,23 @@ says what comes first. Where requests have a seed, with some seeds it thinks of 
 
 from __future__ import annotations
 
-import json
 import random
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from pydantic import JsonValue
 
+from agentlab.testing.rules.asked import (
+    FACTS,
+    JOINT,
+    OPENING,
+    Clause,
+    Facts,
+    facts,
+    holds,
+    parse,
+)
 from agentlab.testing.rules.reading import (
     Call,
     acting,
@@ -40,13 +49,6 @@ REMEMBERS = 0.3
 """Of the seeds, those with which it thinks of what comes first after it was refused."""
 PAIRS = 0.35
 """Of the tasks it makes up, those that ask for two things."""
-OPENING = "Bring it about that "
-JOINT = ", and that "
-VALUE = r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?'
-ENTRY = re.compile(r"there is (?P<there>an|no) entry in (?P<name>\w+) (?:with|that is) ")
-FIELD = re.compile(rf"(?:(?P<field>\w+) )?(?P<value>{VALUE})")
-FLAG = re.compile(r", for which (?P<flag>\w+) is (?P<wanted>true|false)")
-FACTS = "The facts now:\n"
 REFUSED = re.compile(r"\A(?:Error|The call was refused|The skill did not|Not carried out)")
 
 ADDS = r"add|create|write|start|make|put|new|save|insert|book|begin"
@@ -59,93 +61,26 @@ ALIKE = (
 """Words for parameters and fields that mean the same."""
 
 
-class Clause(NamedTuple):
-    """One thing that is to be so."""
+class Steps(Protocol):
+    """The calls that make a clause so; empty where none are known."""
 
-    there: bool
-    name: str
-    """Of the set of facts."""
-    fields: dict[str, JsonValue]
-    flag: str = ""
-    wanted: bool = True
-
-    @property
-    def words(self) -> str:
-        """As a task says it."""
-        said = " and ".join(
-            f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in self.fields.items()
-        )
-        text = f"there is {'an' if self.there else 'no'} entry in {self.name} with {said}"
-        return text + (
-            f", for which {self.flag} is {str(self.wanted).lower()}" if self.flag else ""
-        )
+    def __call__(
+        self, clause: Clause, now: Facts, tools: Sequence[ToolSpec], *, knows: bool
+    ) -> list[Call]:
+        """These, in order."""
+        ...
 
 
-Facts = Mapping[str, Sequence[JsonObject]]
-"""Sets of facts by name."""
+class Craft(NamedTuple):
+    """What is known of a kind of world."""
 
-
-def parse(text: str) -> tuple[Clause, ...]:
-    """What an instruction asks for; empty if it is none."""
-    said = text.strip()
-    if not said.startswith(OPENING):
-        return ()
-    place, found = len(OPENING), list[Clause]()
-    while True:
-        entry = ENTRY.match(said, place)
-        if entry is None:
-            return ()
-        place, fields = entry.end(), dict[str, JsonValue]()
-        while (field := FIELD.match(said, place)) is not None:
-            fields[field["field"] or ""] = json.loads(field["value"])
-            place = field.end()
-            if not said.startswith(" and ", place):
-                break
-            place += len(" and ")
-        flag = FLAG.match(said, place)
-        place = flag.end() if flag else place
-        name, wanted = (flag["flag"], flag["wanted"] == "true") if flag else ("", True)
-        found.append(Clause(entry["there"] == "an", entry["name"], fields, name, wanted))
-        if not said.startswith(JOINT, place):
-            return tuple(found) if said[place:] == "." else ()
-        place += len(JOINT)
-
-
-def facts(text: str) -> Facts | None:
-    """The last facts that a text shows, sets of records alone."""
-    begin = text.rfind(FACTS)
-    if begin < 0:
-        return None
-    found: dict[str, list[JsonObject]] = {}
-    now: list[JsonObject] = []
-    for line in text[begin + len(FACTS) :].split("\n"):
-        named = re.match(r"(\w+): \d+\s*⟧?$", line)
-        if named is not None:
-            now = found.setdefault(named[1], [])
-        elif line.startswith("- "):
-            try:
-                value: object = json.loads(line[2:].rstrip("⟧"))
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                now.append(cast("JsonObject", value))
-        else:
-            break
-    return found
-
-
-def holds(clause: Clause, now: Facts) -> bool:
-    """Whether it is so."""
-    wanted = {**clause.fields, **({clause.flag: clause.wanted} if clause.flag else {})}
-    there = any(wanted.items() <= record.items() for record in _hashable(now, clause.name))
-    return there is clause.there
-
-
-def _hashable(now: Facts, name: str) -> list[JsonObject]:
-    return [
-        {key: v for key, v in record.items() if not isinstance(v, dict | list)}
-        for record in now.get(name, ())
-    ]
+    steps: Steps
+    fresh: Callable[[str, Facts, random.Random], Clause]
+    """Something to ask for, of the set of that name."""
+    sets: Callable[[Facts], list[str]]
+    """The sets that can be asked about."""
+    turn: Callable[[Clause], int]
+    """What is done first, low numbers first."""
 
 
 def understands(request: ChatRequest) -> bool:
@@ -160,15 +95,15 @@ def _asked(request: ChatRequest) -> tuple[Clause, ...]:
     return next((found for text in pieces if (found := parse(text))), ())
 
 
-def play(request: ChatRequest) -> Message:
+def play(request: ChatRequest, *, craft: Craft | None = None) -> Message:
     """The next call, or the last words."""
+    craft = craft or BY_WORDS
     asked = _asked(request)
     shown = [seen for m in request.messages if (seen := facts(m.text)) is not None]
     if not asked or not shown:
         return Message(role="assistant", text="I do not see what to do here.")
     now = shown[-1]
-    # What has to go goes first: it may lie in the way of what has to come.
-    left = [each for each in sorted(asked, key=lambda each: each.there) if not holds(each, now)]
+    left = [each for each in sorted(asked, key=craft.turn) if not holds(each, now)]
     if not left:
         return Message(role="assistant", text="Done: everything that was asked for is so.")
     if own_turns(request) >= MOST_TURNS:
@@ -179,7 +114,7 @@ def play(request: ChatRequest) -> Message:
     skill = _skill(request.tools, left[0], [name for name, _, _ in made])
     if skill is not None:
         return acting(request, [skill])
-    calls = steps(left[0], now, request.tools, knows=knows)
+    calls = craft.steps(left[0], now, request.tools, knows=knows)
     since = refused
     if calls and knows:
         # What was refused before the first thing was there is tried again.
@@ -335,19 +270,24 @@ class Effect(NamedTuple):
 
 
 def effect(
-    page: str, tools: Sequence[ToolSpec], rng: random.Random, *, forgets: bool
+    page: str,
+    tools: Sequence[ToolSpec],
+    rng: random.Random,
+    *,
+    forgets: bool,
+    craft: Craft | None = None,
 ) -> Effect | None:
     """A task for the start state that a page shows; None where it shows none."""
-    now = facts(page)
-    sets = [name for name in now or {} if (now or {})[name]]
+    craft, now = craft or BY_WORDS, facts(page)
+    sets = craft.sets(now or {})
     if now is None or not sets:
         return None
     name = rng.choice(sets)
-    asked = [_new(name, now, rng)]
+    asked = [craft.fresh(name, now, rng)]
     if rng.random() < PAIRS:
-        asked.append(_new(rng.choice(sets), now, rng))
-    calls = _all(asked, now, tools, knows=not forgets)
-    others = [steps(_new(name, now, rng), now, tools, knows=True) for _ in range(2)]
+        asked.append(craft.fresh(rng.choice(sets), now, rng))
+    calls = _all(sorted(asked, key=craft.turn), now, tools, craft, knows=not forgets)
+    others = [craft.steps(craft.fresh(name, now, rng), now, tools, knows=True) for _ in range(2)]
     failing = tuple(tuple(each) for each in others if each and each != calls)
     if not calls or len(failing) < 2:
         return None
@@ -356,12 +296,12 @@ def effect(
 
 
 def _all(
-    asked: Sequence[Clause], now: Facts, tools: Sequence[ToolSpec], *, knows: bool
+    asked: Sequence[Clause], now: Facts, tools: Sequence[ToolSpec], craft: Craft, *, knows: bool
 ) -> list[Call]:
     """The calls for several things, each once."""
     calls: list[Call] = []
     for clause in asked:
-        found = steps(clause, now, tools, knows=knows)
+        found = craft.steps(clause, now, tools, knows=knows)
         if not found:
             return []
         calls += [call for call in found if call not in calls]
@@ -393,3 +333,16 @@ def _new(name: str, now: Facts, rng: random.Random) -> Clause:
         fields[key] = word
     flag = rng.choice(["", *flags])
     return Clause(True, name, fields, flag, wanted=rng.random() < 0.5)
+
+
+def _filled_sets(now: Facts) -> list[str]:
+    return [name for name in now if now[name]]
+
+
+def _what_goes_first(clause: Clause) -> int:
+    """What has to go may lie in the way of what has to come."""
+    return int(clause.there)
+
+
+BY_WORDS = Craft(steps, _new, _filled_sets, _what_goes_first)
+"""Any tools, matched with what is asked for by their words."""

@@ -1,8 +1,8 @@
-"""A writer of insights: it reads why attempts failed, and knows four lessons by heart.
+"""A writer of insights: it reads why attempts failed, and knows six lessons by heart.
 
-Those of the lock, the key, the missing folder and the missing place are what the executors of this
-package forget. Of any other refusal it makes a sentence, which helps nobody: admission is to find
-that out.
+Those of the lock, the key, what is not staged, and the missing folder, branch and place are what
+the executors of this package forget. Of any other refusal it makes a sentence, which helps nobody:
+admission is to find that out.
 """
 
 from __future__ import annotations
@@ -41,10 +41,24 @@ PLACE: JsonObject = {
     "advice": "Start the place first, and then add the entry to it.",
     "example": "For a title in a new project: start the project, then add the title.",
 }
+STAGE: JsonObject = {
+    "condition": "The task asks for a commit and nothing is staged.",
+    "negative_condition": "A file is staged already.",
+    "advice": "Add a changed file to what is staged first, and then commit.",
+    "example": "For a commit of its own: add one untracked file, then commit with the message.",
+}
+BRANCH: JsonObject = {
+    "condition": "The task says which branch is to be current, and there is no such branch.",
+    "negative_condition": "The branch is listed already.",
+    "advice": "Create the branch first, and then check it out.",
+    "example": "For the current branch topic: create the branch topic, then check out topic.",
+}
 LESSONS: tuple[tuple[str, JsonObject], ...] = (
     (r"container is locked", LOCK),
     (r"is locked; carry the \w+ key", KEY),
     (r"refused: KeyError", PLACE),
+    (r"no changes staged for commit", STAGE),
+    (r"did not resolve to an object", BRANCH),
     (r"ENOENT|no such (?:file|folder|directory)|folder .*not exist|parent", FOLDER),
 )
 

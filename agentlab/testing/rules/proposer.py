@@ -17,7 +17,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import babyai, courier, effects, files
+from agentlab.testing.rules import asked, babyai, courier, effects, files, git
 from agentlab.testing.rules.reading import Call, given, labelled, whole_text
 from agentlab.types import ChatRequest, JsonObject, ToolSpec, derive_seed
 
@@ -183,7 +183,7 @@ def _name(reference: JsonValue) -> str:
 
 def _worded(request: ChatRequest, rng: random.Random, *, mends: bool) -> JsonObject | None:
     """A task in BabyAI's words, or in those of facts; None where it sees neither, or by chance."""
-    pages = [page for page in given(request) if babyai.view(page) or effects.facts(page)]
+    pages = [page for page in given(request) if babyai.view(page) or asked.facts(page)]
     if not pages:
         return None
     mission = babyai.mission(pages[0], rng)
@@ -196,7 +196,10 @@ def _worded(request: ChatRequest, rng: random.Random, *, mends: bool) -> JsonObj
         return None
     forgets = rng.random() < FORGETS and not mends
     # What it thinks of may be there already, or be like its own failing cases.
-    thoughts = (effects.effect(pages[0], tools, rng, forgets=forgets) for _ in range(20))
+    craft = git.CRAFT if git.fits(tools) else effects.BY_WORDS
+    thoughts = (
+        effects.effect(pages[0], tools, rng, forgets=forgets, craft=craft) for _ in range(20)
+    )
     made = next((each for each in thoughts if each is not None), None)
     return _draft(made.text, made.solution, made.failing) if made else None
 

@@ -21,6 +21,7 @@ from agentlab.testing.rules import (
     courier,
     effects,
     files,
+    git,
     insights,
     judge,
     proposer,
@@ -66,6 +67,11 @@ def courier_rules(request: ChatRequest) -> Message:
 def files_rules(request: ChatRequest) -> Message:
     """Every role, over files."""
     return _any_role(request, _on_files)
+
+
+def git_rules(request: ChatRequest) -> Message:
+    """Every role, in a Git repository."""
+    return _any_role(request, git.play)
 
 
 def tools_rules(request: ChatRequest) -> Message:

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import effects
+from agentlab.testing.rules import asked
 from agentlab.testing.rules.reading import Call, labelled
 from agentlab.types import ChatRequest, JsonObject, canonical_json
 
@@ -129,7 +129,7 @@ def write(request: ChatRequest) -> JsonObject | None:
 
 def _by_facts(attempt: Solved, predicate: str) -> tuple[Call, ...]:
     """The calls that speak of nothing but what one clause names."""
-    for clause in effects.parse(attempt.task):
+    for clause in asked.parse(attempt.task):
         flags = [f"{clause.name}_{'' if clause.wanted else 'not_'}{clause.flag}"]
         part = "_".join([clause.name, *clause.fields])
         if predicate in (*(flags if clause.flag else [clause.name]), part, f"no_{part}"):
@@ -137,7 +137,7 @@ def _by_facts(attempt: Solved, predicate: str) -> tuple[Call, ...]:
             return tuple(
                 call
                 for call in attempt.calls
-                if call[1] and {canonical_json(value) for value in call[1].values()} <= named
+                if call[1] and {canonical_json(_only(v)) for v in call[1].values()} <= named
             )
     return ()
 
@@ -223,7 +223,8 @@ def _names(attempt: Solved) -> dict[str, tuple[str, str]]:
     """Value, as JSON, to the name and the type of the parameter that takes its place."""
     found: dict[str, tuple[str, str]] = {}
     for _, arguments in attempt.calls:
-        for argument, value in arguments.items():
+        for argument, given in arguments.items():
+            value = _only(given)
             spelt = canonical_json(value)
             if spelt in found or _is_token(value) or not isinstance(value, dict | str):
                 continue
@@ -237,6 +238,11 @@ def _names(attempt: Solved) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _only(value: JsonValue) -> JsonValue:
+    """What a list of one holds."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def _is_token(value: JsonValue) -> bool:
     return isinstance(value, dict) and value.get("kind") == "token"
 
@@ -247,6 +253,8 @@ def _spelt(call: Call, names: dict[str, tuple[str, str]]) -> str:
         known = names.get(canonical_json(value))
         if known is not None:
             arguments.append(f"{argument}={known[0]}")
+        elif (known := names.get(canonical_json(_only(value)))) is not None:
+            arguments.append(f"{argument}=[{known[0]}]")
         elif isinstance(value, dict) and _is_token(value):
             owner = next(
                 (n for spelt, (n, t) in names.items() if t == "container" and _metal(spelt, value)),
@@ -288,8 +296,8 @@ def _tests(attempts: Sequence[Solved], names: dict[str, tuple[str, str]]) -> lis
         given: JsonObject = {}
         for (_, here), (_, there) in zip(first.calls, attempt.calls, strict=True):
             for argument, value in here.items():
-                known = names.get(canonical_json(value))
+                known = names.get(canonical_json(_only(value)))
                 if known is not None:
-                    given[known[0]] = there[argument]
+                    given[known[0]] = _only(there[argument])
         tests.append({"attempt": attempt.number, "arguments": given})
     return tests

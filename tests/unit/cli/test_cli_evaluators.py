@@ -10,7 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agentlab.cli.evaluators import FLOOR, evaluators
-from agentlab.records.calibrations import KAPPA_FLOOR
+from agentlab.config import PracticeConfig, load_config
+from agentlab.graph.judges import judge_refusal
+from agentlab.graph.seats import open_seats
+from agentlab.records import Records, Workspace
+from agentlab.records.calibrations import KAPPA_FLOOR, Calibrations
 from tests.unit.analysis.test_calibration import keep
 from tests.unit.records.samples import RUN, opened
 
@@ -89,3 +93,82 @@ def test_what_was_asked_for_wrongly(workspace: Path, words: tuple[str, ...], say
     assert done.exit_code == 2
     assert says in done.output
     assert "Traceback" not in done.output
+
+
+CONFIGURED = f"""
+environment = "town"
+model = "{RULE}"
+judge_floor = 0.5
+
+[roles.evaluator]
+temperature = 0.2
+max_tokens = 900
+
+[roles.stronger]
+model = "{RULE}"
+temperature = 0.9
+"""
+
+
+def test_a_run_accepts_the_judge_that_its_config_describes(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(CONFIGURED)
+    config = load_config(path)
+    place = Workspace.open(workspace)
+    with opened(workspace) as records:
+        assert "never measured" in (refusal_in(config, records) or "")
+    # The same models, drawn from in another way, are another judge.
+    plain = called("calibrate", "judge", "--model", RULE, "--stronger", RULE, *at(workspace))
+    other = called(
+        "calibrate", "judge", *at(workspace), "--config", str(path), "--temperature", "0.3"
+    )
+    assert plain.exit_code == other.exit_code == 0, plain.output + other.output
+    with opened(workspace) as records:
+        assert "never measured" in (refusal_in(config, records) or "")
+    done = called("calibrate", "judge", "--config", str(path), *at(workspace), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["floor"] == 0.5
+    assert found["identity"]["temperature"] == 0.2
+    assert found["identity"]["max_tokens"] == 900
+    assert Calibrations(place).get(found["judge"], "town") is not None
+    with opened(workspace) as records:
+        assert refusal_in(config, records) is None
+    # A jury takes no temperature of its own, and its models obey the role's all the same.
+    jury = called("calibrate", "jury", "--config", str(path), *at(workspace), "--json")
+    assert jury.exit_code == 0, jury.output
+    said = json.loads(jury.stdout)["identity"]
+    assert said["sampling"]["evaluator"] == {"temperature": 0.2, "max_tokens": 900}
+    assert said["sampling"]["stronger"] == {"temperature": 0.9}
+
+
+def test_flags_say_what_a_config_says(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f'model = "{RULE}"\n[roles.evaluator]\ntemperature = 0.4\nmax_tokens = 800\n')
+    flags = ("--model", RULE, "--temperature", "0.4", "--max-tokens", "800")
+    digests = {
+        json.loads(called("calibrate", "judge", *words, *at(workspace), "--json").stdout)["judge"]
+        for words in (flags, ("--config", str(path)))
+    }
+    assert len(digests) == 1
+    shown = called("calibrate", "judge", *flags, *at(workspace), "--display", "plain")
+    assert "evaluator.temperature = 0.4, evaluator.max_tokens = 800" in shown.output
+
+
+def test_a_config_without_a_judge(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('model = "search"\n')
+    done = called("calibrate", "judge", "--config", str(path), *at(workspace))
+    assert done.exit_code == 2
+    assert "names no chat model that judges" in done.output
+
+
+def at(workspace: Path) -> tuple[str, ...]:
+    return ("--workspace", str(workspace), "--limit", "24")
+
+
+def refusal_in(config: PracticeConfig, records: Records) -> str | None:
+    """What a run of the config would say of its judge."""
+    seats = open_seats(config)
+    assert seats is not None
+    return judge_refusal(config, seats, records.workspace)

@@ -131,9 +131,41 @@ def test_update_keeps_counts_and_sources() -> None:
     assert (first.operation, first.of, first.reason) == ("revise", ("b1",), "clearer")
     assert first.insight is not None
     assert counts(first.insight) == (6, 0)
-    assert first.insight.source_tasks == ("b1-source", "task-2")
+    # Its author was shown what came of every attempt of the round, whichever it names.
+    assert first.insight.source_tasks == ("b1-source", "task-2", "task-1")
+    assert first.insight.taught_by == ("b1-source", "task-2")
     assert first.insight.id != "b1"
     assert (first.insight.version, first.insight.parent) == (2, "b1")
+
+
+def test_an_addition_is_derived_from_all_that_its_author_was_shown() -> None:
+    added, *_ = _operated({"operation": "ADD", "attempts": [2], "words": NEW})
+    assert added.insight is not None
+    assert set(added.insight.source_tasks) == {"task-1", "task-2"}
+    assert added.insight.must_solve == ("task-2",)
+
+
+def test_an_update_of_an_older_bullet_keeps_every_earlier_round() -> None:
+    (first, *_) = _operated({"operation": "ADD", "attempts": [1], "words": NEW}, library=[])
+    assert first.insight is not None
+    model = model_of(
+        ace_reflect=LESSON,
+        ace_curate={
+            "operations": [
+                {
+                    "operation": "UPDATE",
+                    "bullets": [1],
+                    "attempts": [1],
+                    "words": {**NEW, "advice": "Look twice."},
+                }
+            ]
+        },
+    )
+    later = [attempt(7, "sort", False), attempt(8, "pay", True)]
+    (second, *_) = curate(AceCurator(), context(model, later, [first.insight]))
+    assert second.insight is not None
+    assert set(second.insight.source_tasks) == {"task-1", "task-2", "task-7", "task-8"}
+    assert set(second.insight.must_solve) == {"task-1", "task-7"}
 
 
 def test_merge_sums() -> None:
@@ -141,7 +173,8 @@ def test_merge_sums() -> None:
     assert (first.operation, first.of) == ("merge", ("b1", "b2"))
     assert first.insight is not None
     assert counts(first.insight) == (7, 0)
-    assert first.insight.source_tasks == ("b1-source", "b2-source")
+    assert first.insight.source_tasks == ("b1-source", "b2-source", "task-1", "task-2")
+    assert first.insight.must_solve == ("b1-source", "b2-source")
 
 
 def test_delete_needs_the_counts() -> None:
@@ -228,7 +261,8 @@ def test_an_addition_that_is_known_becomes_one_with_it() -> None:
     assert [c.operation for c in changes] == ["add", "merge"]
     merge = changes[-1].insight
     assert merge is not None
-    assert merge.source_tasks == ("b1-source", "task-1")
+    assert merge.source_tasks == ("b1-source", "task-1", "task-2")
+    assert merge.must_solve == ("b1-source", "task-1")
 
 
 def test_groups_have_one_centre() -> None:

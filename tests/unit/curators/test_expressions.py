@@ -14,6 +14,7 @@ from agentlab.curators.expressions import (
     Constant,
     Expression,
     FieldOf,
+    Items,
     Record,
     Reference,
     evaluate,
@@ -53,8 +54,11 @@ EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
             st.sampled_from(FIELDS),
         ),
     ),
-    lambda inner: st.dictionaries(TEXT, inner, min_size=1, max_size=3).map(
-        lambda fields: Record(tuple(fields.items()))
+    lambda inner: (
+        st.dictionaries(TEXT, inner, min_size=1, max_size=3).map(
+            lambda fields: Record(tuple(fields.items()))
+        )
+        | st.lists(inner, max_size=3).map(lambda items: Items(tuple(items)))
     ),
     max_leaves=4,
 )
@@ -135,6 +139,16 @@ def test_the_least_general_is_taken() -> None:
 def test_the_field_of_the_same_name_is_preferred() -> None:
     x: Column = [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
     assert explain([{"b": 1}, {"b": 2}], {"x": x}) == Record((("b", FieldOf("x", "b")),))
+
+
+def test_a_list_is_explained_item_by_item() -> None:
+    parameters: dict[str, Column] = {"path": ["a.txt", "b.txt"]}
+    expression = Items((Reference("path"), Constant("all")))
+    assert explain([["a.txt", "all"], ["b.txt", "all"]], parameters) == expression
+    assert render(expression) == '[path, "all"]'
+    assert evaluate(expression, {"path": "c.txt"}) == ["c.txt", "all"]
+    assert explain([["a.txt"], ["b.txt", "b.txt"]], parameters) is None
+    assert explain([["a.txt"], ["c.txt"]], parameters) is None
 
 
 def test_true_is_not_one() -> None:

@@ -222,6 +222,7 @@ UNFIT: Mapping[str, tuple[dict[str, Any], str]] = {
         },
         "belongs to one task",
     ),
+    "no clause": ({"achieves": None}, "`achieves` is missing; it must be one of ['"),
     "an unknown clause": ({"achieves": {"predicate": "won", "arguments": {}}}, "nothing is"),
     "a clause of nothing": (
         {"achieves": {"predicate": "delivered", "arguments": {"item": "item"}}},

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -93,8 +95,29 @@ def write(path: str, text: str) -> str:
     return "written"
 
 
+def guarded(app: Any, header: str, value: str) -> Any:
+    """The application, for those who send the header with this value."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or (header.lower().encode(), value.encode()) in scope["headers"]:
+            await app(scope, receive, send)
+            return
+        sent = b" ".join(name + b"=" + said for name, said in scope["headers"])
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"refused: " + sent})
+
+    return called
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["http"]:
+    if sys.argv[1:2] == ["guarded"]:
+        uvicorn.run(
+            guarded(server.streamable_http_app(), *sys.argv[3:5]),
+            host="127.0.0.1",
+            port=int(sys.argv[2]),
+            log_level="critical",
+        )
+    elif sys.argv[1:2] == ["http"]:
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
     else:
         server.run("stdio")

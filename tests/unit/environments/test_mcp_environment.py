@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -289,11 +289,18 @@ def test_the_keeper_ends_everything_when_its_owner_is_killed(tmp_path: Path) -> 
 @pytest.fixture
 def address() -> Iterator[str]:
     """The same server over HTTP."""
+    with over_http("http") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def over_http(how: str, *words: str) -> Generator[str]:
+    """The address of a server that ends with the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), "http", str(port)],
+        [sys.executable, str(SERVER), how, str(port), *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -302,9 +309,11 @@ def address() -> Iterator[str]:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             break
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/mcp"
-    process.kill()
-    process.wait()
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_over_http(address: str) -> None:
@@ -318,6 +327,79 @@ def test_over_http(address: str) -> None:
             assert {"title": "far", "text": "away"} in await facts(world, "list_notes")
 
     used()
+
+
+TOKEN = "tk-canary-71c0ffee"
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "value"),
+    [
+        ({"token_variable": "NOTES_SERVER"}, "Authorization", f"Bearer {TOKEN}"),
+        ({"token_variable": "NOTES_SERVER", "token_header": "X-Access"}, "X-Access", TOKEN),
+    ],
+)
+def test_a_token_from_a_variable(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, JsonValue], header: str, value: str
+) -> None:
+    monkeypatch.setenv("NOTES_SERVER", TOKEN)
+
+    @waited
+    async def used(address: str) -> None:
+        async with opened(address, state="list_notes", **options) as world:
+            await world.reset(any_task(), 0)
+            result = await world.step(call("add_note", title="far", text=f"so {TOKEN}"))
+            # What the server learnt of the token and tells again is not shown.
+            assert {"title": "far", "text": "so [key]"} in await facts(world, "list_notes")
+            assert TOKEN not in result.model_dump_json() + str(world.describe())
+
+    with over_http("guarded", header, value) as address:
+        used(address)
+        monkeypatch.setenv("NOTES_SERVER", "tk-canary-0123456789")
+        with pytest.raises(EnvironmentFaultError) as caught:
+            used(address)
+        assert "tk-canary" not in str(caught.value)
+
+
+def test_a_token_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, options, says in (
+        ("http://127.0.0.1:1/mcp", {"token_variable": "NOTES_SERVER"}, "is not set"),
+        (NOTES, {"token_variable": "HOME"}, "'pass_env'"),
+        ("http://127.0.0.1:1/mcp", {"token_variable": "HOME", "token_header": "a:b"}, "no name"),
+    ):
+        monkeypatch.delenv("NOTES_SERVER", raising=False)
+        ref = EnvironmentRef(name=f"mcp:{name}", options={**options})
+        with pytest.raises(ConfigError, match=says):
+            make_environment(ref)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://me:hunter2xx@127.0.0.1:1/mcp",
+        "http://hunter2xx@127.0.0.1:1/mcp",
+        "https://127.0.0.1:1/mcp?token=hunter2xx",
+        "https://127.0.0.1:1/mcp?a=b&api_key=hunter2xx",
+        "https://127.0.0.1:1/mcp?api-key=hunter2xx",
+        "https://127.0.0.1:1/mcp?apiKey=hunter2xx",
+        "https://127.0.0.1:1/mcp?sig=hunter2xx",
+        "https://127.0.0.1:1/mcp#access_token=hunter2xx",
+        "npx mcp-remote 'https://me:hunter2xx@127.0.0.1:1/sse'",
+        "http://[me:hunter2xx@127.0.0.1:1/mcp",
+    ],
+)
+def test_an_address_that_holds_a_key_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--option token_variable=NAME") as caught:
+        make_environment(EnvironmentRef(name=f"mcp:{name}"))
+    assert "hunter2xx" not in str(caught.value)
+
+
+def test_a_key_in_a_command_or_an_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTES_API_KEY", TOKEN)
+    for name, options in ((f"mcp:{NOTES} --key={TOKEN}", {}), (f"mcp:{NOTES}", {"state": TOKEN})):
+        with pytest.raises(ConfigError, match="pass_env=NAME") as caught:
+            make_environment(EnvironmentRef(name=name, options={**options}))
+        assert TOKEN not in str(caught.value)
 
 
 def files_server() -> str:

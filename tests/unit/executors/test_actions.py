@@ -92,6 +92,15 @@ def test_entity_parameters_take_their_type_and_what_the_schema_allows() -> None:
     assert [c.arguments["x"] for c in tool_calls([narrow], (*BOXES, crate))] == ["b"]
 
 
+def test_a_list_of_entities_is_tried_with_one_at_a_time() -> None:
+    add = _tool("add", {"xs": {"type": "array", "items": {"x-entity": "box"}}}, ["xs"])
+    assert [c.arguments["xs"] for c in tool_calls([add], BOXES)] == [["a"], ["b"], ["c"]]
+    space = ActionSpace([add], mission("b"), (), costs=Costs())
+    cheapest, *others = space.actions(BOXES, None, frozenset())
+    assert cheapest.action.arguments == {"xs": ["b"]}
+    assert all(other.cost > cheapest.cost for other in others)
+
+
 def test_two_parameters_give_every_pair() -> None:
     both = _tool("join", {"x": {"x-entity": "*"}, "y": {"x-entity": "*"}}, ["x", "y"])
     assert len(tool_calls([both], BOXES)) == 9

@@ -191,6 +191,45 @@ def test_a_candidate_comes_back_so_often_and_no_more(tmp_path: Path) -> None:
     assert "honed_into" not in moves[f"deliver {HONES + 1}"].evidence
 
 
+def test_what_achieves_nothing_by_name_is_refused_before_any_replay(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"achieves": None, "origin": "model"}, "`achieves` is missing; it must be one of ["),
+        ({"achieves": Clause(predicate="won", arguments={})}, "achieved by the name 'won' here"),
+    ]
+    for number, (changes, reason) in enumerate(cases):
+        moves, _ = judged(
+            tmp_path / str(number), [deliver(*DELIVER, **changes)], options={"attempts": 3}
+        )
+        move = moves["deliver 1"]
+        assert move.reason.startswith("rejected: static: ")
+        assert reason in move.reason
+        assert gates(move) == [("static", False)]
+        assert not move.evidence.get("replays")
+
+
+def test_a_requirement_of_a_source_task_is_refused(tmp_path: Path) -> None:
+    async def work(practice: Practice, log: Log) -> str:
+        state = await practised(practice)
+        past = practice.records.trajectories.learnable(RUN)[0]
+        assert past.trajectory is not None
+        item = next(e for e in past.trajectory.initial.entities if e.type == "item")
+        assert isinstance(item.reference, dict)
+        skill = deliver(
+            *DELIVER,
+            source_tasks=(past.task.id,),
+            source_attempts=(past.attempt_id,),
+            parameters=(ITEM.model_copy(update={"requires": item.reference}), CONTAINER),
+            origin="model",
+        )
+        practice.records.items.save_skill(skill, run_id=RUN, round_=0)
+        await admit(state, practice)
+        return practice.records.items.skill(skill.id).reason
+
+    reason = with_practice(tmp_path, work, {"attempts": 3})
+    assert reason.startswith("rejected: static: it is about one task's ")
+    assert "which 'item' requires as " in reason
+
+
 class Meddler:
     """A curator that answers a failure with something else altogether."""
 

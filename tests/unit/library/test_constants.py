@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 
 from agentlab.library.constants import Particulars, particulars, task_constant
 from agentlab.types import (
@@ -12,6 +13,7 @@ from agentlab.types import (
     GrammarSpec,
     JsonObject,
     Mission,
+    Parameter,
     Skill,
     Task,
     ToolSpec,
@@ -111,6 +113,25 @@ def test_what_may_be_said(body: str) -> None:
 
 def test_the_effect_check_is_read_too() -> None:
     assert task_constant(_skill("env.press(x=x)", "'Ann' in final['on']"), _found()) == "'Ann'"
+
+
+def test_what_a_parameter_requires_is_read_too() -> None:
+    named = Entity(type="person", reference="Bea", properties={"value": "Bea", "free": True})
+    other = Entity(type="person", reference="Cy", properties={"value": "Cy", "free": False})
+    found = particulars([TASK], [[named, other]], [STATE], tools=[TOOL], spec=SPEC)
+
+    def requiring(**requires: JsonValue) -> str | None:
+        skill = _skill("env.press(x=x)")
+        parameter = Parameter(name="x", type="person", requires=requires)
+        told = {"parameters": (parameter,), "origin": "model"}
+        return task_constant(skill.model_copy(update=told), found)
+
+    assert requiring(value="Bea") == "'Bea', which 'x' requires as 'value'"
+    # Whoever was seen later is one thing as well: the property says which thing it is.
+    assert requiring(value="Dan") == "'Dan', which 'x' requires as 'value'"
+    assert requiring(label="a friend of Ann's") is not None
+    assert requiring(free=True) is None
+    assert requiring(label="plain", kind="ball") is None
 
 
 def test_a_whole_reference_is_particular_though_its_parts_are_not() -> None:

@@ -136,6 +136,15 @@ def test_an_insight_that_does_not_help(solver: Solver, reason: str) -> None:
     assert found.startswith(reason)
 
 
+def test_what_its_author_was_only_shown_need_not_be_solved_and_is_not_unseen() -> None:
+    shown = INSIGHT.model_copy(update={"source_tasks": ("s1", "s2", "s3"), "taught_by": ("s1",)})
+    case = InsightCase(shown, tasks=("u1", "u2"))
+    assert _insight(Solver({"s1": 1, "u1": 1, "u2": 1}), case).reason is None
+    case = InsightCase(shown, tasks=("u1", "s3"))
+    found = _insight(Solver({"s1": 1, "u1": 1, "s3": 1}), case).reason
+    assert found is not None and found.startswith("effect: 1 of 2 unseen tasks")
+
+
 def test_an_insight_that_breaks_or_repeats() -> None:
     case = InsightCase(INSIGHT, tasks=("u1", "u2"), solved=("p1", "p2"))
     assert _insight(Solver(ALL_GOOD), case).reason == "regression: 1 of 2 tasks are lost with it"

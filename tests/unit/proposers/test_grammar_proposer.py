@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from agentlab.environments.babyai import BabyAI
+from agentlab.environments.probing import properties_of
+from agentlab.environments.registration import make_environment
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.executors.recorder import Recorder
@@ -24,12 +28,16 @@ from agentlab.proposers.grammar import (
     open_kinds,
     practice_seed,
     random_mission,
+    wrong_calls,
 )
-from agentlab.protocols import Environment, EnvironmentFactory, ProposalContext
+from agentlab.protocols import Environment, EnvironmentFactory, HasTasks, ProposalContext
 from agentlab.types import (
+    Clause,
     ClauseTemplate,
     Entity,
+    EnvironmentRef,
     GrammarSpec,
+    Mission,
     Observation,
     PastAttempt,
     SplitRule,
@@ -67,7 +75,7 @@ def _context(
 
 
 def _rule(environment: Environment) -> SplitRule:
-    assert isinstance(environment, Courier | BabyAI)
+    assert isinstance(environment, HasTasks)
     return environment.split_rule
 
 
@@ -295,6 +303,85 @@ def test_hindsight_in_a_reserved_start_state_is_refused_by_the_rule() -> None:
     for task in _propose(context, hindsight=1.0):
         if task.source == "hindsight":
             assert context.split_rule.refusal(task) is not None
+
+
+ROLES = """
+STAFF = {}
+
+def assign(role: str, name: str) -> str:
+    \"\"\"Give somebody a role.\"\"\"
+    STAFF[role] = name
+    return "assigned"
+
+def swap(one: str, other: str) -> str:
+    \"\"\"Let two roles change hands.\"\"\"
+    STAFF[one], STAFF[other] = STAFF[other], STAFF[one]
+    return "swapped"
+
+def state() -> dict:
+    return {"staff": [{"role": role, "name": name} for role, name in STAFF.items()]}
+
+def reset(seed: int) -> None:
+    STAFF.clear()
+    STAFF.update({"cook": "Ann", "guard": "Bea", "clerk": ("Cy", "Dan")[seed % 2]})
+
+VALUES = {"role": ["pilot", "baker"], "name": ["Eve", "Finn"]}
+"""
+
+
+def test_tools_that_take_several_things_fail_on_what_the_mission_does_not_name(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "roles.py").write_text(ROLES)
+    ref = EnvironmentRef(name=f"tools:{tmp_path / 'roles.py'}")
+    tasks = _propose(_context(lambda: make_environment(ref), count=12))
+    assert len(tasks) >= 6
+    tools = {tool.name: tool for tool in make_environment(ref).tools}
+    for task in tasks:
+        assert task.mission is not None
+        named = {v for clause in task.mission.clauses for v in map(str, _values(clause.arguments))}
+        assert len(task.failing) == 2
+        for (call,) in task.failing:
+            assert set(call.arguments) == set(properties_of(tools[call.tool]))
+            assert not named & set(map(str, call.arguments.values()))
+
+    async def checked() -> list[str | None]:
+        return [await check_task(task, make_environment(ref)) for task in tasks]
+
+    found = asyncio.run(checked())
+    assert found.count(None) >= len(tasks) // 2, found
+
+
+def _values(value: JsonValue) -> Iterator[JsonValue]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _values(each)
+    else:
+        yield value
+
+
+def test_where_tools_take_one_thing_nothing_else_is_drawn() -> None:
+    things = [Entity(type="t", reference=f"thing {n}", properties={"n": n}) for n in range(8)]
+    one = ToolSpec(
+        name="press",
+        description="",
+        parameters={"type": "object", "properties": {"x": {"x-entity": "*"}}, "required": ["x"]},
+    )
+    two = ToolSpec(
+        name="join",
+        description="",
+        parameters={
+            "type": "object",
+            "properties": {"x": {"x-entity": "*"}, "y": {"x-entity": "*"}},
+            "required": ["x", "y"],
+        },
+    )
+    mission = Mission(groups=((Clause(predicate="on", arguments={"x": {"n": 0}}),),))
+    alone = wrong_calls([one], mission, things, random.Random(4))
+    assert wrong_calls([one, two], mission, things, random.Random(4)) == alone
+    for (call,) in wrong_calls([two], mission, things, random.Random(4)):
+        assert call.tool == "join"
+        assert "thing 0" not in call.arguments.values()
 
 
 def test_needs_a_grammar() -> None:

@@ -16,7 +16,7 @@ from agentlab.environments.registration import make_environment
 from agentlab.executors.acting import shown
 from agentlab.models.scripted import Rule
 from agentlab.protocols import Environment, HasTasks
-from agentlab.testing.rules import babyai, effects
+from agentlab.testing.rules import asked, babyai, effects
 from agentlab.testing.rules.skills import of_facts
 from agentlab.types import EnvironmentRef, JsonObject, Split, Task, ToolCall
 from tests.unit.testing.acting_by_rule import Played, play
@@ -110,11 +110,11 @@ def test_missions(said: str, verbs: list[str]) -> None:
 @given(st.text(max_size=20), st.text(max_size=20), st.booleans(), st.sampled_from(["", "done"]))
 def test_effects_are_read_back(title: str, project: str, there: bool, flag: str) -> None:
     clauses = [
-        effects.Clause(there, "items", {"project": project, "title": title}, flag),
-        effects.Clause(True, "projects", {"project": project}),
+        asked.Clause(there, "items", {"project": project, "title": title}, flag),
+        asked.Clause(True, "projects", {"project": project}),
     ]
-    said = effects.JOINT.join(clause.words for clause in clauses)
-    assert list(effects.parse(f"{effects.OPENING}{said}.")) == clauses
+    said = asked.JOINT.join(clause.words for clause in clauses)
+    assert list(asked.parse(f"{asked.OPENING}{said}.")) == clauses
 
 
 def test_tasks_that_are_made_up_hold_and_are_forgotten_in_part() -> None:
@@ -126,7 +126,7 @@ def test_tasks_that_are_made_up_hold_and_are_forgotten_in_part() -> None:
         for forgets in (False, True)
     ]
     pairs = [(whole, short) for whole, short in zip(found[::2], found[1::2], strict=True)]
-    assert all(each is not None and effects.parse(each.text) for each in found)
+    assert all(each is not None and asked.parse(each.text) for each in found)
     assert any(a and b and len(b.solution) < len(a.solution) for a, b in pairs)
 
 
@@ -160,7 +160,7 @@ def test_a_predicate_of_no_set_has_no_check() -> None:
 @given(st.text(max_size=200))
 def test_no_page_makes_reading_raise(text: str) -> None:
     for page in (text, f"{PAGE}{text}", f"The facts now:\n{text}"):
-        effects.facts(page)
+        asked.facts(page)
         babyai.view(page)
         babyai.parse(page)
-        effects.parse(f"{effects.OPENING}{page}")
+        asked.parse(f"{asked.OPENING}{page}")
