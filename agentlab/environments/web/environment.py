@@ -53,6 +53,9 @@ class PageEnvironment:
         options: of the site.
     """
 
+    keeps_nothing = False
+    """Whether pages leave nothing in the browser, so that going back needs no new context."""
+
     def __init__(self, options: Options) -> None:
         origin = origin_of(options.url)
         if origin is None:
@@ -99,30 +102,33 @@ class PageEnvironment:
         """
         self._task, self._seed = task, seed
         self._texts = _quoted(task.instruction)
-        await self._begin()
+        await self._begin(fresh=True)
         return self._observed(())
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, fresh: bool) -> None:
         assert self._task is not None
         await self._control.reset(self._task.seed, self._task.setup.get("setup"))
         cookies = await self._control.enter()
-        notes = await on_thread(self._opened(cookies))
+        notes = await on_thread(self._opened(cookies, fresh=fresh))
         self._calls, self._over = (), False
         self._site = await self._control.state()
         self._notes = notes
 
-    async def _opened(self, cookies: dict[str, str]) -> tuple[str, ...]:
-        if self._visit is not None:
-            await self._visit.close()
-        self._visit = None
-        visit = await Visit.opened(self.options, self._allowed)
-        self._visit, self._hand = visit, Hand(visit, self.options, self._allowed)
+    async def _opened(self, cookies: dict[str, str], *, fresh: bool) -> tuple[str, ...]:
+        visit, hand = self._visit, self._hand
+        if visit is None or hand is None or fresh or not self.keeps_nothing or not visit.plain:
+            if visit is not None:
+                await visit.close()
+            self._visit = None
+            visit = await Visit.opened(self.options, self._allowed)
+            hand = Hand(visit, self.options, self._allowed)
+            self._visit, self._hand = visit, hand
         if cookies:
             await visit.context.add_cookies(
                 [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
             )
         try:
-            await self._arrive(visit, self._hand)
+            await self._arrive(visit, hand)
             self._view = await visit.ask(snapshot.look(visit.page))
         except (Failed, PageLost, BrowserError) as error:
             why = str(failure(error)) if isinstance(error, BrowserError) else str(error)
@@ -261,7 +267,7 @@ class PageEnvironment:
         if not isinstance(snapshot, Saved):
             raise UsageError("web: only a snapshot of this environment can be restored.")
         if self._calls != snapshot.calls[: len(self._calls)] or self._over:
-            await self._begin()
+            await self._begin(fresh=False)
         for call in snapshot.calls[len(self._calls) :]:
             result = await self.step(call)
             self.replayed_steps += result.steps

@@ -19,6 +19,7 @@ from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList
+from agentlab.environments.web.proxy import MARK, REFUSED
 from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, look
 from agentlab.environments.web.visit import Visit
 from agentlab.types import JsonObject, ToolCall
@@ -128,13 +129,20 @@ class Hand:
         if why := self._allowed.refusal(url):
             raise Failed("refused", why)
         try:
-            await self._page.goto(
+            answer = await self._page.goto(
                 url, wait_until="domcontentloaded", timeout=self._options.seconds * 1000
             )
         except BrowserTimeout as error:
             raise Failed(
                 "timed out", f"the page did not load within {self._options.seconds:g} s"
             ) from error
+        said = answer.headers.get(MARK) if answer is not None else None
+        if said is not None:
+            why = "it leads to an origin that is not allowed here"
+            raise Failed(
+                "refused" if said == REFUSED[:3] else "not possible",
+                why if said == REFUSED[:3] else "nobody answers there",
+            )
 
     async def _goto(self, given: JsonObject) -> Outcome:
         url = str(given["url"]).strip()

@@ -86,6 +86,11 @@ class _Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
+    def end_headers(self) -> None:
+        """Files of an installed package do not change while it is used."""
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
+
     def list_directory(self, path: object) -> None:  # type: ignore[override]
         """No listings."""
         self.send_error(404)
@@ -122,6 +127,8 @@ class MiniWoB(PageEnvironment):
     Raises:
         UnknownNameError: there is no such page.
     """
+
+    keeps_nothing = True
 
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False

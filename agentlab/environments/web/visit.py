@@ -157,6 +157,11 @@ class Visit:
         """All tabs, oldest first."""
         return [page for page in self._pages if not page.is_closed()]
 
+    @property
+    def plain(self) -> bool:
+        """Whether there is one tab, which nothing happened to."""
+        return len(self.pages) == 1 and not self._crashed and self._page in self.pages
+
     # --- what happens unasked ---------------------------------------------------------------
 
     def note(self, text: str) -> None:

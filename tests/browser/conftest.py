@@ -1,0 +1,38 @@
+"""What the browser tests need: Chromium, and sites on loopback.
+
+Without Chromium they are skipped, and the reason is the line that installs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from agentlab.environments.web.chromium import INSTALL, find_chromium
+from tests.browser.sites import Site
+
+pytest.importorskip("playwright", reason="the extra browser is not installed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def needs_chromium() -> None:
+    """Skip, with the line to run, where there is no browser."""
+    if find_chromium() is None:
+        pytest.skip(f"no Chromium: run `{INSTALL}`")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A site of the test's own."""
+    made = Site()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other_site() -> Iterator[Site]:
+    """Another origin, which nobody allowed."""
+    made = Site()
+    yield made
+    made.close()
