@@ -16,10 +16,14 @@ pytest.importorskip("playwright", reason="the extra browser is not installed")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def needs_chromium() -> None:
+def needs_chromium() -> Iterator[None]:
     """Skip, with the line to run, where there is no browser."""
     if find_chromium() is None:
         pytest.skip(f"no Chromium: run `{INSTALL}`")
+    from agentlab.environments.web.browser import end_now
+
+    yield
+    end_now()
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
+from agentlab.environments.registration import make_environment
 from agentlab.errors import ConfigError, EnvironmentFaultError
-from agentlab.types import JsonObject
+from agentlab.types import EnvironmentRef, JsonObject
 from tests.browser.opened_site import OpenedSite, task_of
 from tests.browser.sites import Reply, Site
 
@@ -295,6 +296,6 @@ def test_a_site_that_is_not_there_is_no_failure_of_the_agent(site: Site) -> None
         ("http://127.0.0.1:1", {"grants": "fly"}, "does not fit"),
     ],
 )
-def test_wrong_options_are_told(url: str, options: dict[str, object], why: str) -> None:
+def test_wrong_options_are_told(url: str, options: JsonObject, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        OpenedSite(url, **options)
+        make_environment(EnvironmentRef(name=f"web:{url}", options=options))

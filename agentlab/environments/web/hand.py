@@ -18,7 +18,7 @@ from agentlab.environments.web.actions import MOST_WAIT
 from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList
+from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.proxy import MARK, REFUSED
 from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, look
 from agentlab.environments.web.visit import Visit
@@ -133,6 +133,7 @@ class Hand:
                 url, wait_until="domcontentloaded", timeout=self._options.seconds * 1000
             )
         except BrowserTimeout as error:
+            await self._visit.stop_loading()
             raise Failed(
                 "timed out", f"the page did not load within {self._options.seconds:g} s"
             ) from error
@@ -147,7 +148,8 @@ class Hand:
     async def _goto(self, given: JsonObject) -> Outcome:
         url = str(given["url"]).strip()
         current = self._page.url
-        base = current if current.startswith("http") else self._options.url
+        # What is left of an origin that may not be reached is no place to start from.
+        base = current if self._allowed.allows(origin_of(current)) else self._options.url
         await self.open(urljoin(base, url) if "://" not in url.split("?")[0] else url)
         return Outcome()
 

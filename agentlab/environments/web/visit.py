@@ -266,12 +266,22 @@ class Visit:
             try:
                 return work.result()
             except BrowserError as error:
-                if page is not None and not page.is_closed() and "crash" not in str(error).lower():
+                if page is not None and "crash" in str(error).lower():
+                    self._crashed.add(page)
+                elif page is not None and not page.is_closed():
                     raise
         else:
             work.cancel()
             work.add_done_callback(_forget)
         raise PageLost(await self._replaced(page))
+
+    async def stop_loading(self) -> None:
+        """Have the tab in front give up what it is loading."""
+        with contextlib.suppress(BrowserError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                session = await self.context.new_cdp_session(self.page)
+                await session.send("Page.stopLoading")  # pyright: ignore[reportUnknownMemberType]
+                await session.detach()
 
     async def _replaced(self, page: Page | None) -> str:
         """Put another tab in front, in place of one that is lost; why it was.
