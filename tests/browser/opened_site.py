@@ -33,11 +33,15 @@ class OpenedSite:
         made = make_environment(EnvironmentRef(name=f"web:{url}", options=given))
         assert isinstance(made, PageEnvironment)
         self.environment = made
-        self._loop = asyncio.new_event_loop()
         self._task = task or task_of()
 
     def __enter__(self) -> OpenedSite:
-        self.first = self.reset()
+        self._loop = asyncio.new_event_loop()
+        try:
+            self.first = self.reset()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def reset(self, task: Task | None = None) -> Observation:

@@ -123,6 +123,8 @@ class PageEnvironment:
             visit = await Visit.opened(self.options, self._allowed)
             hand = Hand(visit, self.options, self._allowed)
             self._visit, self._hand = visit, hand
+        else:
+            await visit.renew()  # in a page that has shown another, references begin otherwise
         if cookies:
             await visit.context.add_cookies(
                 [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]

@@ -157,6 +157,15 @@ class Visit:
         """All tabs, oldest first."""
         return [page for page in self._pages if not page.is_closed()]
 
+    async def renew(self) -> None:
+        """Put a fresh page in the place of all tabs; cookies and storage stay."""
+        old = self.pages
+        await self._fresh()
+        for page in old:
+            await page.close()
+        self._notes.clear()
+        self._refusals.clear()
+
     @property
     def plain(self) -> bool:
         """Whether there is one tab, which nothing happened to."""
