@@ -30,6 +30,7 @@ from playwright.async_api import (
     Locator,
     Page,
     Playwright,
+    Position,
     Request,
     async_playwright,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Frame",
     "Locator",
     "Page",
+    "Position",
     "Request",
     "browser",
     "end_now",

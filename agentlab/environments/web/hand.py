@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 from agentlab.environments.web import tree
 from agentlab.environments.web.actions import MOST_WAIT
-from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page
+from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page, Position
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
@@ -168,7 +168,10 @@ class Hand:
 
     async def _click(self, given: JsonObject) -> Outcome:
         target = await self._find(_named(given))
-        await target.click(timeout=ACT_SECONDS * 1000)
+        # Where its middle is covered, a person would click what is to be seen of it.
+        free = cast("list[float] | None", await target.evaluate(_FREE))
+        place: Position | None = {"x": free[0], "y": free[1]} if free is not None else None
+        await target.click(timeout=ACT_SECONDS * 1000, position=place)
         return Outcome()
 
     async def _hover(self, given: JsonObject) -> Outcome:
@@ -333,6 +336,19 @@ def failure(error: BrowserError) -> Failed:
     return Failed("not possible", first.partition(": ")[2][:200] or first[:200])
 
 
+_FREE = """(element) => {
+  const box = element.getBoundingClientRect();
+  const hit = (x, y) => {
+    const top = document.elementFromPoint(box.x + x, box.y + y);
+    return top && (element.contains(top) || top.contains(element) && top.tagName === "LABEL");
+  };
+  if (!document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)) return null;
+  if (hit(box.width / 2, box.height / 2)) return null;
+  for (const down of [0.5, 0.25, 0.75, 0.1, 0.9])
+    for (const along of [0.5, 0.25, 0.75, 0.1, 0.9])
+      if (hit(box.width * along, box.height * down)) return [box.width * along, box.height * down];
+  return null;
+}"""
 _HAS_OPTION = """(list, [how, option]) => {
   if (!(list instanceof HTMLSelectElement)) return null;
   const plain = (text) => text.replace(/\\s+/g, " ").trim();
