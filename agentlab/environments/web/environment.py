@@ -51,12 +51,13 @@ class PageEnvironment:
 
     Args:
         options: of the site.
+        without: tools that are not offered.
     """
 
     keeps_nothing = False
     """Whether pages leave nothing in the browser, so that going back needs no new context."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, without: Sequence[str] = ()) -> None:
         origin = origin_of(options.url)
         if origin is None:
             raise ConfigError(
@@ -67,7 +68,8 @@ class PageEnvironment:
         self._allowed = AllowList((str(origin), *options.origins))
         self._episode = f"{os.getpid()}-{next(_numbers)}"
         self._control = Control(options, self._episode)
-        self._tools = actions.tools(options.grants, files=_files(options))
+        offered = actions.tools(options.grants, files=_files(options))
+        self._tools = tuple(tool for tool in offered if tool.name not in without)
         self._by_name = {tool.name: tool for tool in self._tools}
         self._visit: Visit | None = None
         self._hand: Hand | None = None

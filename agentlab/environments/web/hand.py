@@ -154,14 +154,13 @@ class Hand:
         return Outcome()
 
     async def _back(self, given: JsonObject) -> Outcome:
-        here = self._page.url
-        answer = await self._page.go_back(
+        # Asked first: going to the empty page before the first one could not be undone.
+        before = await self._visit.page_before()
+        if before is None or self._allowed.refusal(before) or before == "about:blank":
+            raise Failed("not possible", "there is no page to go back to")
+        await self._page.go_back(
             wait_until="domcontentloaded", timeout=self._options.seconds * 1000
         )
-        if self._page.url == "about:blank":
-            await self._page.go_forward(wait_until="domcontentloaded")
-        if answer is None and self._page.url == here:
-            raise Failed("not possible", "there is no page to go back to")
         return Outcome()
 
     # --- acting -----------------------------------------------------------------------------
@@ -269,7 +268,8 @@ class Hand:
 
     async def picture(self) -> bytes:
         """What is to be seen now, as PNG."""
-        return await self._page.screenshot(timeout=5_000, animations="disabled", caret="hide")
+        # Hiding the caret or animations would leave marks in the document.
+        return await self._page.screenshot(timeout=5_000, animations="allow", caret="initial")
 
     # --- files ------------------------------------------------------------------------------
 

@@ -51,10 +51,15 @@ _START = """(seed) => {
   WOB_DONE_GLOBAL = false;
   core.startEpisodeReal();
   core.startEpisode = () => {};
+  core.begunByHost = true;
   const said = core.getUtterance();
   return typeof said === "string" ? said : String(said.utterance);
 }"""
-_VERDICT = "() => [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"
+_VERDICT = """() => typeof core === "undefined" || !core.begunByHost
+  ? [true, 0] : [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"""
+"""Whether the episode is over, and its reward; none for a page that was left."""
+LEAVING = ("goto", "back", "tabs")
+"""Tools that would only leave the page, and with it the episode."""
 
 
 @functools.cache
@@ -146,7 +151,8 @@ class MiniWoB(PageEnvironment):
                 patience=0.0,
                 most_characters=most_characters,
                 trace=trace,
-            )
+            ),
+            without=LEAVING,
         )
 
     @classmethod

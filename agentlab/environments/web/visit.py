@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from agentlab.environments.web.browser import (
     BrowserContext,
@@ -283,6 +283,17 @@ class Visit:
             work.cancel()
             work.add_done_callback(_forget)
         raise PageLost(await self._replaced(page))
+
+    async def page_before(self) -> str | None:
+        """The address that going back would lead to; None where there is none."""
+        session = await self.context.new_cdp_session(self.page)
+        told = cast(
+            "dict[str, Any]",
+            await session.send("Page.getNavigationHistory"),  # pyright: ignore[reportUnknownMemberType]
+        )
+        await session.detach()
+        index = int(told["currentIndex"])
+        return str(told["entries"][index - 1]["url"]) if index > 0 else None
 
     async def stop_loading(self) -> None:
         """Have the tab in front give up what it is loading."""
