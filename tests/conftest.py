@@ -80,6 +80,20 @@ def isolated_workspace(
     monkeypatch.setenv("AGENTLAB_WORKSPACE", str(workspace))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the one line to run where the browser tests were skipped."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if "no Chromium" in str(getattr(report, "longrepr", ""))
+    ]
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} browser tests were skipped for want of Chromium; to run them: "
+            "apt-get install chromium"
+        )
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",

@@ -45,6 +45,7 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
 
         box = describe_box()
         extras = installed_extras(EXTRAS)
+        browser = describe_browser()
         writable = is_writable(workspace)
         found = {name: installed(name) for name in (OURS, THEIRS)}
         problems = [
@@ -62,11 +63,12 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
                 "distributions": dict(found),
                 "extras": dict(extras),
                 "box": box,
+                "browser": browser,
                 "workspace": {"path": str(workspace.absolute()), "writable": writable},
                 "problems": list(problems),
             }
         )
-        _tell(output, found, extras, box, workspace, writable)
+        _tell(output, found, extras, browser, box, workspace, writable)
         for problem in problems:
             output.line(f"Problem: {problem}", strong=True)
         if problems:
@@ -102,6 +104,25 @@ def installed_extras(
     for module, extra in sorted(modules.items()):
         extras[extra] = extras.get(extra, True) and present(module)
     return dict(sorted(extras.items()))
+
+
+def describe_browser() -> JsonObject:
+    """The Chromium that pages are opened with: its path and version, or how to get one."""
+    from agentlab.environments.web.chromium import MISSING, find_chromium, version_of
+
+    program = find_chromium()
+    return {
+        "program": program,
+        "version": version_of(program) if program is not None else None,
+        "hint": "" if program is not None else MISSING,
+    }
+
+
+def _browser_line(browser: JsonObject) -> str:
+    if browser["program"] is None:
+        return f"Browser for web pages: missing. {browser['hint']}"
+    version = browser["version"] or "which does NOT start"
+    return f"Browser for web pages: {browser['program']}, {version}."
 
 
 def is_writable(workspace: Path) -> bool:
@@ -148,6 +169,7 @@ def _tell(
     output: Output,
     found: dict[str, str | None],
     extras: dict[str, bool],
+    browser: JsonObject,
     box: JsonObject,
     workspace: Path,
     writable: bool,
@@ -158,6 +180,7 @@ def _tell(
     for extra, there in extras.items():
         hint = "installed" if there else f"missing: pip install '{OURS}[{extra}]'"
         output.line(f"Extra {extra}: {hint}.")
+    output.line(_browser_line(browser))
     output.line(f"Workspace {workspace}: {'can' if writable else 'can NOT'} be written.")
     probes = cast("JsonObject", box["probes"])
     rows = [[name.replace("_", " "), _answer(value)] for name, value in probes.items()]

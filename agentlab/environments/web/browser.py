@@ -30,6 +30,7 @@ from playwright.async_api import (
     Locator,
     Page,
     Playwright,
+    Position,
     Request,
     async_playwright,
 )
@@ -50,8 +51,10 @@ __all__ = [
     "Frame",
     "Locator",
     "Page",
+    "Position",
     "Request",
     "browser",
+    "end_now",
     "forget_browser",
     "on_thread",
     "run_now",
@@ -89,7 +92,9 @@ class _Thread:
         with contextlib.suppress(NoAnswerError, RuntimeError, BrowserError):
             asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(CLOSE_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(1)
+        self._thread.join(2)
+        if not self._thread.is_alive():
+            self.loop.close()
 
     async def _end(self) -> None:
         await self.end_browser()
@@ -171,6 +176,16 @@ async def browser() -> Browser:
         EnvironmentFaultError: it does not start.
     """
     return await _shared().started()
+
+
+def end_now() -> None:
+    """End the browser of this process and its thread, if there is one; a later use starts anew."""
+    global _thread
+    with _lock:
+        thread, _thread = _thread, None
+    if thread is not None:
+        thread.close()
+        atexit.unregister(thread.close)
 
 
 async def forget_browser() -> None:

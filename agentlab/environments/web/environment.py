@@ -51,9 +51,13 @@ class PageEnvironment:
 
     Args:
         options: of the site.
+        without: tools that are not offered.
     """
 
-    def __init__(self, options: Options) -> None:
+    keeps_nothing = False
+    """Whether pages leave nothing in the browser, so that going back needs no new context."""
+
+    def __init__(self, options: Options, *, without: Sequence[str] = ()) -> None:
         origin = origin_of(options.url)
         if origin is None:
             raise ConfigError(
@@ -64,7 +68,8 @@ class PageEnvironment:
         self._allowed = AllowList((str(origin), *options.origins))
         self._episode = f"{os.getpid()}-{next(_numbers)}"
         self._control = Control(options, self._episode)
-        self._tools = actions.tools(options.grants, files=_files(options))
+        offered = actions.tools(options.grants, files=_files(options))
+        self._tools = tuple(tool for tool in offered if tool.name not in without)
         self._by_name = {tool.name: tool for tool in self._tools}
         self._visit: Visit | None = None
         self._hand: Hand | None = None
@@ -99,30 +104,35 @@ class PageEnvironment:
         """
         self._task, self._seed = task, seed
         self._texts = quoted(task.instruction)
-        await self._begin()
+        await self._begin(fresh=True)
         return self._observed(())
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, fresh: bool) -> None:
         assert self._task is not None
         await self._control.reset(self._task.seed, self._task.setup.get("setup"))
         cookies = await self._control.enter()
-        notes = await on_thread(self._opened(cookies))
+        notes = await on_thread(self._opened(cookies, fresh=fresh))
         self._calls, self._over = (), False
         self._site = await self._control.state()
         self._notes = notes
 
-    async def _opened(self, cookies: dict[str, str]) -> tuple[str, ...]:
-        if self._visit is not None:
-            await self._visit.close()
-        self._visit = None
-        visit = await Visit.opened(self.options, self._allowed)
-        self._visit, self._hand = visit, Hand(visit, self.options, self._allowed)
+    async def _opened(self, cookies: dict[str, str], *, fresh: bool) -> tuple[str, ...]:
+        visit, hand = self._visit, self._hand
+        if visit is None or hand is None or fresh or not self.keeps_nothing or not visit.plain:
+            if visit is not None:
+                await visit.close()
+            self._visit = None
+            visit = await Visit.opened(self.options, self._allowed)
+            hand = Hand(visit, self.options, self._allowed)
+            self._visit, self._hand = visit, hand
+        else:
+            await visit.renew()  # in a page that has shown another, references begin otherwise
         if cookies:
             await visit.context.add_cookies(
                 [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
             )
         try:
-            await self._arrive(visit, self._hand)
+            await self._arrive(visit, hand)
             self._view = await visit.ask(snapshot.look(visit.page))
         except (Failed, PageLost, BrowserError) as error:
             why = str(failure(error)) if isinstance(error, BrowserError) else str(error)
@@ -261,7 +271,7 @@ class PageEnvironment:
         if not isinstance(snapshot, Saved):
             raise UsageError("web: only a snapshot of this environment can be restored.")
         if self._calls != snapshot.calls[: len(self._calls)] or self._over:
-            await self._begin()
+            await self._begin(fresh=False)
         for call in snapshot.calls[len(self._calls) :]:
             result = await self.step(call)
             self.replayed_steps += result.steps

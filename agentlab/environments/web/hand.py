@@ -15,10 +15,11 @@ from urllib.parse import urljoin
 
 from agentlab.environments.web import tree
 from agentlab.environments.web.actions import KEYS, MOST_WAIT
-from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page
+from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page, Position
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList
+from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.proxy import MARK, REFUSED
 from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, look
 from agentlab.environments.web.visit import Visit
 from agentlab.types import JsonObject, ToolCall
@@ -128,37 +129,48 @@ class Hand:
         if why := self._allowed.refusal(url):
             raise Failed("refused", why)
         try:
-            await self._page.goto(
+            answer = await self._page.goto(
                 url, wait_until="domcontentloaded", timeout=self._options.seconds * 1000
             )
         except BrowserTimeout as error:
+            await self._visit.stop_loading()
             raise Failed(
                 "timed out", f"the page did not load within {self._options.seconds:g} s"
             ) from error
+        said = answer.headers.get(MARK) if answer is not None else None
+        if said is not None:
+            why = "it leads to an origin that is not allowed here"
+            raise Failed(
+                "refused" if said == REFUSED[:3] else "not possible",
+                why if said == REFUSED[:3] else "nobody answers there",
+            )
 
     async def _goto(self, given: JsonObject) -> Outcome:
         url = str(given["url"]).strip()
         current = self._page.url
-        base = current if current.startswith("http") else self._options.url
+        # What is left of an origin that may not be reached is no place to start from.
+        base = current if self._allowed.allows(origin_of(current)) else self._options.url
         await self.open(urljoin(base, url) if "://" not in url.split("?")[0] else url)
         return Outcome()
 
     async def _back(self, given: JsonObject) -> Outcome:
-        here = self._page.url
-        answer = await self._page.go_back(
+        # Asked first: going to the empty page before the first one could not be undone.
+        before = await self._visit.page_before()
+        if before is None or self._allowed.refusal(before) or before == "about:blank":
+            raise Failed("not possible", "there is no page to go back to")
+        await self._page.go_back(
             wait_until="domcontentloaded", timeout=self._options.seconds * 1000
         )
-        if self._page.url == "about:blank":
-            await self._page.go_forward(wait_until="domcontentloaded")
-        if answer is None and self._page.url == here:
-            raise Failed("not possible", "there is no page to go back to")
         return Outcome()
 
     # --- acting -----------------------------------------------------------------------------
 
     async def _click(self, given: JsonObject) -> Outcome:
         target = await self._find(_named(given))
-        await target.click(timeout=ACT_SECONDS * 1000)
+        # Where its middle is covered, a person would click what is to be seen of it.
+        free = cast("list[float] | None", await target.evaluate(_FREE))
+        place: Position | None = {"x": free[0], "y": free[1]} if free is not None else None
+        await target.click(timeout=ACT_SECONDS * 1000, position=place)
         return Outcome()
 
     async def _hover(self, given: JsonObject) -> Outcome:
@@ -259,7 +271,8 @@ class Hand:
 
     async def picture(self) -> bytes:
         """What is to be seen now, as PNG."""
-        return await self._page.screenshot(timeout=5_000, animations="disabled", caret="hide")
+        # Hiding the caret or animations would leave marks in the document.
+        return await self._page.screenshot(timeout=5_000, animations="allow", caret="initial")
 
     # --- files ------------------------------------------------------------------------------
 
@@ -326,6 +339,19 @@ def failure(error: BrowserError) -> Failed:
     return Failed("not possible", first.partition(": ")[2][:200] or first[:200])
 
 
+_FREE = """(element) => {
+  const box = element.getBoundingClientRect();
+  const hit = (x, y) => {
+    const top = document.elementFromPoint(box.x + x, box.y + y);
+    return top && (element.contains(top) || top.contains(element) && top.tagName === "LABEL");
+  };
+  if (!document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)) return null;
+  if (hit(box.width / 2, box.height / 2)) return null;
+  for (const down of [0.5, 0.25, 0.75, 0.1, 0.9])
+    for (const along of [0.5, 0.25, 0.75, 0.1, 0.9])
+      if (hit(box.width * along, box.height * down)) return [box.width * along, box.height * down];
+  return null;
+}"""
 _HAS_OPTION = """(list, [how, option]) => {
   if (!(list instanceof HTMLSelectElement)) return null;
   const plain = (text) => text.replace(/\\s+/g, " ").trim();

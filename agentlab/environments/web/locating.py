@@ -222,6 +222,6 @@ async def _is_hidden(page: Page, wanted: Wanted, name: str | None) -> bool:
             hidden = page.get_by_role(role, name=name, exact=True, include_hidden=True)  # type: ignore[arg-type]
             if await hidden.count():
                 return True
-        return await page.get_by_text(name, exact=True).count() > 0
+        return not wanted.roles and await page.get_by_text(name, exact=True).count() > 0
     except BrowserError:
         return False  # it is no role that there is

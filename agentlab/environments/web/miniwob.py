@@ -52,6 +52,7 @@ _START = """(seed) => {
   WOB_DONE_GLOBAL = false;
   core.startEpisodeReal();
   core.startEpisode = () => {};
+  core.begunByHost = true;
   const said = core.getUtterance();
   return typeof said === "string" ? said : String(said.utterance);
 }"""
@@ -62,7 +63,11 @@ _AGAIN = """(seeds) => seeds.map((seed) => {
   const said = core.getUtterance();
   return typeof said === "string" ? said : String(said.utterance);
 })"""
-_VERDICT = "() => [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"
+_VERDICT = """() => typeof core === "undefined" || !core.begunByHost
+  ? [true, 0] : [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"""
+"""Whether the episode is over, and its reward; none for a page that was left."""
+LEAVING = ("goto", "back", "tabs")
+"""Tools that would only leave the page, and with it the episode."""
 
 
 @functools.cache
@@ -93,6 +98,11 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+    def end_headers(self) -> None:
+        """Files of an installed package do not change while it is used."""
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
 
     def list_directory(self, path: object) -> None:  # type: ignore[override]
         """No listings."""
@@ -204,13 +214,15 @@ class MiniWoB(PageEnvironment):
         UnknownNameError: there is no such page.
     """
 
+    keeps_nothing = True
+
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False
     ) -> None:
         if page is not None and page not in pages():
             raise UnknownNameError("page of MiniWoB", page, pages())
         self._pages = (page,) if page is not None else pages()
-        super().__init__(_options(most_characters=most_characters, trace=trace))
+        super().__init__(_options(most_characters=most_characters, trace=trace), without=LEAVING)
 
     @classmethod
     def from_argument(

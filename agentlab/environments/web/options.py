@@ -58,7 +58,7 @@ class Options(Frozen):
     """That a page may take to load, and an action to be carried out."""
     most_characters: int = Field(default=8_000, ge=500, le=60_000)
     """Of the page in one observation."""
-    most_bytes: int = Field(default=16_000_000, ge=1_000)
+    most_bytes: int = Field(default=5_000_000, ge=1_000)
     """Of one answer of a server; a longer one is cut off."""
     trace: bool = False
     """Whether playwright's trace of each attempt is kept."""

@@ -33,6 +33,8 @@ HOP = frozenset(
 )
 """Headers for the next machine alone; an `Upgrade` comes through a tunnel, never here."""
 REFUSED = "403 Refused"
+MARK = "x-agentlab-proxy"
+"""The header of answers that are the proxy's own."""
 
 
 class Refusal(NamedTuple):
@@ -293,7 +295,7 @@ async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:
     body = text.encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{MARK}: {status[:3]}\r\nConnection: close\r\n\r\n"
     )
     with contextlib.suppress(OSError):
         writer.write(head.encode() + body)

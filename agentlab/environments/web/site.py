@@ -43,7 +43,7 @@ class WebEnvironment(PageEnvironment):
         patience: float = 1.0,
         seconds: float = 10.0,
         most_characters: int = 8_000,
-        most_bytes: int = 16_000_000,
+        most_bytes: int = 5_000_000,
         trace: bool = False,
     ) -> WebEnvironment:
         """The environment for an address; see `options.Options` for what each option means.

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from agentlab.environments.web.browser import (
     BrowserContext,
@@ -157,6 +157,20 @@ class Visit:
         """All tabs, oldest first."""
         return [page for page in self._pages if not page.is_closed()]
 
+    async def renew(self) -> None:
+        """Put a fresh page in the place of all tabs; cookies and storage stay."""
+        old = self.pages
+        await self._fresh()
+        for page in old:
+            await page.close()
+        self._notes.clear()
+        self._refusals.clear()
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is one tab, which nothing happened to."""
+        return len(self.pages) == 1 and not self._crashed and self._page in self.pages
+
     # --- what happens unasked ---------------------------------------------------------------
 
     def note(self, text: str) -> None:
@@ -261,12 +275,33 @@ class Visit:
             try:
                 return work.result()
             except BrowserError as error:
-                if page is not None and not page.is_closed() and "crash" not in str(error).lower():
+                if page is not None and "crash" in str(error).lower():
+                    self._crashed.add(page)
+                elif page is not None and not page.is_closed():
                     raise
         else:
             work.cancel()
             work.add_done_callback(_forget)
         raise PageLost(await self._replaced(page))
+
+    async def page_before(self) -> str | None:
+        """The address that going back would lead to; None where there is none."""
+        session = await self.context.new_cdp_session(self.page)
+        told = cast(
+            "dict[str, Any]",
+            await session.send("Page.getNavigationHistory"),  # pyright: ignore[reportUnknownMemberType]
+        )
+        await session.detach()
+        index = int(told["currentIndex"])
+        return str(told["entries"][index - 1]["url"]) if index > 0 else None
+
+    async def stop_loading(self) -> None:
+        """Have the tab in front give up what it is loading."""
+        with contextlib.suppress(BrowserError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                session = await self.context.new_cdp_session(self.page)
+                await session.send("Page.stopLoading")  # pyright: ignore[reportUnknownMemberType]
+                await session.detach()
 
     async def _replaced(self, page: Page | None) -> str:
         """Put another tab in front, in place of one that is lost; why it was.

@@ -49,6 +49,23 @@ def test_a_person_sees_a_table_and_the_next_command(monkeypatch: pytest.MonkeyPa
     assert lines[-1] == "Next: agentlab practice babyai"
 
 
+def test_the_browser_is_named_or_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agentlab.sandbox.probe.describe_box", _quick_box)
+    program = tmp_path / "chromium"
+    program.write_text("#!/bin/sh\necho Chromium 1.2\n", encoding="utf-8")
+    program.chmod(0o700)
+    monkeypatch.setenv("AGENTLAB_CHROMIUM", str(program))
+    told = CliRunner().invoke(cli, ["doctor"]).stdout
+    assert f"Browser for web pages: {program}, Chromium 1.2." in told.replace("\n", " ")
+    monkeypatch.setenv("AGENTLAB_CHROMIUM", str(tmp_path / "none"))
+    result = CliRunner().invoke(cli, ["doctor", "--json"])
+    assert result.exit_code == 0, "a browser is needed for pages alone"
+    browser = json.loads(result.stdout)["browser"]
+    assert browser["program"] is None and "apt-get install chromium" in browser["hint"]
+
+
 def test_a_workspace_that_cannot_be_written_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

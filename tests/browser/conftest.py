@@ -1,0 +1,46 @@
+"""What the browser tests need: Chromium, and sites on loopback.
+
+Without Chromium they are skipped, and the reason is the line that installs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from agentlab.environments.web.chromium import INSTALL, find_chromium
+from tests.browser.sites import Site
+
+if not os.environ.get("REQUIRE_BROWSER"):
+    pytest.importorskip("playwright", reason="the extra browser is not installed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def needs_chromium() -> Iterator[None]:
+    """Skip, with the line to run, where there is no browser."""
+    if find_chromium() is None:
+        # Where everything must be checked, what cannot be is a failure.
+        missing = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip
+        missing(f"no Chromium: run `{INSTALL}`")
+    from agentlab.environments.web.browser import end_now
+
+    yield
+    end_now()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A site of the test's own."""
+    made = Site()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other_site() -> Iterator[Site]:
+    """Another origin, which nobody allowed."""
+    made = Site()
+    yield made
+    made.close()

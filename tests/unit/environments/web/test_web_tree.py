@@ -1,0 +1,84 @@
+"""Reading and telling playwright's snapshot of a page."""
+
+from __future__ import annotations
+
+from agentlab.environments.web import tree
+
+SNAPSHOT = r"""
+- generic [active] [ref=e1]:
+  - heading "Hi \"you\"" [level=1] [ref=e2]
+  - 'button "A: b''s" [ref=e3]'
+  - generic [ref=e4]:
+    - text: Name
+    - textbox "Name" [ref=e6]: Ann
+    - checkbox "Agree" [checked] [ref=e7]
+    - combobox "Pick" [ref=e8]:
+      - option "a"
+      - option "b" [selected]
+  - generic [ref=e11] [cursor=pointer]: Go on
+  - generic [ref=e12] [cursor=pointer]
+  - link "Link" [ref=e13] [cursor=pointer]:
+    - /url: /x
+  - textbox [ref=e14]: abc
+  - textbox [ref=e15]
+  - button "Link" [disabled] [ref=e16]
+  - text: "plain: text"
+"""
+
+
+def _tree() -> tree.Node:
+    root = tree.tidied(tree.parse(SNAPSHOT))
+    tree.masked(root, ["abc"])
+    return root
+
+
+def test_wrappers_go_and_what_is_said_stays() -> None:
+    assert list(tree.lines(_tree())) == [
+        '- heading "Hi \\"you\\"" [level=1]',
+        '- button "A: b\'s" [ref=e3]',
+        "- text: Name",
+        '- textbox "Name" [ref=e6]: Ann',
+        '- checkbox "Agree" [checked] [ref=e7]',
+        '- combobox "Pick" [ref=e8]',
+        '  - option "a"',
+        '  - option "b" [selected]',
+        "- clickable [ref=e11]: Go on",
+        '- link "Link" [ref=e13] -> /x',
+        "- textbox [ref=e14]: ••••••••",
+        "- textbox [ref=e15]",
+        '- button "Link" [disabled] [ref=e16]',
+        "- text: plain: text",
+    ]
+
+
+def test_each_control_has_a_name_of_its_own() -> None:
+    assert [name for name, _ in tree.acted_on(_tree())] == [
+        "A: b's", "Name", "Agree", "Pick", "a", "b", "Go on", "Link #1", "textbox #1",
+        "textbox #2", "Link #2",
+    ]  # fmt: skip
+
+
+def test_controls_are_entities_of_the_kind_that_tools_take() -> None:
+    found = {name: tree.entity_of(name, node) for name, node in tree.acted_on(_tree())}
+    assert found["Name"].type == "field"
+    assert found["Name"].properties == {"role": "textbox", "value": "Ann"}
+    assert found["Agree"].properties == {"role": "checkbox", "checked": True}
+    assert found["Pick"].properties == {"role": "combobox", "value": "b"}
+    assert found["a"].type == "option"
+    assert found["Go on"].properties == {"role": "clickable"}
+    assert found["Link #1"].properties == {"role": "link", "leads_to": "/x"}
+    assert found["Link #2"].properties == {"role": "button", "disabled": True}
+
+
+def test_anything_at_all_is_read_without_an_error() -> None:
+    for text in (
+        "",
+        "nonsense",
+        "- ",
+        "- '",
+        '- button "open',
+        "- a: b: c",
+        "  - x\n- y",
+        "- /url:",
+    ):
+        list(tree.lines(tree.tidied(tree.parse(text))))
