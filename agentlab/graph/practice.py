@@ -39,6 +39,7 @@ from agentlab.protocols import (
 from agentlab.records import Records, Transaction
 from agentlab.registry import resolve
 from agentlab.types import (
+    Allotment,
     AttemptSpec,
     EnvironmentRef,
     Frozen,
@@ -49,6 +50,8 @@ from agentlab.types import (
     Usage,
 )
 
+LEAST_TOKENS = 4096
+"""Tokens without which an attempt is not begun, as long as none has shown what it takes."""
 LEAST_STEPS = 200
 """Primitive steps without which an attempt is not begun."""
 
@@ -255,8 +258,30 @@ class Practice:
             for name, value in (("tokens", left.tokens), ("usd", left.usd)):
                 if value is not None and value <= 0:
                     return name
-        # What is left may be too little for any call.
+        # What is left may be too little for any call, or for an attempt.
+        if self.seats is not None and self.seats.spent_out is None:
+            self.share(1)
         return self.seats.spent_out if self.seats is not None else None
+
+    def share(self, attempts: int) -> tuple[int, tuple[Allotment, ...]]:
+        """How many attempts the budgets of the chat models pay for, and each one's part of them.
+
+        As many as could each take what the dearest one so far took; where that one was cut off,
+        they must be able to take twice as much, for it needed more than it got.
+        """
+        if self.seats is None:
+            return attempts, ()
+        rows = self.records.attempts.all(self.run_id, kind="practice")
+        unknown = [row.attempt_id for row in rows if row.success is None]
+        cut = any(
+            outcome.ending == "budget" for outcome in self.records.trajectories.outcomes(unknown)
+        )
+        factor = 2 if cut else 1
+        least = Usage(
+            tokens=factor * max([row.tokens for row in rows if row.tokens] or [LEAST_TOKENS]),
+            usd=factor * max([row.usd for row in rows] or [0.0]),
+        )
+        return self.seats.share(attempts, least)
 
     def out_of_time(self) -> bool:
         """Whether the wall-clock budget is used up; asked before each attempt, so no query."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
@@ -28,6 +28,7 @@ from agentlab.models.redaction import name_secret
 from agentlab.models.sampled import Sampled
 from agentlab.protocols import ChatModel
 from agentlab.types import (
+    Allotment,
     AttemptSpec,
     ChatReply,
     ChatRequest,
@@ -55,13 +56,14 @@ class _Seat(NamedTuple):
     endpoints: Endpoints
     refused: set[str]
 
-    def recorded(self, role: Role) -> _Asked:
-        """The seat for one piece of work."""
+    def recorded(self, role: Role, part: Ledger | None = None) -> _Asked:
+        """The seat for one piece of work, and the part of the budget that is set aside for it."""
         recorder = Recorded(self.model, role=role, price=self.price)
-        # Sampling stands outermost, so that meter and record see what is sent.
-        return _Asked(
-            _Patient(Sampled(recorder, self.sampling), self.endpoints, self.refused), recorder
-        )
+        model: ChatModel = _Refused(recorder, self.refused)
+        if part is not None:
+            model = Metered(model, part, role=role, price=self.price)
+        # Sampling stands outside of them, so that meter and record see what is sent.
+        return _Asked(_Patient(Sampled(model, self.sampling), self.endpoints), recorder)
 
 
 class _Patient:
@@ -70,10 +72,9 @@ class _Patient:
     An outage pauses a run and is nobody's fault: attempts do not count it as their time.
     """
 
-    def __init__(self, model: ChatModel, endpoints: Endpoints, refused: set[str]) -> None:
+    def __init__(self, model: ChatModel, endpoints: Endpoints) -> None:
         self._model = model
         self._endpoints = endpoints
-        self._refused = refused
 
     @property
     def name(self) -> str:
@@ -84,6 +85,23 @@ class _Patient:
     def paused_seconds(self) -> float:
         """Seconds that calls of this run waited for endpoints that were down."""
         return self._endpoints.paused_seconds
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """The model's reply."""
+        return await self._model.chat(request)
+
+
+class _Refused:
+    """A chat model that remembers which budget of the run did not allow a call."""
+
+    def __init__(self, model: ChatModel, refused: set[str]) -> None:
+        self._model = model
+        self._refused = refused
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self._model.name
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The model's reply; which budget did not allow it is remembered."""
@@ -104,9 +122,14 @@ class _Asked(NamedTuple):
 class AttemptSeats:
     """The models of one attempt; what they were asked is the attempt's record."""
 
-    def __init__(self, seats: Mapping[str, _Seat], judging: JsonObject | None = None) -> None:
+    def __init__(
+        self,
+        seats: Mapping[str, _Seat],
+        judging: JsonObject | None = None,
+        part: Ledger | None = None,
+    ) -> None:
         asked = {
-            name: seats[name].recorded("executor" if name == "executor" else "evaluator")
+            name: seats[name].recorded("executor" if name == "executor" else "evaluator", part)
             for name in ("executor", "evaluator", STRONGER)
             if name in seats
         }
@@ -162,14 +185,21 @@ class Seats:
             pause=pause,
             proven=any(usage.tokens for usage in (spent or {}).values()),
         )
-        ledger = Ledger(
-            Caps(tokens=config.budget.tokens, usd=config.budget.usd),
-            roles={
-                role: Caps(tokens=own.tokens, usd=own.usd)
-                for role in ROLES
-                for own in [_own(config, role)]
-                if own.tokens is not None or own.usd is not None
-            },
+        whole = Caps(tokens=config.budget.tokens, usd=config.budget.usd)
+        roles: dict[Role, Caps] = {
+            role: Caps(tokens=own.tokens, usd=own.usd)
+            for role in ROLES
+            for own in [_own(config, role)]
+            if own.tokens is not None or own.usd is not None
+        }
+        # Of those that attempts spend from; the others are asked one call after another.
+        self._caps: dict[Role | Literal[""], Caps] = {
+            **({"": whole} if whole != Caps() else {}),
+            **{role: caps for role, caps in roles.items() if role in ("executor", "evaluator")},
+        }
+        self._ledger = ledger = Ledger(
+            whole,
+            roles=roles,
             spent=spent,
             note=journal.note if journal is not None else None,
         )
@@ -225,8 +255,35 @@ class Seats:
 
     def attempt(self, spec: AttemptSpec) -> AttemptSeats:
         """The models of one attempt."""
-        del spec  # every attempt of a run has the same
-        return AttemptSeats(self._seats, self.judging)
+        return AttemptSeats(self._seats, self.judging, _ledger_of(spec.allotted))
+
+    def share(self, attempts: int, least: Usage | None = None) -> tuple[int, tuple[Allotment, ...]]:
+        """How many of these attempts the budgets pay for, and the equal part of each.
+
+        Which call is the first that a budget does not allow then depends on the attempt alone,
+        and not on whose answers came first.
+
+        Args:
+            attempts: that are wanted.
+            least: what an attempt must be able to take, where fewer may be made; a budget that
+                pays for none has ended the run.
+        """
+        allotted: list[Allotment] = []
+        for scope, caps in self._caps.items():
+            spent = self._ledger.spent(scope or None)
+            tokens = None if caps.tokens is None else max(0, caps.tokens - spent.tokens)
+            usd = None if caps.usd is None else max(0.0, caps.usd - spent.usd)
+            if least is not None:
+                if tokens is not None and least.tokens:
+                    attempts = min(attempts, tokens // least.tokens)
+                if usd is not None and least.usd:
+                    attempts = min(attempts, int(usd / least.usd))
+                if not attempts:
+                    what = "tokens" if tokens is not None else "usd"
+                    self._refused.add(f"{scope} {what}" if scope else what)
+                    return 0, ()
+            allotted.append(Allotment(role=scope, tokens=tokens, usd=usd))
+        return attempts, tuple(_part(each, attempts) for each in allotted) if attempts else ()
 
     async def close(self) -> None:
         """Close all connections. Safe to call twice."""
@@ -234,6 +291,23 @@ class Seats:
 
     def _recorders(self) -> dict[Role, _Asked]:
         return {role: self._seats[role].recorded(role) for role in ROLES if role in self._seats}
+
+
+def _ledger_of(allotted: Sequence[Allotment]) -> Ledger | None:
+    """What holds an attempt to its part of each budget; None where nothing is capped."""
+    if not allotted:
+        return None
+    caps = {each.role: Caps(tokens=each.tokens, usd=each.usd) for each in allotted}
+    roles: dict[Role, Caps] = {role: caps[role] for role in ROLES if role in caps}
+    return Ledger(caps.get(""), roles=roles, whole="the attempt")
+
+
+def _part(whole: Allotment, attempts: int) -> Allotment:
+    return Allotment(
+        role=whole.role,
+        tokens=None if whole.tokens is None else whole.tokens // attempts,
+        usd=None if whole.usd is None else whole.usd / attempts,
+    )
 
 
 def asks_models(config: PracticeConfig) -> bool:

@@ -26,6 +26,7 @@ from agentlab.records import DrawRow, Transaction
 from agentlab.registry import resolve
 from agentlab.statistics import Draw
 from agentlab.types import (
+    Allotment,
     AttemptSpec,
     Insight,
     JsonObject,
@@ -85,6 +86,8 @@ class _Reserved(NamedTuple):
     """Primitive steps that each of them may take."""
     tokens: int | None = None
     """What retrieval may spend; None where it has no cap or costs nothing."""
+    allotted: tuple[Allotment, ...] = ()
+    """What the calls of each to models may take."""
 
 
 def _reserve(practice: Practice) -> _Reserved:
@@ -96,10 +99,14 @@ def _reserve(practice: Practice) -> _Reserved:
     if left.seconds is not None and left.seconds <= 0:
         count = 0
     tokens = left.tokens if uses_model(practice.config.embedder) else None
+    if left.steps is not None:
+        count = min(count, left.steps // LEAST_STEPS)
+    allotted: tuple[Allotment, ...] = ()
+    if count:
+        count, allotted = practice.share(count)
     if left.steps is None:
-        return _Reserved(count, None, tokens)
-    count = min(count, left.steps // LEAST_STEPS)
-    return _Reserved(count, left.steps // count if count else 0, tokens)
+        return _Reserved(count, None, tokens, allotted)
+    return _Reserved(count, left.steps // count if count else 0, tokens, allotted)
 
 
 def _promised(specs: Sequence[AttemptSpec]) -> Usage:
@@ -109,7 +116,9 @@ def _promised(specs: Sequence[AttemptSpec]) -> Usage:
         attempts=len(specs),
         tool_calls=sum(limit.tool_calls for limit in limits),
         steps=sum(limit.steps or 0 for limit in limits),
-        tokens=sum(limit.tokens or 0 for limit in limits),
+        tokens=sum(limit.tokens or 0 for limit in limits)
+        + sum(each.tokens or 0 for spec in specs for each in spec.allotted if not each.role),
+        usd=sum(each.usd or 0.0 for spec in specs for each in spec.allotted if not each.role),
     )
 
 
@@ -147,7 +156,8 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
             break  # finding what to offer the next one would pass the cap
         task = by_id[task_id]
         known = outcomes.get(task.template, Template(name=task.template))
-        specs.append(_spec(practice, round_, slot, task, chances, limits, known))
+        spec = _spec(practice, round_, slot, task, chances, limits, known)
+        specs.append(spec.model_copy(update={"allotted": reserved.allotted}))
     return specs
 
 

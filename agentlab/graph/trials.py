@@ -195,6 +195,11 @@ async def search(
         outcomes.append(known)
         if known is None:
             specs.append(_shadow(current, task, candidate, steps))
+    if specs and current.practice.seats is not None:
+        # Those with the candidate are still to come where these are without it.
+        ways = 2 if candidate is None else 1
+        _, allotted = current.practice.seats.share(ways * len(specs))
+        specs = [spec.model_copy(update={"allotted": allotted}) for spec in specs]
     done = await asyncio.gather(*(record(current.practice, spec) for spec in specs))
     if current.attempts_left is not None:
         current.attempts_left -= len(specs)

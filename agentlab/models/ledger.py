@@ -72,6 +72,7 @@ class Ledger:
         roles: caps on single roles, beside the run's.
         spent: what was spent before, by role, when a run is resumed.
         note: is told of each amount that was spent, before anybody uses what it paid for.
+        whole: what the caps on all roles together are of, as a sentence says it.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Ledger:
         roles: Mapping[Role, Caps] | None = None,
         spent: Mapping[Role, Usage] | None = None,
         note: Callable[[Role, Amount], None] | None = None,
+        whole: str = "the run",
     ) -> None:
+        self._whole = whole
         self._note = note
         self._run = run or Caps()
         self._roles = dict(roles or {})
@@ -162,7 +165,7 @@ class Ledger:
             self._line[0].set_result(None)
 
     def _limits(self, role: Role) -> Iterator[tuple[str, Caps, Role | None]]:
-        yield "the run", self._run, None
+        yield self._whole, self._run, None
         if role in self._roles:
             yield f"the {role}", self._roles[role], role
 

@@ -71,9 +71,10 @@ from agentlab.types.trajectory import (
     Trajectory,
     attempt_id,
 )
-from agentlab.types.usage import Limits, Usage
+from agentlab.types.usage import Allotment, Limits, Usage
 
 __all__ = [
+    "Allotment",
     "AttemptKind",
     "AttemptOutcome",
     "AttemptSpec",

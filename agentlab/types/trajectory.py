@@ -14,7 +14,7 @@ from agentlab.types.score import Score
 from agentlab.types.skill import Invocation, Skill
 from agentlab.types.task import Task
 from agentlab.types.tool import Observation, StepResult, ToolCall
-from agentlab.types.usage import Limits, Usage
+from agentlab.types.usage import Allotment, Limits, Usage
 
 AttemptKind = Literal["practice", "shadow", "evaluation", "production"]
 AttemptStatus = Literal["completed", "infrastructure_failure"]
@@ -108,6 +108,8 @@ class AttemptSpec(Frozen):
     executor: str
     executor_options: JsonObject = Field(default_factory=dict)
     limits: Limits = Field(default_factory=Limits)
+    allotted: tuple[Allotment, ...] = ()
+    """What its calls to models may take, where a budget caps them: set aside before it begins."""
     skills: tuple[Skill, ...] = ()
     """The offered skills, and the skills those call."""
     insights: tuple[Insight, ...] = ()

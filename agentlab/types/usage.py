@@ -33,6 +33,15 @@ class Usage(Frozen):
         )
 
 
+class Allotment(Frozen):
+    """The part of a budget that one attempt may spend; what it is cut off by says nothing of it."""
+
+    role: str = ""
+    """Whose budget it is; empty is the whole run's."""
+    tokens: int | None = None
+    usd: float | None = None
+
+
 class Limits(Frozen):
     """What one attempt may spend."""
 

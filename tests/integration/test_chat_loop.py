@@ -19,6 +19,7 @@ import pytest
 import agentlab
 from agentlab.errors import AgentLabError, UsageError
 from agentlab.events import Event
+from agentlab.graph import seats
 from agentlab.records import Records, Workspace
 from agentlab.testing.model_server import FaultPlan, ModelServer, ServerProcess, server_process
 from agentlab.testing.rules import load_rule
@@ -164,6 +165,45 @@ def test_a_cap_holds_over_a_resume(tmp_path: Path, served: ServerProcess) -> Non
     assert again.status == "stopped"
     lines = journal.read_text().splitlines()
     assert paid <= sum(json.loads(line)[1] for line in lines) <= most
+
+
+@pytest.mark.parametrize(
+    "caps",
+    [
+        {"budget.tokens": 70_000},
+        {"roles.executor.tokens": 40_000},
+        {
+            "budget.usd": 0.07,
+            "endpoint.prices": {"openai:courier": {"input": 1.0, "output": 2.0}},
+        },
+    ],
+    ids=["run", "executor", "usd"],
+)
+def test_who_is_cut_off_does_not_depend_on_who_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps: dict[str, Any]
+) -> None:
+    found: list[list[Any]] = []
+    cut: list[int] = []
+    paid: list[int] = []
+    # Some answers come only after a while, and so not in the order of the questions.
+    plan = FaultPlan(seed=2, rate=0.3, retry_after=0, hang=0.05, most_in_a_row=2)
+    with ModelServer(load_rule("courier"), faults=plan) as server:
+        for at_a_time in (1, 8):
+            monkeypatch.setattr(seats, "AT_A_TIME", at_a_time)
+            place = tmp_path / str(at_a_time)
+            report = practise(place, server.base_url, heldout=0, concurrency=0, rounds=2, **caps)
+            found.append(events(place, report.run_id))
+            paid.append(report.usage.tokens)
+    for at_a_time in (1, 8):
+        place = tmp_path / str(at_a_time)
+        with Records.open(Workspace.open(place)) as records:
+            rows = records.attempts.all(report.run_id, kind="practice")
+            outcomes = records.trajectories.outcomes([row.attempt_id for row in rows])
+        cut.append(sum(outcome.ending == "budget" for outcome in outcomes))
+        assert all(o.score.success is None for o in outcomes if o.ending == "budget")
+    assert cut[0] == cut[1] > 0
+    assert found[0] == found[1]
+    assert paid[0] == paid[1] <= (caps.get("budget.tokens") or paid[0])
 
 
 def test_a_grammar_beside_a_chat_model(tmp_path: Path, served: ServerProcess) -> None:
