@@ -7,7 +7,7 @@ content security policy says so to the browser.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -22,7 +22,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from agentlab.envs.store.episodes import Worlds
 from agentlab.envs.store.forms import Form
-from agentlab.envs.store.pages import FOLDER, Pages, Skin
+from agentlab.envs.store.labels import Skin
+from agentlab.envs.store.pages import FOLDER, Pages
 from agentlab.envs.store.routes import (
     addresses,
     basket,
@@ -67,7 +68,7 @@ def create_app(
     worlds = Worlds(seed=seed, today=today, database=database)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         worlds.close()
 

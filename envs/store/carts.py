@@ -43,7 +43,7 @@ class Cart(NamedTuple):
     minimum: int
 
     @property
-    def count(self) -> int:
+    def things(self) -> int:
         """How many things there are."""
         return sum(line.quantity for line in self.lines)
 

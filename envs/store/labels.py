@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+Skin = Literal["a", "b"]
+SKINS: tuple[Skin, ...] = ("a", "b")
+STEPS = {
+    "a": ("address", "delivery", "payment", "review"),
+    "b": ("delivery", "address", "payment", "review"),
+}
+"""The steps of the checkout in each skin, in order."""
+
 
 class Label(NamedTuple):
     """One control's or heading's words; `{…}` is filled in."""
@@ -177,7 +185,7 @@ LABELS: dict[str, Label] = {
 }
 
 
-def say(skin: Literal["a", "b"], key: str, **values: str | int) -> str:
+def say(skin: Skin, key: str, **values: str | int) -> str:
     """A label in a skin's words.
 
     Raises:

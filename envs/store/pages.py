@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agentlab.envs.store.labels import say
+from agentlab.envs.store.labels import Skin, say
 from agentlab.envs.store.money import plain_money, say_money
 from agentlab.envs.store.words import SHELVES
 from agentlab.envs.store.world import DELIVERIES, RETURN_DAYS
 
-Skin = Literal["a", "b"]
-SKINS: tuple[Skin, ...] = ("a", "b")
 FOLDER = Path(__file__).parent
 
 

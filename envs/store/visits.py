@@ -200,7 +200,7 @@ class Visit:
             template,
             request_path=self.request.url.path,
             customer=self.customer,
-            cart_count=self.cart.count,
+            cart_count=self.cart.things,
             notice=self._take_notice(),
             form=values.pop("form", None) or Form({}),
             **values,

@@ -19,7 +19,7 @@ router = APIRouter()
 @router.get("/")
 async def home(visit: Visiting) -> Response:
     """The first page."""
-    return visit.page("home.html", best=catalogue.best(visit.db, 4))
+    return visit.page("home.html", best=catalogue.best(visit.db, 6))
 
 
 @router.get("/help")

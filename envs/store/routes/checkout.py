@@ -9,17 +9,13 @@ from fastapi.responses import Response
 
 from agentlab.envs.store import orders
 from agentlab.envs.store.forms import Form
+from agentlab.envs.store.labels import STEPS
 from agentlab.envs.store.money import say_money
 from agentlab.envs.store.visits import Posted, Visit, Visiting, not_found
 from agentlab.envs.store.world import DELIVERIES
 
 router = APIRouter(prefix="/checkout")
 
-STEPS = {
-    "a": ("address", "delivery", "payment", "review"),
-    "b": ("delivery", "address", "payment", "review"),
-}
-"""The steps of each skin, in order."""
 _CHOSEN = {"address": "address_id", "delivery": "delivery", "payment": "payment"}
 
 
