@@ -168,11 +168,13 @@ class Picks:
             case "phone_set":
                 return clause("phone_set", phone=self.phone())
             case "address_saved":
-                return clause("address_saved", address={**given["address"], "city": "Elsewhere"})
+                moved: JsonObject = {**given["address"], "city": "Elsewhere"}
+                return clause("address_saved", address=moved)
             case "returned":
                 reason = given["reason"]["text"]
                 other = next(each for each in RETURN_REASONS if each != reason)
-                return clause("returned", **{**given, "reason": {"text": other}})
+                why: JsonObject = {"text": other}
+                return clause("returned", **{**given, "reason": why})
             case "return_accepted":
                 return clause("return_refused", **given)
             case "return_refused":
