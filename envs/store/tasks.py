@@ -19,6 +19,7 @@ from agentlab.types import (
     JsonObject,
     Mission,
     Split,
+    SplitRule,
     Task,
     ToolCall,
     derive_seed,
@@ -111,6 +112,38 @@ def store_tasks(
     return list(found.values())
 
 
-def tasks(split: Split, number: int, seed: int = 0, skin: Skin = "a") -> Sequence[Task]:
-    """As `protocols.HasTasks` asks."""
-    return [made.task for made in store_tasks(split, number, seed=seed, skin=skin)]
+class StoreTasks:
+    """Implements `protocols.HasTasks`, `HasGrammar` and `HasOracle` for one skin of the shop.
+
+    Pure: an environment that drives a browser through the shop hands its calls on to it.
+
+    Args:
+        skin: in whose words solutions are.
+        environment: the name that tasks are made for.
+    """
+
+    split_rule: SplitRule = SPLIT_RULE
+
+    def __init__(self, skin: Skin = "a", environment: str = ENVIRONMENT) -> None:
+        self._skin: Skin = skin
+        self._environment = environment
+
+    def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
+        """`count` distinct tasks of the split, the same for the same seed."""
+        made = store_tasks(split, count, seed=seed, skin=self._skin, environment=self._environment)
+        return [each.task for each in made]
+
+    def grammar(self) -> StoreGrammar:
+        """What can be asked for."""
+        return StoreGrammar(self._environment)
+
+    async def oracle(self, task: Task) -> Sequence[ToolCall] | None:
+        """Calls that solve the task from its start, or None where it is not the shop's."""
+        setup = str(task.setup.get("setup"))
+        if task.mission is not None:
+            return solve(task.mission.clauses, setup, task.seed, self._skin)
+        for recipe in RECIPES:
+            if task.template == f"{recipe.setup}: {recipe.name}":
+                made = make_task(recipe, task.seed, self._skin, self._environment).task
+                return made.solution if made.id == task.id else None
+        return None

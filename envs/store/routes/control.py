@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from pydantic import Field
+from pydantic import JsonValue
 
 from agentlab.envs.store.episodes import FIRST_SESSION, Worlds
 from agentlab.envs.store.visits import EPISODE, SESSION, set_cookie, sign
@@ -36,8 +36,14 @@ class Reset(Frozen):
     """What a world starts from."""
 
     seed: int = 0
-    setup: JsonObject = Field(default_factory=dict)
-    """`{"setup": <start-state family>}`; `visitor` where none is named."""
+    setup: str | JsonObject | None = None
+    """A start-state family, by its name or as a task's `{"setup": name}`; `visitor` by default."""
+
+    @property
+    def family(self) -> JsonValue:
+        """The name that was given."""
+        named = self.setup.get("setup") if isinstance(self.setup, dict) else self.setup
+        return SETUPS[0] if named is None else named
 
 
 def _worlds(request: Request, episode: str) -> Worlds:
@@ -52,11 +58,10 @@ _Kept = Annotated[Worlds, Depends(_worlds)]
 @router.post("/{episode}/reset")
 async def reset(episode: str, asked: Reset, worlds: _Kept) -> Response:
     """Give an episode a fresh world; its state is the answer."""
-    named = asked.setup.get("setup", SETUPS[0])
     for setup in SETUPS:
-        if setup == named:
+        if setup == asked.family:
             return JSONResponse(worlds.reset(episode, asked.seed, setup).state())
-    raise HTTPException(422, f"There is no setup {named!r}; use one of {list(SETUPS)}.")
+    raise HTTPException(422, f"There is no setup {asked.family!r}; use one of {list(SETUPS)}.")
 
 
 @router.get("/{episode}/state")

@@ -95,6 +95,15 @@ def test_a_bad_reset_says_so(body: dict[str, object], status: int) -> None:
         assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize("setup", ["member", {"setup": "member"}])
+def test_a_setup_is_named_in_two_ways(setup: object) -> None:
+    with shop() as client:
+        known = client.reset("member")
+        body = {"seed": 0, "setup": setup}
+        answer = client.client.post("/_episode/two/reset", json=body, headers=CONTROL)
+        assert answer.json() == known
+
+
 def test_worlds_are_bounded() -> None:
     worlds = Worlds()
     for number in range(MOST_EPISODES + 3):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
 
 from agentlab.envs.store.episodes import Worlds
 from agentlab.envs.store.grammar import PHRASES, SPEC, SPLIT_RULE, StoreGrammar, start_state
-from agentlab.envs.store.labels import SKINS
+from agentlab.envs.store.labels import SKINS, Skin
 from agentlab.envs.store.oracle import solve
 from agentlab.envs.store.recipes import RECIPES
 from agentlab.envs.store.rules import told
-from agentlab.envs.store.tasks import make_task, store_tasks, tasks
+from agentlab.envs.store.tasks import StoreTasks, make_task, store_tasks
 from agentlab.envs.store.verifying import verifier_of
 from agentlab.envs.store.world import SETUPS, make_world
 from agentlab.errors import InvalidTaskError
+from agentlab.protocols import HasGrammar, HasOracle, HasTasks
+from agentlab.sandbox import BoxRuntime, RuntimeLimits, choose_box
 from agentlab.types import Clause, CodeVerifier, JsonObject, Mission, Split
 
 GRAMMAR = StoreGrammar()
@@ -42,7 +45,41 @@ def test_tasks_keep_to_their_split(split: Split) -> None:
         assert task.solution and len(task.failing) >= 2
         assert isinstance(task.verifier, CodeVerifier)
         assert (made.answer is None) == (made.wrong is None)
-    assert tasks(split, 7) == tasks(split, 7)
+    first, again = (StoreTasks().tasks(split, 7, 0) for _ in range(2))
+    assert first == again == [made.task for made in ALL[split][:7]]
+    assert StoreTasks().tasks(split, 7, 1) != first
+
+
+@pytest.mark.parametrize("skin", SKINS)
+def test_the_oracle_solves_by_recipe_or_mission(skin: Skin) -> None:
+    shop = StoreTasks(skin)
+    assert isinstance(shop, HasGrammar | HasOracle | HasTasks)
+    for made in store_tasks("dev", 60, skin=skin):
+        found = asyncio.run(shop.oracle(made.task))
+        # A recipe may know a shorter way than its clauses tell.
+        assert found and (made.task.mission is not None or found == made.task.solution)
+
+
+def test_verifiers_run_in_a_box() -> None:
+    made = ALL["practice"][0].task
+    assert made.mission is not None and isinstance(made.verifier, CodeVerifier)
+    name = next(p.name for p in make_world(made.seed).products if p.name in made.instruction)
+    start = start_state("visitor", made.seed)
+    path = f"/product/{name.lower().replace(' ', '-')}"
+    end: JsonObject = {**start, "page": {"path": path, "title": ""}}
+    source, origin = made.verifier.source, made.verifier.origin
+
+    async def ask() -> list[object]:
+        runtime = BoxRuntime(choose_box(), RuntimeLimits(), spares=0)
+        try:
+            asked: list[JsonObject] = [
+                {"initial": start, "final": final, "answer": None} for final in (start, end)
+            ]
+            return [await runtime.evaluate(source, "verify", a, origin=origin) for a in asked]
+        finally:
+            await runtime.close()
+
+    assert asyncio.run(ask()) == [False, True]
 
 
 def test_no_kept_template_is_practised() -> None:
