@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from agentlab.envs.store.words import (
@@ -161,6 +162,7 @@ class World(NamedTuple):
         return self.people[-1]
 
 
+@lru_cache(maxsize=64)
 def make_world(seed: int, *, today: date | None = None) -> World:
     """The world of a seed; the same for the same seed and day."""
     draw = random.Random(derive_seed("store", seed))

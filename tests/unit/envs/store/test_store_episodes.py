@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -135,3 +139,18 @@ def test_a_kept_shop_is_there_again_and_signs_everyone_out(tmp_path: Path) -> No
             client.post("/sign-in", email=person.email, password=person.password)
             assert ("Your cart is empty" in client.get("/cart").text) == (cart == 0)
             client.post(f"/product/{slug}/add", size=size, quantity=1)
+
+
+def test_the_command_serves_and_says_where(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "agentlab.envs.store", "--port", "0", "--skin", "b"]
+    command += ["--data", str(tmp_path / "shop")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert "Northlight Goods" in answer.read().decode()
+        finally:
+            server.terminate()
+    assert (tmp_path / "shop" / "store.db").stat().st_size > 0
