@@ -73,7 +73,7 @@ def test_there_are_130_pages() -> None:
         made("miniwob:click-buttom")
 
 
-@pytest.mark.timeout(400)  # 130 contexts; a quarter of a minute where nothing else runs
+@pytest.mark.timeout(400)  # 130 contexts, on a machine that may be busy
 def test_all_pages_begin_and_say_what_they_ask_for() -> None:
     async def begun(some: tuple[str, ...]) -> dict[str, str]:
         said: dict[str, str] = {}
