@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from agentlab.environments.registration import make_environment
 from agentlab.environments.web.browser import on_thread, run_now
 from agentlab.environments.web.miniwob import MiniWoB, pages
 from agentlab.errors import UnknownNameError
+from agentlab.graph import jobs
 from agentlab.protocols import Environment
-from agentlab.types import EnvironmentRef, StepResult, Task, ToolCall
+from agentlab.records.blobs import Blobs
+from agentlab.types import AttemptSpec, EnvironmentRef, Limits, StepResult, Task, ToolCall
 
 ABREAST = 4
 
@@ -70,6 +73,7 @@ def test_there_are_130_pages() -> None:
         made("miniwob:click-buttom")
 
 
+@pytest.mark.timeout(400)  # 130 contexts, on a machine that may be busy
 def test_all_pages_begin_and_say_what_they_ask_for() -> None:
     async def begun(some: tuple[str, ...]) -> dict[str, str]:
         said: dict[str, str] = {}
@@ -183,3 +187,28 @@ def test_pages_of_one_process_share_one_browser() -> None:
         return await browser() is await browser()
 
     assert run_now(both())
+
+
+def test_search_without_a_model_solves_a_page_and_its_picture_is_kept(tmp_path: Path) -> None:
+    reference = EnvironmentRef(name="miniwob:click-button")
+    task = made(reference.name).tasks("practice", 1, 0)[0]
+    spec = AttemptSpec(
+        id="attempt-search",
+        run_id="run-search",
+        round=0,
+        slot=0,
+        task=task,
+        group_id="group",
+        seed=0,
+        environment=reference,
+        executor="search",
+        limits=Limits(tool_calls=60, seconds=60),
+    )
+    blobs = Blobs(tmp_path)
+    jobs.use_blobs(str(tmp_path))
+    try:
+        outcome = jobs.attempt(spec, "verifier")
+    finally:
+        jobs.use_blobs("")
+    assert outcome.success, outcome.error
+    assert blobs.get(outcome.files["last.png"]).startswith(b"\x89PNG")
