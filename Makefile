@@ -107,7 +107,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header
 lock: install  ## Pin the newest requirements that fit, with hashes
 	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
-	@$(COMPILE) --upgrade --extra babyai --extra mcp --extra packs --extra dev --output-file requirements/dev.txt
+	@$(COMPILE) --upgrade --extra babyai --extra browser --extra mcp --extra packs --extra store --extra dev --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
 	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
 	  --extra babyai --extra packs --output-file requirements/practice.txt

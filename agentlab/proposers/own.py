@@ -51,6 +51,9 @@ async def own_tasks(
     for task in _some(environment, context.count, derive_seed(context.seed, context.round, "own")):
         if task.id in known or rule.refusal(task) is not None:
             continue
+        if len(task.failing) >= FAILING:
+            made.append(task.model_copy(update={"source": "own"}))
+            continue
         try:
             failing = await _failing(environment, grammar, task, wrong_calls)
         except EnvironmentFaultError as error:

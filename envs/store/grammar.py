@@ -112,6 +112,7 @@ SPEC = GrammarSpec(
     setups=SETUPS,
     max_groups=1,
     max_group_size=MOST_CLAUSES,
+    composable=False,
 )
 
 SPLIT_RULE = SplitRule(

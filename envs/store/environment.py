@@ -1,0 +1,179 @@
+"""The shop as an environment: a browser in it, a world of its own for each attempt.
+
+Served in a thread of this process on loopback, behind a name of its own, so that no observation
+tells a port and nothing is left when the process ends. The host alone makes worlds and reads
+their state; pages do not see how.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from agentlab.environments.web.environment import PageEnvironment
+from agentlab.environments.web.hand import Hand
+from agentlab.environments.web.options import Options
+from agentlab.environments.web.visit import Visit
+from agentlab.envs.store.app import create_app
+from agentlab.envs.store.grammar import SPLIT_RULE, StoreGrammar
+from agentlab.envs.store.labels import SKINS, Skin
+from agentlab.envs.store.rules import met
+from agentlab.envs.store.tasks import StoreTasks
+from agentlab.envs.store.verifying import as_rows
+from agentlab.errors import ConfigError, EnvironmentFaultError
+from agentlab.types import JsonObject, Observation, Split, SplitRule, Task, ToolCall
+
+HOST = "http://localhost"
+TOKEN_VARIABLE = "AGENTLAB_STORE_TOKEN"
+START_SECONDS = 20.0
+_CREDENTIALS = re.compile(r"The e-mail address is (\S+) and the password is (\S+)\.")
+
+
+@functools.cache
+def _token() -> str:
+    """What the host shows to make worlds in this process."""
+    return os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
+
+
+@functools.cache
+def served(skin: Skin) -> int:
+    """The loopback port at which this process serves the shop in a skin.
+
+    Raises:
+        EnvironmentFaultError: the server does not start.
+    """
+    import uvicorn
+
+    app = create_app(skin=skin, control_token=_token())
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False)
+    server = uvicorn.Server(config)
+    work = functools.partial(server.run, sockets=[listener])
+    threading.Thread(target=work, name=f"agentlab-store-{skin}", daemon=True).start()
+    limit = time.monotonic() + START_SECONDS
+    while not server.started:
+        if time.monotonic() > limit:
+            raise EnvironmentFaultError(f"store: it did not start within {START_SECONDS:.0f} s.")
+        time.sleep(0.01)
+    return int(listener.getsockname()[1])
+
+
+class Store(PageEnvironment):
+    """A small web shop with tasks in five levels (extras browser and store).
+
+    Args:
+        skin: `a` or `b`: other words, order and structure, the same functions.
+        questions: whether tasks may ask for an answer and not for a change.
+        most_characters: of the page in one observation.
+        trace: whether playwright's trace of each attempt is kept.
+
+    Raises:
+        ConfigError: there is no such skin.
+    """
+
+    def __init__(
+        self,
+        *,
+        skin: str = "a",
+        questions: bool = True,
+        most_characters: int = 8_000,
+        trace: bool = False,
+    ) -> None:
+        known: Skin | None = next((each for each in SKINS if each == skin), None)
+        if known is None:
+            raise ConfigError(f"store: there is no skin {skin!r}; take one of {', '.join(SKINS)}.")
+        self._tasks = StoreTasks(known)
+        self._questions = questions
+        os.environ[TOKEN_VARIABLE] = _token()
+        super().__init__(
+            Options(
+                url=f"{HOST}/",
+                aliases={HOST: served(known)},
+                reset_url="/_episode/{episode}/reset",
+                enter_url="/_episode/{episode}/enter",
+                state_url="/_episode/{episode}/state",
+                token_variable=TOKEN_VARIABLE,
+                patience=0.5,
+                settle=0.0,
+                most_characters=most_characters,
+                trace=trace,
+            )
+        )
+        self._began: JsonObject = {}
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """Seeds by residue, and whole shapes of task; see `grammar.SPLIT_RULE`."""
+        return SPLIT_RULE
+
+    def grammar(self) -> StoreGrammar:
+        """What can be asked of someone in the shop."""
+        return self._tasks.grammar()
+
+    def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
+        """`count` distinct tasks of the split, the same for the same seed."""
+        if self._questions:
+            return self._tasks.tasks(split, count, seed)
+        found: Sequence[Task] = ()
+        wanted = count
+        while len(found) < count and wanted <= 16 * count:
+            wanted *= 2
+            found = [t for t in self._tasks.tasks(split, wanted, seed) if t.mission is not None]
+        return found[:count]
+
+    async def oracle(self, task: Task) -> Sequence[ToolCall] | None:
+        """Calls that solve the task; none where it asks for an answer, which no call gives."""
+        return await self._tasks.oracle(task) if task.mission is not None else None
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """Begin the task in a fresh world of its seed and setup."""
+        self._began = {}
+        observation = await super().reset(task, seed)
+        self._began = await self.state()
+        return observation
+
+    async def _arrive(self, visit: Visit, hand: Hand) -> None:
+        await super()._arrive(visit, hand)
+        if self._task is not None:
+            self._texts = _sayable(self._task)
+
+    async def _judged(self) -> tuple[float, bool]:
+        task = self._task
+        if task is None or task.mission is None or not self._began:
+            return 0.0, False
+        rows = as_rows(task.mission.clauses)
+        done = met(list(rows), self._began, await self.state(), None)
+        return (1.0, True) if done else (0.0, False)
+
+    def describe(self) -> str:
+        """What this environment is, for a proposer."""
+        return "\n".join(
+            [
+                "A small web shop: a catalogue with search and filters, a cart, a checkout in "
+                "steps, an account with addresses, orders and returns, and a side for staff.",
+                "Pages are told as their accessibility tree; things are named by role and name.",
+                "",
+                "Tools:",
+                *(f"- {tool.name}: {tool.description}" for tool in self.tools),
+                "",
+                "Tasks are such as:",
+                *(f"- {task.instruction}" for task in self.tasks("practice", 4, 0)),
+            ]
+        )
+
+
+def _sayable(task: Task) -> tuple[str, ...]:
+    """What the task names that may have to be typed."""
+    said: list[str] = []
+    for clause in task.mission.clauses if task.mission else ():
+        for description in clause.arguments.values():
+            values = description.values() if isinstance(description, dict) else (description,)
+            said.extend(str(value) for value in values)
+    said.extend(word for found in _CREDENTIALS.findall(task.instruction) for word in found)
+    return tuple(dict.fromkeys(said))
