@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agentlab.environments.web import browser as browsing
+from agentlab.environments.web.chromium import HOMES
 from agentlab.errors import EnvironmentFaultError
 from agentlab.types import ToolCall
 from tests.browser.opened_site import OpenedSite, task_of
@@ -116,6 +118,21 @@ def test_a_process_that_ends_by_itself_leaves_nothing(site: Site) -> None:
     assert process.communicate("", timeout=60)[0] == ""
     assert process.returncode == 0
     assert within(20, lambda: not any(map(alive, below)))
+
+
+def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(site: Site) -> None:
+    site.page("/", "<h1>Home</h1>")
+    process = started(site, "stay")
+    place = Path(tempfile.gettempdir())
+    assert list(place.glob(f"{HOMES}{process.pid}-*"))
+    process.kill()
+    process.communicate()
+    browsing.end_now()
+    with OpenedSite(site.url):
+        assert not list(place.glob(f"{HOMES}{process.pid}-*"))
+        assert list(place.glob(f"{HOMES}{os.getpid()}-*"))
+    browsing.end_now()
+    assert within(5, lambda: not list(place.glob(f"{HOMES}{os.getpid()}-*")))
 
 
 def test_many_contexts_at_once_do_not_see_each_other(site: Site) -> None:

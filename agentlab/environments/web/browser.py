@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as NoAnswerError
@@ -126,7 +125,7 @@ class _Thread:
             program = chromium.chromium()
             if self.playwright is None:
                 self.playwright = await async_playwright().start()
-            self.folder = Path(tempfile.mkdtemp(prefix="agentlab-web-"))
+            self.folder = chromium.make_home()
             try:
                 self.browser = await self.playwright.chromium.launch(
                     executable_path=chromium.write_launcher(self.folder, program),

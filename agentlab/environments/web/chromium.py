@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from agentlab.environments.web import launcher
@@ -33,6 +34,8 @@ ARGUMENTS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
+HOMES = "agentlab-web-"
+"""How the folders of browsers begin; then comes the process that made them."""
 PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "FONTCONFIG_PATH", "XDG_RUNTIME_DIR")
 """Variables that the browser may see."""
 
@@ -84,6 +87,25 @@ def environment(home: Path) -> dict[str, str | float | bool]:
     """The variables of the browser's process: few, and a home of its own."""
     kept = {name: os.environ[name] for name in PASSED if name in os.environ}
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+
+
+def make_home() -> Path:
+    """A folder for this process's browser; those of processes that were killed are removed."""
+    for old in Path(tempfile.gettempdir()).glob(f"{HOMES}*"):
+        owner, dash, _ = old.name.removeprefix(HOMES).partition("-")
+        if dash and owner.isdecimal() and not _runs(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{HOMES}{os.getpid()}-"))
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # it is somebody else's
+    return True
 
 
 def write_launcher(folder: Path, program: str) -> str:
