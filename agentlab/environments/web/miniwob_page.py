@@ -8,6 +8,7 @@ particulars that it had asked for, and by that effects are checked and skills ar
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 from collections.abc import Callable, Sequence
@@ -180,6 +181,9 @@ class MiniWoBPage(MiniWoB):
     async def reset(self, task: Task, seed: int) -> Observation:
         """Begin the page's episode for the task's seed."""
         self._won = None
+        # Learnt here and not where the page is opened: that is the browser's thread, which the
+        # learning has to wait for.
+        await asyncio.to_thread(self.grammar)
         return await super().reset(task, seed)
 
     def _sayable(self, said: str) -> tuple[str, ...]:
