@@ -84,6 +84,10 @@ class _Thread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
+    def is_here(self) -> bool:
+        """Whether this is the thread itself."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """End the browser; where it does not answer, the end of this process ends it."""
         if self.owner != os.getpid() or not self._thread.is_alive():
@@ -163,8 +167,12 @@ async def on_thread(work: Coroutine[Any, Any, T]) -> T:
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The same where no loop waits."""
-    return asyncio.run_coroutine_threadsafe(work, _shared().loop).result()
+    """The same where no loop waits; never on the browser's thread, which would wait for itself."""
+    shared = _shared()
+    if shared.is_here():
+        work.close()
+        raise AssertionError("The browser's thread cannot wait for work of its own.")
+    return asyncio.run_coroutine_threadsafe(work, shared.loop).result()
 
 
 async def browser() -> Browser:

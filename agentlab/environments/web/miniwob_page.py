@@ -145,7 +145,7 @@ def _plain(mission: Mission) -> Mission:
 
 
 @functools.cache
-def _grammar(page: str) -> PageGrammar:
+def grammar_of(page: str) -> PageGrammar:
     """The page's grammar, learnt once in a process."""
     rng = random.Random(derive_seed("miniwob sentences", page))
     seeds: list[int] = []
@@ -168,7 +168,7 @@ class MiniWoBPage(MiniWoB):
 
     def grammar(self) -> PageGrammar:
         """What the page asks for."""
-        return _grammar(self._page)
+        return grammar_of(self._page)
 
     def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
         """Distinct tasks of the page. See `MiniWoB.tasks`."""
