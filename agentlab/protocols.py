@@ -269,9 +269,8 @@ class Execution(NamedTuple):
 class Executor(Protocol):
     """Attempts a task.
 
-    One whose `cpu_bound` is true is run in worker processes, one attempt at a time each, where
-    there are no models. A wrapper of it whose `needs_model` is true stays where the models are,
-    and only what it wraps goes to a worker, try by try.
+    One whose `cpu_bound` is true is run in worker processes, where there are no models; of a
+    wrapper whose `needs_model` is true only what it wraps goes there, try by try.
     """
 
     async def execute(self, context: ExecutionContext) -> Execution:

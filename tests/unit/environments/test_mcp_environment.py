@@ -420,6 +420,7 @@ def files_server() -> str:
     return f"node {script} {{folder}}"
 
 
+@pytest.mark.timeout(400)  # every check starts servers anew
 def test_the_filesystem_server_keeps_every_promise() -> None:
     ref = EnvironmentRef(name=f"mcp:{files_server()}", options={"allow_destructive": True})
 
