@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from agentlab.config import (
+    CHAT_KINDS,
     BoxName,
     IndexName,
     PracticeConfig,
@@ -24,7 +25,7 @@ from agentlab.config import (
     parse_config,
 )
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import UsageError
+from agentlab.errors import UnknownNameError, UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
@@ -38,7 +39,7 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.proposers.making import make_proposer
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
-from agentlab.registry import resolve
+from agentlab.registry import names, resolve
 from agentlab.sandbox import settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Split, digest
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport
@@ -335,8 +336,10 @@ async def _practice(
         config = load_config(None, environment=environment, **options)
     _check(config)
     with Records.open(_workspace(workspace)) as records:
-        spelt = cast("JsonObject", config.model_dump(mode="json"))
-        run_id = _run_id(records, base_name(config.environment), config.seed, spelt)
+        # What is left as it is says nothing, so a setting that is new renames no run, and packs
+        # name the runs that they come from.
+        chosen = cast("JsonObject", config.model_dump(mode="json", exclude_defaults=True))
+        run_id = _run_id(records, base_name(config.environment), config.seed, chosen)
         return await work_on(records, run_id, config, observers, stop, resumed=False)
 
 
@@ -363,6 +366,10 @@ def _check(config: PracticeConfig) -> None:
     refuse_secrets(config)
     if is_chat_model(config.acting):
         raise UsageError(f"The model {config.acting!r} needs an executor; name one, as 'react'.")
+    if config.acting == config.model and (kind := config.model.partition(":")[0]) not in (
+        known := names("executor")
+    ):
+        raise UnknownNameError("model", kind, [*known, *(f"{each}:NAME" for each in CHAT_KINDS)])
     make_executor(config.acting, config.executor_options)
     make_proposer(config.proposer)
     resolve("curriculum", config.curriculum)

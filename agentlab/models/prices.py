@@ -85,7 +85,7 @@ class Prices:
             raise ConfigError(
                 f"The price of {spec!r} is unknown, so a budget in USD cannot be kept; give it in "
                 f"a price table, as in '\"{spec}\" = {{ input = 1.0, output = 2.0 }}' (USD per "
-                "million tokens), or take the budget in USD away."
+                "million tokens) under [endpoint.prices] in a --config file, or cap tokens instead."
             )
         return price
 
