@@ -103,7 +103,7 @@ def test_a_reference_of_the_observation_can_be_used_and_an_old_one_is_refused(fo
         ({"tool": "goto", "url": "javascript:alert(1)"}, "refused: "),
         ({"tool": "goto", "url": "chrome://version"}, "refused: "),
         ({"tool": "goto", "url": "https://example.org/"}, "refused: the origin"),
-        ({"tool": "press", "key": "Meta+Q"}, "The tool 'press' does not take that"),
+        ({"tool": "press", "key": "Meta+Q"}, "refused: 'Meta+Q' is none of the keys"),
         ({"tool": "upload", "file": "x"}, "There is no tool named 'upload'"),
     ],
 )

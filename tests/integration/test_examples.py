@@ -13,6 +13,8 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK = ("--environment", "courier", "--tasks", "4")
 
+pytestmark = pytest.mark.timeout(300)  # each is a process with workers of its own
+
 
 @pytest.fixture(scope="module")
 def practised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
@@ -32,7 +34,7 @@ def run(name: str, workspace: Path, *arguments: str) -> str:
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -139,7 +141,7 @@ def test_tools_todo(tmp_path: Path) -> None:
         cwd=EXAMPLES.parent,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
