@@ -50,7 +50,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     ("words", "parts"),
     [
         (["practice", "babyia"], ["no environment named 'babyia'", "Did you mean 'babyai'?"]),
-        (["practice", "courier", "--model", "serch"], ["no executor", "Did you mean 'search'?"]),
+        (
+            ["practice", "courier", "--model", "serch"],
+            ["no model named 'serch'", "Did you mean 'search'?"],
+        ),
         (
             ["practice", "courier", "--curriculum", "unifrom"],
             ["no curriculum named 'unifrom'", "Did you mean 'uniform'?"],
