@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
 
@@ -11,10 +10,6 @@ from agentlab.environments.registration import make_environment
 from agentlab.errors import ConfigError
 from agentlab.protocols import Environment, HasGrammar, HasOracle, HasState, HasTasks
 from agentlab.types import EnvironmentRef, Task, ToolCall
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("chromium") is None, reason="needs `apt-get install chromium`"
-)
 
 
 def shop(skin: str) -> Environment:

@@ -21,7 +21,6 @@ from tests.browser.store_driver import SWITCHES, Shop, serving
 CHROMIUM = shutil.which("chromium")
 EVERY = "EVERY_ORACLE" in os.environ
 """Whether all kinds of task are tried (`make browser`), or some of each level."""
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs `apt-get install chromium`")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,6 @@ from agentlab.environments.web.miniwob_page import DONE, MiniWoBPage
 from agentlab.errors import InvalidTaskError
 from agentlab.records import Records, Workspace
 from agentlab.types import Clause, JsonObject, Mission, Task, ToolCall
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("chromium") is None, reason="needs `apt-get install chromium`"
-)
 
 
 def test_what_a_page_asks_for_is_read_and_held_to() -> None:
