@@ -48,7 +48,10 @@ def make_environment(ref: EnvironmentRef) -> Environment:
                 f"not {ref.name!r}."
             )
         if not argument:
-            raise ConfigError(f"The environment name {ref.name!r} ends with a colon: drop it.")
+            raise ConfigError(
+                f"The environment name {ref.name!r} ends with a colon: say after it what the "
+                "environment is made of, or drop the colon."
+            )
         make = from_argument
         given = (argument,)
     _check_options(name, ref.options, options_of(make, positional=len(given)))
