@@ -11,6 +11,7 @@ from agentlab.cli.doctor import doctor
 from agentlab.cli.envs import envs
 from agentlab.cli.evaluate import evaluate
 from agentlab.cli.evaluators import evaluators
+from agentlab.cli.export import export as export_rows
 from agentlab.cli.failures import sentences
 from agentlab.cli.insights import insights
 from agentlab.cli.keys import keys
@@ -90,6 +91,7 @@ for command in (
     skills,
     insights,
     evaluators,
+    export_rows,
     library,
     envs,
     doctor,

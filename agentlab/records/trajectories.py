@@ -1,16 +1,17 @@
 """Attempts read in full, and the one way by which what happened may be learnt from.
 
-`learnable` is the firewall's reading side: it asks the database for practice attempts at
-admitted tasks of the practice split, so no caller can pass on anything else by mistake.
+`learnable` and `exportable` are the firewall's reading side: they ask the database for practice
+attempts at admitted tasks of the practice split, so no caller can pass on anything else by
+mistake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from agentlab.errors import UnknownNameError
 from agentlab.records.database import Session
@@ -67,6 +68,30 @@ class DrawRow(NamedTuple):
     tokens: int
 
 
+class Exportable(NamedTuple):
+    """A recorded practice attempt, with what training must know of where it stood."""
+
+    attempt_id: str
+    round: int
+    slot: int
+    group_id: str
+    task: Task
+    outcome: AttemptOutcome
+    insights: tuple[str, ...]
+    """Ids of the insights that it was offered."""
+
+
+class Outline(NamedTuple):
+    """Of an exportable attempt, what is known without reading it."""
+
+    attempt_id: str
+    task_id: str
+    group_id: str
+    solved: bool
+    steps: int
+    """Of its trajectory; what search tried besides does not count."""
+
+
 class KnownDraws(NamedTuple):
     """An item's draws that could have gone either way and whose outcome is known."""
 
@@ -116,23 +141,7 @@ class Trajectories:
         Completed practice attempts at tasks that were admitted to the run and belong to the
         practice split; with `solved`, only those that succeeded, or that did not.
         """
-        query = (
-            select(ATTEMPTS.c.id, ATTEMPTS.c.success, ATTEMPTS.c.tool_calls, PLANS.c.task)
-            .join(
-                TASKS,
-                (TASKS.c.run_id == ATTEMPTS.c.run_id) & (TASKS.c.id == ATTEMPTS.c.task_id),
-            )
-            .join(PLANS, PLANS.c.attempt_id == ATTEMPTS.c.id)
-            .where(
-                ATTEMPTS.c.run_id == run_id,
-                ATTEMPTS.c.kind == "practice",
-                ATTEMPTS.c.status == "completed",
-                ATTEMPTS.c.split == "practice",
-                TASKS.c.split == "practice",
-                TASKS.c.admitted.is_(True),
-            )
-            .order_by(ATTEMPTS.c.round, ATTEMPTS.c.slot)
-        )
+        query = _practised(run_id)
         if round_ is not None:
             query = query.where(ATTEMPTS.c.round == round_)
         if solved is not None:
@@ -154,6 +163,53 @@ class Trajectories:
             )
             for row in rows
         ]
+
+    def exportable(self, run_id: str, *, batch: int = 64) -> Iterator[Exportable]:
+        """What may leave for training, in (round, slot) order.
+
+        The same attempts as `learnable`; `batch` of them are read and held at a time.
+
+        Raises:
+            RecordsError: a row is not what was written.
+        """
+        with self._session.read() as connection:
+            rows = connection.execute(_practised(run_id)).all()
+        for part in (rows[at : at + batch] for at in range(0, len(rows), batch)):
+            with self._session.read() as connection:
+                texts = bodies(connection, [row.task for row in part])
+                ids = [row.id for row in part]
+                outcomes = _outcomes(connection, ids)
+                advised = _advised(connection, ids)
+            for row in part:
+                yield Exportable(
+                    attempt_id=row.id,
+                    round=row.round,
+                    slot=row.slot,
+                    group_id=row.group_id,
+                    task=decode(Task, texts[row.task], table="documents", key=row.task),
+                    outcome=outcomes[row.id],
+                    insights=tuple(advised.get(row.id, ())),
+                )
+
+    def outline(self, run_id: str) -> list[Outline]:
+        """What `exportable` will give, in the same order, without reading any trajectory."""
+        practised = _practised(run_id).subquery()
+        steps = (
+            select(STEPS.c.attempt_id, func.count().label("number"))
+            .group_by(STEPS.c.attempt_id)
+            .subquery()
+        )
+        query = (
+            select(practised, ATTEMPTS.c.task_id, steps.c.number)
+            .join(ATTEMPTS, ATTEMPTS.c.id == practised.c.id)
+            .outerjoin(steps, steps.c.attempt_id == practised.c.id)
+            .order_by(practised.c.round, practised.c.slot)
+        )
+        with self._session.read() as connection:
+            return [
+                Outline(row.id, row.task_id, row.group_id, row.success is True, row.number or 0)
+                for row in connection.execute(query)
+            ]
 
     def draws(
         self,
@@ -261,6 +317,28 @@ _DRAW_COLUMNS = [
     DRAWS.c[name] if name in DRAWS.c else ATTEMPTS.c["id" if name == "attempt_id" else name]
     for name in DrawRow._fields
 ]
+
+
+def _practised(run_id: str) -> Select[Any]:
+    """Completed practice attempts of a run at its admitted tasks, in (round, slot) order."""
+    columns = ("id", "success", "tool_calls", "round", "slot", "group_id")
+    return (
+        select(*(ATTEMPTS.c[name] for name in columns), PLANS.c.task)
+        .join(
+            TASKS,
+            (TASKS.c.run_id == ATTEMPTS.c.run_id) & (TASKS.c.id == ATTEMPTS.c.task_id),
+        )
+        .join(PLANS, PLANS.c.attempt_id == ATTEMPTS.c.id)
+        .where(
+            ATTEMPTS.c.run_id == run_id,
+            ATTEMPTS.c.kind == "practice",
+            ATTEMPTS.c.status == "completed",
+            ATTEMPTS.c.split == "practice",
+            TASKS.c.split == "practice",
+            TASKS.c.admitted.is_(True),
+        )
+        .order_by(ATTEMPTS.c.round, ATTEMPTS.c.slot)
+    )
 
 
 def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, AttemptOutcome]:

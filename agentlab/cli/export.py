@@ -1,0 +1,109 @@
+"""`agentlab export`: the attempts of runs as data that trainers read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from agentlab.cli.figures import count
+from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.output import Output, opened
+
+if TYPE_CHECKING:
+    from agentlab.training.exporting import ExportReport, ViewName
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@option("--format", "form", required=True, metavar="NAME",
+        help="chat, trl-chat, ms-swift, trl-sft, trl-dpo, trl-kto or trl-grpo-replay.")  # fmt: skip
+@option("--view", metavar="NAME",
+        help="What to learn from: successes, masked, pairs, verdicts or groups. "
+        "[default: the first that the format takes]")  # fmt: skip
+@option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
+        help="A new folder.")  # fmt: skip
+@option("--terms", multiple=True, metavar="MODEL=TERMS",
+        help="What lets that model's output be trained on. May be repeated.")  # fmt: skip
+@option("--judged", is_flag=True, help="Take a judge's verdicts where no verifier scored.")
+@option("--template", metavar="TEXT", help="Only tasks whose template holds this text.")
+@option("--estimator", metavar="NAME",
+        help="Write advantages beside groups: grpo, dr-grpo or rloo.")  # fmt: skip
+@workspace_option
+@output_options
+def export(
+    runs: tuple[str, ...],
+    form: str,
+    view: str | None,
+    out: Path,
+    terms: tuple[str, ...],
+    judged: bool,
+    template: str | None,
+    estimator: str | None,
+    workspace: Path,
+    as_json: bool,
+    display: DisplayName | None,
+) -> None:
+    """Write the practice attempts of RUNs as data to train on. Nothing held out is ever written."""
+    with opened(as_json=as_json, display=display) as output:
+        from agentlab.records import Records, Workspace
+        from agentlab.training.exporting import ExportRequest
+        from agentlab.training.exporting import export as write
+
+        request = ExportRequest(
+            run_ids=tuple(dict.fromkeys(runs)),
+            format=form,
+            view=cast("ViewName | None", view),
+            terms=_terms(terms),
+            judged=judged,
+            template=template,
+            estimator=estimator,
+        )
+        with Records.open(Workspace.open(workspace, create=False)) as records:
+            report = write(records, request, out)
+        output.document(report)
+        _tell(report, output)
+
+
+def _terms(said: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Models with their terms.
+
+    Raises:
+        UsageError: one names no model or no terms.
+    """
+    from agentlab.errors import UsageError
+
+    found: list[tuple[str, str]] = []
+    for each in said:
+        model, sign, text = each.partition("=")
+        if not sign or not model.strip() or not text.strip():
+            raise UsageError(
+                f"--terms {each!r} is no MODEL=TERMS; write it as 'my-model=Apache-2.0'."
+            )
+        found.append((model.strip(), text.strip()))
+    return tuple(found)
+
+
+def _tell(report: ExportReport, output: Output) -> None:
+    output.line(
+        f"Wrote {count(report.rows, 'row')} of {count(report.samples, 'sample')} from "
+        f"{count(report.rollouts, 'attempt')} to {report.out}.",
+        strong=True,
+    )
+    output.line(f"Format {report.format}, view {report.view}.")
+    if report.tokens:
+        output.line(
+            f"{report.trained} of {report.tokens} tokens count in the loss "
+            f"({report.trained / report.tokens:.0%}); {count(report.forks, 'row')} began anew "
+            "within an attempt."
+        )
+    if report.groups:
+        output.line(
+            f"{report.alike} of {count(report.groups, 'group')} have the same reward throughout "
+            "and teach a comparison nothing."
+        )
+    for reason, number in report.refused.items():
+        output.line(f"  {number} refused: {reason}")
+    if report.refused:
+        output.line(f"Each with its reason in {report.out}/refusals.jsonl.")

@@ -1,0 +1,164 @@
+"""Dialogues: an attempt's model calls joined into conversations, for trainers that read messages.
+
+The counterpart of `rows` for endpoints that give no token ids. A call continues a dialogue when
+its request begins with all that the dialogue holds, the replies before included; otherwise it
+begins one of its own (a folded history, another prompt). Ids of tool calls are ours to choose and
+are not compared. What is trained on is the replies as the model wrote them, by `weights`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from agentlab.models.wire import wire_names
+from agentlab.types import ChatRequest, JsonObject, Message, ModelCall, ToolSpec
+
+
+class Turn(NamedTuple):
+    """A reply in a dialogue: where it stands, and whose call it was."""
+
+    at: int
+    """Its place among the messages."""
+    call: int
+    """The call's place in the attempt."""
+
+
+class Dialogue(NamedTuple):
+    """Messages with the replies among them that a model drew."""
+
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    tools: tuple[ToolSpec, ...]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """1 for each message that was drawn, else 0."""
+        drawn = {turn.at for turn in self.turns}
+        return tuple(float(at in drawn) for at in range(len(self.messages)))
+
+    def until(self, call: int) -> Dialogue:
+        """The dialogue as it stood when the attempt's call was made, its reply included."""
+        turns = tuple(turn for turn in self.turns if turn.call <= call)
+        end = turns[-1].at + 1 if turns else 0
+        return Dialogue(self.messages[:end], turns, self.tools)
+
+
+def request_of(call: ModelCall) -> ChatRequest:
+    """What was asked, without sampling, which the record keeps apart."""
+    return ChatRequest.model_validate(call.request)
+
+
+def reply_of(call: ModelCall) -> Message:
+    """What was answered."""
+    return Message.model_validate(call.response["message"])
+
+
+def dialogues(calls: Sequence[ModelCall]) -> tuple[Dialogue, ...]:
+    """The calls of one attempt as dialogues, in the order in which those begin.
+
+    Args:
+        calls: in order.
+    """
+    found: list[_Open] = []
+    for place, call in enumerate(calls):
+        request, reply = request_of(call), reply_of(call)
+        tools = tuple(request.tools)
+        best: _Open | None = None
+        for each in found:
+            longer = best is None or len(each.messages) > len(best.messages)
+            if longer and each.tools == tools and each.continued_by(request.messages):
+                best = each
+        if best is None:
+            best = _Open(tools)
+            found.append(best)
+        best.take(place, request.messages, reply)
+    return tuple(Dialogue(tuple(d.messages), tuple(d.turns), d.tools) for d in found)
+
+
+def openai_messages(
+    dialogue: Dialogue, *, arguments: type[str] | type[dict[str, object]] = str
+) -> list[JsonObject]:
+    """The messages in the shape of chat completions.
+
+    Args:
+        dialogue: whose.
+        arguments: how those of a tool call are given: `str` is JSON text, as OpenAI has it, and
+            `dict` an object, as TRL has it; text that is no object stands under `not_json` there.
+    """
+    names = wire_names(dialogue.tools)
+    found: list[JsonObject] = []
+    for message in dialogue.messages:
+        body: JsonObject = {"role": message.role, "content": message.text}
+        if message.tool_use_id is not None:
+            body["tool_call_id"] = message.tool_use_id
+        if message.tool_uses:
+            body["tool_calls"] = [
+                {
+                    "id": use.id,
+                    "type": "function",
+                    "function": {
+                        "name": names.get(use.name, use.name),
+                        "arguments": use.arguments if arguments is str else _object(use.arguments),
+                    },
+                }
+                for use in message.tool_uses
+            ]
+        found.append(body)
+    return found
+
+
+def openai_tools(dialogue: Dialogue) -> list[JsonObject]:
+    """The tools in the shape of chat completions."""
+    names = wire_names(dialogue.tools)
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": names[tool.name],
+                "description": tool.description,
+                "parameters": tool.parameters or {"type": "object", "properties": {}},
+            },
+        }
+        for tool in dialogue.tools
+    ]
+
+
+def _object(text: str) -> JsonObject:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {"not_json": text}
+    return cast("JsonObject", value) if isinstance(value, dict) else {"not_json": text}
+
+
+def _same(one: Message, other: Message) -> bool:
+    """Whether two messages say the same to a model that sees no ids."""
+    if one.role != other.role or one.text != other.text:
+        return False
+    if len(one.tool_uses) != len(other.tool_uses):
+        return False
+    return all(
+        a.name == b.name and (a.arguments or "{}") == (b.arguments or "{}")
+        for a, b in zip(one.tool_uses, other.tool_uses, strict=True)
+    )
+
+
+class _Open:
+    """A dialogue that further calls may continue."""
+
+    def __init__(self, tools: tuple[ToolSpec, ...]) -> None:
+        self.tools = tools
+        self.messages: list[Message] = []
+        self.turns: list[Turn] = []
+
+    def continued_by(self, messages: Sequence[Message]) -> bool:
+        return len(messages) > len(self.messages) and all(
+            _same(mine, theirs) for mine, theirs in zip(self.messages, messages, strict=False)
+        )
+
+    def take(self, place: int, messages: Sequence[Message], reply: Message) -> None:
+        # The ids are the request's: those that its tool messages answer.
+        self.messages = [*messages, reply]
+        self.turns.append(Turn(len(messages), place))

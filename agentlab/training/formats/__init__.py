@@ -1,0 +1,1 @@
+"""Formats: how samples are spelt for one trainer each. What a format cannot hold it refuses."""
