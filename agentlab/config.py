@@ -235,6 +235,9 @@ class PracticeConfig(Part):
     """Tasks proposed a round."""
     attempts: int = Field(default=100, ge=1, le=MOST_COUNTED)
     """Attempts a round."""
+    group: int = Field(default=1, ge=1, le=MOST_COUNTED)
+    """Attempts at each task that a round draws. Training compares attempts within such a group;
+    practice itself learns most from many tasks."""
     tool_calls: int = Field(default=600, ge=1, le=MOST_COUNTED)
     """Tool calls an attempt may search with, in practice."""
     attempt_seconds: float = Field(default=120.0, gt=0, le=1e6)

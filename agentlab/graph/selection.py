@@ -135,13 +135,13 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
     choices = draw_tasks(
         pools,
         practice.curriculum.probabilities(templates),
-        min(reserved.attempts, len(fresh)),
+        min(-(-reserved.attempts // config.group), len(fresh)),
         seed=config.seed,
         round_=round_,
     )
-    again = _undecided(practice, reserved.attempts - len(choices)) if choices else []
-    places = [*((c.slot, c.task_id) for c in choices)]
-    places += [(len(choices) + number, task.id) for number, task in enumerate(again)]
+    grouped = [c.task_id for c in choices for _ in range(config.group)][: reserved.attempts]
+    again = _undecided(practice, reserved.attempts - len(grouped)) if choices else []
+    places = list(enumerate([*grouped, *(task.id for task in again)]))
     by_id = {task.id: task for task in (*fresh, *again)}
     practice.library.refresh()
     if practice.insights is not None:

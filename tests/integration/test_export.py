@@ -19,18 +19,10 @@ from agentlab.testing.rules import load_rule
 def practised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A workspace with a small run of a model that gives ids."""
     workspace = tmp_path_factory.mktemp("export") / "ws"
+    options: dict[str, Any] = {"rounds": 1, "attempts": 6, "group": 2, "heldout": 2, "seed": 5}
     with ModelServer(load_rule("courier")) as server:
-        report = agentlab.practice(
-            "courier",
-            model="vllm:rules",
-            workspace=workspace,
-            rounds=1,
-            attempts=6,
-            heldout=2,
-            seed=5,
-            index="exact",
-            **{"endpoint.base_url": server.base_url},
-        )
+        options |= {"model": "vllm:rules", "index": "exact", "endpoint.base_url": server.base_url}
+        report = agentlab.practice("courier", workspace=workspace, **options)
     return workspace, report.run_id
 
 
@@ -89,10 +81,26 @@ def test_unknown_terms_are_not_trained_on(practised: tuple[Path, str], tmp_path:
     assert not (tmp_path / "out").exists() and not list(tmp_path.iterdir())
 
 
-def test_lone_attempts_make_no_groups(practised: tuple[Path, str], tmp_path: Path) -> None:
-    found = export(practised, "trl-grpo-replay", tmp_path / "out", "--terms", "rules=own")
-    assert found.exit_code == 2
-    assert "singleton group" in found.stderr
+def test_groups_hold_all_attempts_at_a_task(practised: tuple[Path, str], tmp_path: Path) -> None:
+    more = ("--terms", "rules=own", "--estimator", "rloo")
+    found = export(practised, "trl-grpo-replay", tmp_path / "out", *more)
+    assert found.exit_code == 0, found.output
+    report = json.loads(found.stdout)
+    rows = lines(tmp_path / "out" / "data.jsonl")
+    advantages = lines(tmp_path / "out" / "advantages.jsonl")
+    groups: dict[str, set[str]] = {}
+    values: dict[str, float] = {}
+    for row, advantage in zip(rows, advantages, strict=True):
+        groups.setdefault(row["group_id"], set()).add(row["rollout_id"])
+        values[row["rollout_id"]] = advantage["value"]
+        assert sum(row["env_mask"]) == len(row["logprobs"])
+        assert advantage["estimator"] == report["estimator"].split()[0]
+    assert [len(members) for members in groups.values()] == [2, 2, 2]
+    for members in groups.values():
+        assert sum(values[member] for member in members) == pytest.approx(0)
+    assert report["alike"] == sum(
+        all(values[member] == 0 for member in members) for members in groups.values()
+    )
 
 
 @pytest.mark.parametrize(
