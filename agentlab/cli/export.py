@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @option("--judged", is_flag=True, help="Take a judge's verdicts where no verifier scored.")
 @option("--template", metavar="TEXT", help="Only tasks whose template holds this text.")
 @option("--estimator", metavar="NAME",
-        help="Write advantages beside groups: grpo, dr-grpo or rloo.")  # fmt: skip
+        help="Write advantages beside groups: grpo, dr-grpo, rloo, rae or gigpo.")  # fmt: skip
 @workspace_option
 @output_options
 def export(

@@ -26,7 +26,7 @@ from pydantic import Field
 from agentlab.errors import UnknownNameError, UsageError, WorkspaceError
 from agentlab.records import Records
 from agentlab.records.trajectories import Outline
-from agentlab.training.advantages import Advantages, Estimator, dr_grpo, grpo, rloo
+from agentlab.training.estimating import ESTIMATORS, Estimating
 from agentlab.training.formats.chat import MsSwift, OpenAIChat, TrlChat
 from agentlab.training.formats.format import Body, Format
 from agentlab.training.formats.trl import TrlDpo, TrlGrpoReplay, TrlKto, TrlSft, tokens_of
@@ -54,12 +54,6 @@ FORMATS: dict[str, Format] = {
     each.name: each
     for each in (OpenAIChat(), TrlChat(), MsSwift(), TrlSft(), TrlDpo(), TrlKto(), TrlGrpoReplay())
 }
-ESTIMATORS: dict[str, Callable[[Sequence[float | None]], Advantages]] = {
-    "grpo": grpo,
-    "dr-grpo": dr_grpo,
-    "rloo": rloo,
-}
-"""Those that need nothing but the rewards of a group."""
 VIEWS: dict[ViewName, Kind] = {
     "successes": "demonstration",
     "masked": "demonstration",
@@ -199,7 +193,7 @@ class _Writer:
         self._folder = folder
         self._out = out
         self._terms = dict(request.terms)
-        self._estimator = _estimator(request.estimator)
+        self._estimating = Estimating(request.estimator) if request.estimator else None
         self._files: dict[str, TextIO] = {}
         self._refusals: list[Refusal] = []
         self._seen: Counter[str] = Counter()
@@ -213,7 +207,7 @@ class _Writer:
             UsageError: nothing is left to write; the text says why.
         """
         with ExitStack() as files:
-            names = ["data", "provenance"] + ["advantages"] * (self._estimator is not None)
+            names = ["data", "provenance"] + ["advantages"] * (self._estimating is not None)
             self._files = {
                 name: files.enter_context(
                     open(self._folder / f"{name}.jsonl", "w", encoding="utf-8")
@@ -235,7 +229,7 @@ class _Writer:
             rows=self._seen["rows"],
             format=self._format.name,
             view=self._view,
-            estimator=self._estimator.spelt if self._estimator else None,
+            estimator=self._estimating.estimator.spelt if self._estimating else None,
             runs=self._request.run_ids,
             refused=refused,
             library_versions=dict(sorted(self._versions.items())),
@@ -313,25 +307,19 @@ class _Writer:
             self._versions[_library(member)] += 1
             self._rounds[member.round] += 1
         by_id = {member.id: member for member in members}
-        advantages = self._advantages(sample)
+        advantages: dict[str, Body] = {}
+        if self._estimating is not None and isinstance(sample, Group):
+            advantages = self._estimating.of(sample)
         begun: set[str] = set()
         for row in rows:
             whose = row.get("rollout_id")
             chosen = [by_id[whose]] if isinstance(whose, str) else members
             _line(self._files["data"], row)
             _line(self._files["provenance"], self._origin(chosen))
-            if self._estimator is not None:
-                value = advantages[chosen[0].id]
-                _line(self._files["advantages"], {"estimator": self._estimator.id, "value": value})
+            if chosen[0].id in advantages:
+                _line(self._files["advantages"], advantages[chosen[0].id])
             self._count(row, first=chosen[0].id not in begun)
             begun.add(chosen[0].id)
-
-    def _advantages(self, sample: Sample) -> dict[str, float | None]:
-        if self._estimator is None or not isinstance(sample, Group):
-            return {}
-        rewards = [rollout.reward for rollout in sample.rollouts]
-        values = ESTIMATORS[self._estimator.name](rewards)
-        return {r.id: value for r, value in zip(sample.rollouts, values, strict=True)}
 
     def _count(self, row: Body, *, first: bool) -> None:
         self._seen["rows"] += 1
@@ -367,14 +355,6 @@ class _Writer:
             "insights": list(first.insights),
             "prompts": sorted({c.prompt_hash for m in members for c in m.calls if c.prompt_hash}),
         }
-
-
-def _estimator(name: str | None) -> Estimator | None:
-    """The rule with its constants, which are the functions' defaults."""
-    if name is None:
-        return None
-    constants = (("epsilon", 1e-4), ("spread", "sample")) if name == "grpo" else ()
-    return Estimator(name, constants)
 
 
 _COUNTED = ("groups", "alike", "clean", "forks", "tokens", "trained")
