@@ -8,8 +8,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name
+from agentlab.errors import UsageError
 from agentlab.events import RoundFinished
+from agentlab.graph.budgets import changes_of, current_config, enlarged
+from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
     LIBRARY,
     Tried,
@@ -64,6 +68,8 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
         skills = run_skills(records, run, base_name(summary.environment))
         active = [item for item in skills if item.status == "active"]
         kinds = ("practice", "shadow")
+        usage = records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run)
+        config = _config(records, row)
         return RunDetail(
             **summary.model_dump(),
             reason=row.reason,
@@ -74,7 +80,10 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
             skill_counts=skill_counts(skills),
             learnt=tuple(skill_lines(records, active)),
             heldout=closing_report(records, row),
-            usage=records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run),
+            usage=usage,
+            notes=remarks(records, run, config, row.reason) if config is not None else (),
+            goes_on_with=enlarged(config, row.reason, usage) if config is not None else {},
+            budgets=changes_of(records, run),
         )
 
 
@@ -131,6 +140,14 @@ def _summary(records: Records, row: RunRow) -> RunSummary:
         skills=counts.admitted,
         created=datetime.fromisoformat(row.created_at),
     )
+
+
+def _config(records: Records, row: RunRow) -> PracticeConfig | None:
+    """The config as it is now; None where an older version's cannot be read, which may be shown."""
+    try:
+        return current_config(records, row)
+    except UsageError:
+        return None
 
 
 def _round_events(records: Records, run: str) -> list[RoundFinished]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.cli.budgets import budget_flags
 from agentlab.cli.figures import count, difference, percent, rate, span
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened, shown_path
@@ -54,7 +55,7 @@ def show(run: str, workspace: Path, as_json: bool, display: DisplayName | None) 
         if detail.status == "finished":
             output.next("evaluate", detail.environment, "--baseline")
         else:
-            output.next("resume", detail.run_id)
+            output.next("resume", detail.run_id, *budget_flags(detail.goes_on_with))
 
 
 @runs.command()
@@ -94,7 +95,7 @@ def _table(found: Sequence[RunSummary]) -> Table:
 
 
 def _tell(detail: RunDetail, output: Output) -> None:
-    from agentlab.cli.ending import tell_evaluation, tell_skills
+    from agentlab.cli.ending import tell_evaluation, tell_notes, tell_skills
 
     why = f" ({detail.reason})" if detail.reason else ""
     output.line(
@@ -102,6 +103,9 @@ def _tell(detail: RunDetail, output: Output) -> None:
         f"{detail.status}{why}."
     )
     output.line(f"Started {detail.created:%Y-%m-%d %H:%M}, in {shown_path(detail.run_dir)}.")
+    if detail.budgets:
+        since = ", ".join(f"{place} = {amount:,}" for place, amount in detail.budgets.items())
+        output.line(f"Since its start its budgets were set to {since}.")
     if detail.curve:
         rows = [
             [
@@ -125,6 +129,7 @@ def _tell(detail: RunDetail, output: Output) -> None:
     )
     for reason, number in sorted(detail.tasks.rejected.items(), key=lambda item: -item[1]):
         output.line(f"  {count(number, 'task')} rejected: {reason}")
+    tell_notes(detail.notes, output)
     if detail.heldout is not None:
         tell_evaluation(detail.heldout, output)
     tell_skills(detail.learnt, output)

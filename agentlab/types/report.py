@@ -87,6 +87,8 @@ class EvaluationReport(Frozen):
     """Tool calls that each attempt may search with."""
     box: str = ""
     """Where skill code ran, with its version."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of how it went, and what to do about it; a sentence or two each."""
 
 
 class TaskCounts(Frozen):
@@ -174,6 +176,10 @@ class PracticeReport(Frozen):
     """Where skill code ran, with its version."""
     seconds: float = 0.0
     """Wall clock, all processes that worked on the run together."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of how it went, and what to do about it; a sentence or two each."""
+    goes_on_with: dict[str, int | float] = Field(default_factory=dict)
+    """Where a budget stopped it: one with which `resume` goes on, by its place in the config."""
 
 
 class RunSummary(Frozen):
@@ -224,6 +230,12 @@ class RunDetail(RunSummary):
     learnt: tuple[SkillLine, ...] = ()
     heldout: EvaluationReport | None = None
     usage: Usage = Field(default_factory=Usage)
+    notes: tuple[str, ...] = ()
+    """As `PracticeReport.notes`."""
+    goes_on_with: dict[str, int | float] = Field(default_factory=dict)
+    """As `PracticeReport.goes_on_with`."""
+    budgets: dict[str, int | float] = Field(default_factory=dict)
+    """Budgets that were set after it was started, as they are now."""
 
 
 class ConfigDifference(Frozen):

@@ -215,6 +215,7 @@ class MiniWoB(PageEnvironment):
     """
 
     keeps_nothing = True
+    without_grammar = "practise on one page, as in `miniwob:click-test`"
 
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False
