@@ -366,6 +366,7 @@ def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatMo
         spec,
         base_url=at.base_url or None,
         key=os.environ.get(at.key_variable) or None,
+        key_variable=at.key_variable,
         seed=config.seed,
         endpoints=endpoints,
     )

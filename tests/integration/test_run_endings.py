@@ -209,4 +209,3 @@ def test_what_is_new_about_an_evaluation_renames_none(tmp_path: Path) -> None:
         *("command", "environment", "environment_options", "model", "arms", "seed", "tasks"),
         *("tool_calls", "split", "baseline", "library", "embedder", "index", "box"),
     }
-    assert row.config["library"] is None or isinstance(row.config["library"], str)
