@@ -87,6 +87,22 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
         )
 
 
+def config_for(workspace: Path | str, environment: str) -> JsonObject | None:
+    """The config of the last practice run of a library's environment; None where there is none.
+
+    Args:
+        workspace: where it is.
+        environment: the library's, such as `tools-todo`, which may not be what a run is named.
+    """
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        for row in reversed(records.runs.all()):
+            named = row.config.get("environment")
+            if "command" not in row.config and isinstance(named, str):
+                if base_name(named) == environment:
+                    return row.config
+    return None
+
+
 def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
     """Two runs side by side; differences are B less A, on the held-out tasks that both tried.
 

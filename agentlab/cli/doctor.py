@@ -21,6 +21,7 @@ import click
 
 from agentlab import __version__
 from agentlab.cli.failures import FAILED
+from agentlab.cli.following import starter
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened
 
@@ -75,7 +76,7 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
             output.next("doctor")
             raise click.exceptions.Exit(FAILED)
         output.line("Nothing is wrong.")
-        output.next("practice", "babyai")
+        output.next("practice", starter())
 
 
 def installed(distribution: str) -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from agentlab.cli.budgets import budget_flags, budget_options, given_budgets, preflight
 from agentlab.cli.failures import FAILED, Interruption
+from agentlab.cli.following import Place
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -130,7 +131,7 @@ def practice(
             display, Plan.of(config.model_dump(mode="json"), preflight=preflight(config))
         ) as observers:
             report = run(config, workspace=workspace, observers=observers)
-        _tell(report, output)
+        _tell(report, output, Place(""))
 
 
 @click.command()
@@ -153,11 +154,13 @@ def resume(
         from agentlab.runner import resume as go_on
 
         budgets = given_budgets(options)
+        at = Place(run)
         known = show_run(workspace, run)
         plan = Plan.of(known.config, budgets={**known.budgets, **budgets})
         with _watched(display, plan) as observers:
-            report = go_on(run, workspace=workspace, observers=observers, **budgets)
-        _tell(report, output)
+            place = None if at.words else workspace
+            report = go_on(run, workspace=place, observers=observers, **budgets)
+        _tell(report, output, at)
 
 
 @contextmanager
@@ -171,21 +174,26 @@ def _watched(display: DisplayName | None, plan: Plan) -> Generator[tuple[Any, Ru
     except KeyboardInterrupt:
         if name.run_id is None:
             raise
-        raise Interruption(f"Interrupted; `agentlab resume {name.run_id}` goes on.") from None
+        from agentlab.cli.output import command_line
+
+        again = command_line("resume", name.run_id)
+        raise Interruption(f"Interrupted; `{again}` goes on.") from None
 
 
-def _tell(report: PracticeReport, output: Output) -> None:
+def _tell(report: PracticeReport, output: Output, at: Place) -> None:
     from agentlab.cli.ending import tell_practice
     from agentlab.types.report import INTERRUPTED
 
     output.document(report)
     tell_practice(report, output)
     if report.status != "finished":
-        output.next("resume", report.run_id, *budget_flags(report.goes_on_with))
+        output.next("resume", report.run_id, *budget_flags(report.goes_on_with), *at.words)
     elif report.learnt:
-        output.next("skills", "show", report.learnt[0].name)
+        first = report.learnt[0]
+        whose = ("--environment", first.environment) if first.shares_name else ()
+        output.next("skills", "show", first.name, *whose, *at.words)
     else:
-        output.next("runs", "show", report.run_id)
+        output.next("runs", "show", report.run_id, *at.words)
     if report.status == "stopped" and report.reason == INTERRUPTED:
         raise click.exceptions.Exit(Interruption.exit_code)
     if report.status == "failed":

@@ -10,6 +10,7 @@ import click
 
 from agentlab.cli.budgets import budget_flags
 from agentlab.cli.figures import count, difference, percent, rate, span
+from agentlab.cli.following import Place, evaluation_of, starter
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened, shown_path
 
@@ -34,7 +35,7 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         output.document(found)
         if not found:
             output.line(f"There is no run in {str(workspace)!r} yet.")
-            output.next("practice", "babyai")
+            output.next("practice", starter())
             return
         output.table(_table(found))
         output.next("runs", "show", found[-1].run_id)
@@ -52,10 +53,11 @@ def show(run: str, workspace: Path, as_json: bool, display: DisplayName | None) 
         detail = show_run(workspace, run)
         output.document(detail)
         _tell(detail, output)
+        at = Place(run).words
         if detail.status == "finished":
-            output.next("evaluate", detail.environment, "--baseline")
+            output.next(*(evaluation_of(detail.config) or ("skills", "list")), *at)
         else:
-            output.next("resume", detail.run_id, *budget_flags(detail.goes_on_with))
+            output.next("resume", detail.run_id, *budget_flags(detail.goes_on_with), *at)
 
 
 @runs.command()

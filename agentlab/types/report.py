@@ -117,6 +117,8 @@ class SkillLine(Frozen):
     status: Status
     version: int = 1
     environment: str = ""
+    shares_name: bool = False
+    """Whether another environment has a skill of that name, so that it must be named too."""
     uses: int = 0
     """Attempts whose final trajectory has it."""
     effect: Difference | None = None
