@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,10 +26,11 @@ from agentlab.graph.reports import (
     run_skills,
     task_counts,
 )
+from agentlab.library.admission import REJECTED
 from agentlab.library.catalogue import skill_counts, skill_lines
-from agentlab.records import AttemptRow, Records, RunRow, Workspace
+from agentlab.records import AttemptRow, ItemRow, Records, RunRow, Workspace
 from agentlab.statistics import proportion
-from agentlab.types import JsonObject
+from agentlab.types import Insight, JsonObject, Skill
 from agentlab.types.report import (
     ArmReport,
     ConfigDifference,
@@ -38,6 +40,9 @@ from agentlab.types.report import (
     RunDetail,
     RunSummary,
 )
+
+LONGEST_REASON = 160
+"""Characters of a reason that are shown."""
 
 
 def list_runs(workspace: Path | str) -> list[RunSummary]:
@@ -84,7 +89,30 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
             notes=remarks(records, run, config, row.reason) if config is not None else (),
             goes_on_with=enlarged(config, row.reason, usage) if config is not None else {},
             budgets=changes_of(records, run),
+            refused_skills=_refused(skills),
+            refused_insights=_refused(
+                [
+                    item
+                    for item in records.items.insights(environment=base_name(summary.environment))
+                    if item.run_id == run
+                ]
+            ),
+            by_role={
+                role: taken
+                for role, taken in sorted(records.role_calls.spent(run).items())
+                if taken.tokens or taken.usd
+            },
         )
+
+
+def _refused(rows: Sequence[ItemRow[Skill]] | Sequence[ItemRow[Insight]]) -> dict[str, int]:
+    """How many admission turned down, by its reason without the particulars."""
+    found = Counter(
+        row.reason.removeprefix(REJECTED).lstrip(": ").strip()[:LONGEST_REASON]
+        for row in rows
+        if row.status == "retired" and row.reason.startswith(REJECTED)
+    )
+    return dict(found.most_common())
 
 
 def config_for(workspace: Path | str, environment: str) -> JsonObject | None:

@@ -17,6 +17,9 @@ from agentlab.cli.output import Output, Table, opened, shown_path
 if TYPE_CHECKING:
     from agentlab.types.report import ArmReport, RunComparison, RunDetail, RunSummary
 
+MOST_REASONS = 8
+"""Reasons that are told of each kind; `--json` has them all."""
+
 
 @click.group()
 def runs() -> None:
@@ -129,8 +132,18 @@ def _tell(detail: RunDetail, output: Output) -> None:
         f"{count(detail.attempts, 'attempt')} took {count(usage.tool_calls, 'tool call')}, "
         f"{count(usage.steps, 'step')} and {usage.cpu_seconds:.0f} s of CPU."
     )
+    for role, taken in detail.by_role.items():
+        cost = f", {taken.usd:.4f} US dollars" if taken.usd else ""
+        output.line(f"  the model of the {role}: {count(taken.tokens, 'token')}{cost}")
     for reason, number in sorted(detail.tasks.rejected.items(), key=lambda item: -item[1]):
         output.line(f"  {count(number, 'task')} rejected: {reason}")
+    refused = (("skill", detail.refused_skills), ("piece of advice", detail.refused_insights))
+    for noun, reasons in refused:
+        plural = "pieces of advice" if noun != "skill" else None
+        for reason, number in list(reasons.items())[:MOST_REASONS]:
+            output.line(f"  {count(number, noun, plural)} rejected: {reason}")
+        if len(reasons) > MOST_REASONS:
+            output.line(f"  and {len(reasons) - MOST_REASONS} more reasons; --json has them all.")
     tell_notes(detail.notes, output)
     if detail.heldout is not None:
         tell_evaluation(detail.heldout, output)

@@ -236,6 +236,12 @@ class RunDetail(RunSummary):
     """As `PracticeReport.notes`."""
     goes_on_with: dict[str, int | float] = Field(default_factory=dict)
     """As `PracticeReport.goes_on_with`."""
+    refused_skills: dict[str, int] = Field(default_factory=dict)
+    """Candidates that admission turned down, by reason."""
+    refused_insights: dict[str, int] = Field(default_factory=dict)
+    """As `refused_skills`, for pieces of advice."""
+    by_role: dict[str, Usage] = Field(default_factory=dict)
+    """Tokens and US dollars of each role's model calls, the closing comparison's included."""
     budgets: dict[str, int | float] = Field(default_factory=dict)
     """Budgets that were set after it was started, as they are now."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import agentlab
+from agentlab.analysis.runs import show_run
 from agentlab.cli.main import cli
 from agentlab.config import BudgetConfig
 from agentlab.errors import UsageError
@@ -176,6 +178,12 @@ def test_the_budget_of_a_role_that_ends_nothing_is_named_all_the_same(
         "The proposer's budget of 12,000 tokens (roles.proposer.tokens) did not allow another "
         "call, so it made no more tasks; give it more."
     )
+    shown = invoke("runs", "show", report.run_id, "--workspace", str(tmp_path))
+    assert re.search(r"the model of the executor: [\d,]+ tokens", shown.stdout)
+    assert re.search(r"the model of the proposer: [\d,]+ tokens", shown.stdout)
+    detail = show_run(tmp_path, report.run_id)
+    assert sum(taken.tokens for taken in detail.by_role.values()) <= detail.usage.tokens
+    assert sum(detail.refused_skills.values()) == detail.skill_counts.rejected
 
 
 def test_an_evaluation_takes_a_config_and_budgets(tmp_path: Path, served: ModelServer) -> None:
