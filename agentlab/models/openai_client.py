@@ -256,6 +256,18 @@ _SHOWN = 500
 """Characters of what an endpoint says about a failure."""
 
 
+def listed_models() -> list[str]:
+    """The models that the endpoint of the environment lists, asked once.
+
+    Raises:
+        ConfigError: no endpoint is named, or its address or key cannot be used.
+        ModelFaultError: it does not answer, or refuses; never tells the key.
+    """
+    client = open_client(timeout=LISTING_SECONDS, retries=0)
+    with client, model_faults(client, f"the list of its models, at {BASE_URL} with {API_KEY}"):
+        return [each.id for each in client.models.list()]
+
+
 @contextmanager
 def model_faults(client: openai.OpenAI, what: str) -> Generator[None]:
     """Turn what openai raises inside into `ModelFaultError`, without the key.
