@@ -77,6 +77,15 @@ class RunPaused(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetChanged(Event):
+    """Whoever went on with the run gave it other budgets."""
+
+    lifecycle: ClassVar[bool] = True
+    budgets: Mapping[str, float] = field(default_factory=lambda: {})
+    """The new amounts by their place in the config, such as `budget.tokens`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskAdmitted(Event):
     """A proposal became a task."""
 
@@ -172,6 +181,16 @@ class RoundFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepliesDropped(Event):
+    """What a role asked of its model came to nothing; shown, and on record with its node."""
+
+    lifecycle: ClassVar[bool] = True
+    role: str = ""
+    reasons: Mapping[str, int] = field(default_factory=lambda: {})
+    """How often, by kind of reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(Event):
     """Where a long phase outside the rounds stands; shown, never recorded."""
 
@@ -187,6 +206,7 @@ EVENTS: dict[str, type[Event]] = {
         RunStarted,
         RunFinished,
         RunPaused,
+        BudgetChanged,
         TaskAdmitted,
         TaskRejected,
         AttemptsPlanned,
@@ -196,6 +216,7 @@ EVENTS: dict[str, type[Event]] = {
         InsightProposed,
         InsightMoved,
         RoundFinished,
+        RepliesDropped,
         Progress,
     )
 }

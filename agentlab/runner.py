@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from agentlab.config import (
-    CHAT_KINDS,
     BoxName,
     IndexName,
     PracticeConfig,
@@ -25,21 +24,26 @@ from agentlab.config import (
     parse_config,
 )
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import UnknownNameError, UsageError
-from agentlab.executors.wrapping import make_executor
+from agentlab.errors import UsageError
+from agentlab.graph.budgets import change, changed, current_config
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
+from agentlab.graph.preflight import (
+    check_evaluation,
+    check_executor,
+    check_practice,
+    refuse_small_budgets,
+)
+from agentlab.graph.remarks import cut_off
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
-from agentlab.graph.run import cores, package_versions, refuse_secrets, work_on
+from agentlab.graph.run import cores, package_versions, work_on
 from agentlab.graph.seats import seated
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
-from agentlab.proposers.making import make_proposer
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
-from agentlab.registry import names, resolve
 from agentlab.sandbox import settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Split, digest
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport
@@ -47,6 +51,10 @@ from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport
 T = TypeVar("T")
 
 DEFAULT_WORKSPACE = ".agentlab"
+MEASURED = {"executor_options", "roles", "budget", "retrieval", "advice"}
+"""Of a config, what an evaluation goes by and names only where it is set."""
+UNSAID = {"model": "search", "embedder": "lexical", "index": "chroma", "box": "auto"}
+"""What `evaluate` takes where nothing is said."""
 
 
 def practice(
@@ -92,6 +100,7 @@ def resume(
     *,
     workspace: Path | str | None = None,
     observers: Sequence[Observer] = (),
+    **budgets: float,
 ) -> PracticeReport:
     """Go on with a run where it stopped, with the options it was started with.
 
@@ -99,14 +108,16 @@ def resume(
         run: its id or its directory.
         workspace: where it is; found from the directory where one is given.
         observers: are told what happens.
+        **budgets: those that are to be others from now on, as `**{"budget.tokens": 200_000}`
+            or `**{"roles.executor.tokens": 50_000}`; put on record as an event.
 
     Raises:
         UnknownNameError: there is no such run.
-        UsageError: there is no such workspace, or it is no practice run but keeps what an
-            evaluation or an agent tried.
+        UsageError: there is no such workspace, it is no practice run but keeps what an
+            evaluation or an agent tried, or something other than a budget is to be changed.
         RunInUseError: another process works on it.
     """
-    return _run(lambda stop: _resume(run, workspace, observers, stop), interruptible=True)
+    return _run(lambda stop: _resume(run, workspace, observers, budgets, stop), interruptible=True)
 
 
 async def aresume(
@@ -114,13 +125,14 @@ async def aresume(
     *,
     workspace: Path | str | None = None,
     observers: Sequence[Observer] = (),
+    **budgets: float,
 ) -> PracticeReport:
     """As `resume`, from a running event loop."""
-    return await _resume(run, workspace, observers, _Stop())
+    return await _resume(run, workspace, observers, budgets, _Stop())
 
 
 def evaluate(
-    environment: str = "babyai",
+    environment: str | PracticeConfig = "babyai",
     *,
     workspace: Path | str | None = None,
     model: str = "search",
@@ -144,7 +156,8 @@ def evaluate(
     """Measure success on tasks of a split; nothing is learnt and nothing withheld.
 
     Args:
-        environment: a registered name.
+        environment: a registered name, or a whole config, whose roles, endpoint, retrieval and
+            budgets in tokens and US dollars then hold; its other budgets are practice's.
         workspace: where the library is.
         model: the executor.
         tasks: how many distinct tasks.
@@ -194,7 +207,7 @@ def evaluate(
 
 
 async def aevaluate(
-    environment: str = "babyai",
+    environment: str | PracticeConfig = "babyai",
     *,
     workspace: Path | str | None = None,
     model: str = "search",
@@ -217,68 +230,79 @@ async def aevaluate(
 ) -> EvaluationReport:
     """As `evaluate`, from a running event loop."""
     refuse_unguarded()
-    where = settle_box(box)
-    said = {"executor": executor, "evaluator": evaluator}
-    asked = parse_config(
-        {
-            "environment": environment,
-            "environment_options": environment_options or {},
-            "model": model,
-            "endpoint": {"base_url": base_url},
-            "concurrency": concurrency,
-            **{name: value for name, value in said.items() if value},
-        }
-    )
-    for name in (asked.acting, *arms):
-        make_executor(name, {})
-    ref = EnvironmentRef(name=environment, options=environment_options or {})
+    own = {
+        "environment_options": environment_options or {},
+        "model": model,
+        "executor": executor,
+        "evaluator": evaluator,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "embedder": embedder,
+        "index": index,
+        "box": box,
+    }
+    asked = _asked(environment, own)
+    where = settle_box(asked.box)
+    check_evaluation(asked)
+    for name in arms:
+        check_executor(asked.model_copy(update={"executor": name, "executor_options": {}}))
+    ref = EnvironmentRef(name=asked.environment, options=asked.environment_options)
     world = make_environment(ref)
+    library_of = base_name(asked.environment)
     chosen = evaluation_tasks(world, split, tasks, seed)
     with Records.open(_workspace(workspace)) as records:
         config: JsonObject = {
             "command": "evaluate",
-            "environment": environment,
+            "environment": asked.environment,
             "environment_options": ref.options,
-            "model": model,
+            "model": asked.model,
             "arms": list(arms),
             "seed": seed,
             "tasks": tasks,
             "tool_calls": tool_calls,
             "split": split,
             "baseline": baseline,
-            "library": records.items.library_version(base_name(environment)) if library else None,
-            "embedder": embedder,
-            "index": index,
-            "box": box,
+            "library": records.items.library_version(library_of) if library else None,
+            "embedder": asked.embedder,
+            "index": asked.index,
+            "box": asked.box,
         }
-        if is_chat_model(model):
+        if is_chat_model(asked.model):
             config |= {"executor": asked.acting, "evaluator": asked.evaluator}
-        run_id = _run_id(records, f"evaluate-{base_name(environment)}", seed, config)
+        # As in practice: what is left as it is says nothing, so a setting that is new renames no
+        # run.
+        config |= cast(
+            "JsonObject", asked.model_dump(mode="json", include=MEASURED, exclude_defaults=True)
+        )
+        run_id = _run_id(records, f"evaluate-{library_of}", seed, config)
         with records.workspace.lock_run(run_id):
             records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
             async with AsyncExitStack() as closing:
                 closing.enter_context(_evaluating(records, run_id))
-                pool = WorkerPool(cores(concurrency), box=where.name, blobs=records.workspace.blobs)
+                pool = WorkerPool(
+                    cores(asked.concurrency), box=where.name, blobs=records.workspace.blobs
+                )
                 closing.callback(pool.close)
                 seats = await closing.enter_async_context(seated(asked))
                 skills = SkillLibrary(
                     records,
-                    base_name(environment),
+                    library_of,
                     toolset=toolset_name(world.tools),
-                    embedder=embedder,
-                    backend=index,
+                    embedder=asked.embedder,
+                    backend=asked.index,
                     foreign=where.takes_foreign_code,
                 )
                 closing.callback(skills.close)
                 told: InsightLibrary | None = None
                 if library and seats is not None and seats.reads_advice:
                     told = InsightLibrary(
-                        records, base_name(environment), embedder=embedder, backend=index
+                        records, library_of, embedder=asked.embedder, backend=asked.index
                     )
                     closing.callback(told.close)
-                act = asked.acting
-                first = Arm(LIBRARY, act, skills, told) if library else Arm(BASELINE, act)
-                plan = [first, *([Arm(BASELINE, act)] if baseline and library else [])]
+                act, options = asked.acting, asked.executor_options
+                empty = Arm(BASELINE, act, options=options)
+                first = Arm(LIBRARY, act, skills, told, options) if library else empty
+                plan = [first, *([empty] if baseline and library else [])]
                 plan.extend(Arm(name, name) for name in arms)
                 bench = Bench(
                     run_id,
@@ -293,7 +317,24 @@ async def aevaluate(
                     asked.advice,
                 )
                 specs = await evaluate_arms(bench, plan, chosen, tool_calls=tool_calls)
-                return evaluation_report(bench, specs, split=split, budget=tool_calls)
+                report = evaluation_report(bench, specs, split=split, budget=tool_calls)
+                cut = cut_off(asked, seats.refused if seats is not None else ())
+                return report.model_copy(update={"notes": cut})
+
+
+def _asked(environment: str | PracticeConfig, own: dict[str, Any]) -> PracticeConfig:
+    """What is to be measured, from a whole config or from what was said of it.
+
+    Raises:
+        UsageError: both were given.
+    """
+    said = {name: value for name, value in own.items() if value and value != UNSAID.get(name)}
+    if isinstance(environment, PracticeConfig):
+        if said:
+            raise UsageError("Give the options in the config, or as keywords, not both.")
+        return environment
+    at = {"base_url": said.pop("base_url", "")}
+    return parse_config({"environment": environment, "endpoint": at, **said})
 
 
 @contextlib.contextmanager
@@ -334,7 +375,7 @@ async def _practice(
         config = environment
     else:
         config = load_config(None, environment=environment, **options)
-    _check(config)
+    check_practice(config)
     with Records.open(_workspace(workspace)) as records:
         # What is left as it is says nothing, so a setting that is new renames no run, and packs
         # name the runs that they come from.
@@ -344,13 +385,21 @@ async def _practice(
 
 
 async def _resume(
-    run: str | Path, workspace: Path | str | None, observers: Sequence[Observer], stop: _Stop
+    run: str | Path,
+    workspace: Path | str | None,
+    observers: Sequence[Observer],
+    budgets: Mapping[str, float],
+    stop: _Stop,
 ) -> PracticeReport:
     refuse_unguarded()
     run_id, place = _locate(run, workspace)
     with Records.open(_workspace(place, create=False)) as records:
         row = practice_run(records, run_id)
-        config = parse_config(row.config, where=f"the config of the run {run_id!r}")
+        config = changed(current_config(records, row), budgets)
+        if budgets:
+            refuse_small_budgets(config)
+            with records.workspace.lock_run(run_id):  # not while another process works on it
+                change(records, run_id, budgets)
         return await work_on(records, run_id, config, observers, stop, resumed=True)
 
 
@@ -359,25 +408,6 @@ def _locate(run: str | Path, workspace: Path | str | None) -> tuple[str, Path | 
     if path.parent.name == "runs" and path.parent.parent.is_dir():
         return path.name, path.parent.parent if workspace is None else workspace
     return str(run), workspace
-
-
-def _check(config: PracticeConfig) -> None:
-    """Find wrong names before anything is written."""
-    refuse_secrets(config)
-    if is_chat_model(config.acting):
-        raise UsageError(f"The model {config.acting!r} needs an executor; name one, as 'react'.")
-    if config.acting == config.model and (kind := config.model.partition(":")[0]) not in (
-        known := names("executor")
-    ):
-        raise UnknownNameError("model", kind, [*known, *(f"{each}:NAME" for each in CHAT_KINDS)])
-    make_executor(config.acting, config.executor_options)
-    make_proposer(config.proposer)
-    resolve("curriculum", config.curriculum)
-    resolve("curator", config.curator)
-    if config.insights != "none":
-        resolve("insights", config.insights)
-    resolve("evaluator", config.evaluator)
-    make_environment(EnvironmentRef(name=config.environment, options=config.environment_options))
 
 
 def _run_id(records: Records, name: str, seed: int, config: JsonObject) -> str:

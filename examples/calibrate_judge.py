@@ -17,6 +17,7 @@ import re
 import sys
 
 from agentlab.analysis.calibration import Scope, calibrate
+from agentlab.errors import AgentLabError
 from agentlab.models.opening import open_model
 from agentlab.models.scripted import ScriptedModel
 from agentlab.records.calibrations import refusal
@@ -59,10 +60,13 @@ def found(number: int, clause: str, asked: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    model = open_model(sys.argv[1]) if len(sys.argv) > 1 else ScriptedModel(hasty)
-    workspace = os.environ.get("AGENTLAB_WORKSPACE", ".agentlab")
-    scope = Scope(environment="courier", limit=200, heldout=True)
-    measured = calibrate(workspace, "judge", model=model, scope=scope)
+    try:
+        model = open_model(sys.argv[1]) if len(sys.argv) > 1 else ScriptedModel(hasty)
+        workspace = os.environ.get("AGENTLAB_WORKSPACE", ".agentlab")
+        scope = Scope(environment="courier", limit=200, heldout=True)
+        measured = calibrate(workspace, "judge", model=model, scope=scope)
+    except AgentLabError as error:
+        sys.exit(f"Error: {error}")
     for name, figures in (("practice", measured.figures), ("held-out", measured.heldout)):
         if figures:
             print(f"{name}: {figures.attempts} attempts at {figures.tasks} tasks")

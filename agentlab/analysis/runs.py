@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name
+from agentlab.errors import UsageError
 from agentlab.events import RoundFinished
+from agentlab.graph.budgets import changes_of, current_config, enlarged
+from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
     LIBRARY,
     Tried,
@@ -21,10 +26,11 @@ from agentlab.graph.reports import (
     run_skills,
     task_counts,
 )
+from agentlab.library.admission import REJECTED
 from agentlab.library.catalogue import skill_counts, skill_lines
-from agentlab.records import AttemptRow, Records, RunRow, Workspace
+from agentlab.records import AttemptRow, ItemRow, Records, RunRow, Workspace
 from agentlab.statistics import proportion
-from agentlab.types import JsonObject
+from agentlab.types import Insight, JsonObject, Skill
 from agentlab.types.report import (
     ArmReport,
     ConfigDifference,
@@ -34,6 +40,9 @@ from agentlab.types.report import (
     RunDetail,
     RunSummary,
 )
+
+LONGEST_REASON = 160
+"""Characters of a reason that are shown."""
 
 
 def list_runs(workspace: Path | str) -> list[RunSummary]:
@@ -64,6 +73,8 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
         skills = run_skills(records, run, base_name(summary.environment))
         active = [item for item in skills if item.status == "active"]
         kinds = ("practice", "shadow")
+        usage = records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run)
+        config = _config(records, row)
         return RunDetail(
             **summary.model_dump(),
             reason=row.reason,
@@ -74,8 +85,50 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
             skill_counts=skill_counts(skills),
             learnt=tuple(skill_lines(records, active)),
             heldout=closing_report(records, row),
-            usage=records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run),
+            usage=usage,
+            notes=remarks(records, run, config, row.reason) if config is not None else (),
+            goes_on_with=enlarged(config, row.reason, usage) if config is not None else {},
+            budgets=changes_of(records, run),
+            refused_skills=_refused(skills),
+            refused_insights=_refused(
+                [
+                    item
+                    for item in records.items.insights(environment=base_name(summary.environment))
+                    if item.run_id == run
+                ]
+            ),
+            by_role={
+                role: taken
+                for role, taken in sorted(records.role_calls.spent(run).items())
+                if taken.tokens or taken.usd
+            },
         )
+
+
+def _refused(rows: Sequence[ItemRow[Skill]] | Sequence[ItemRow[Insight]]) -> dict[str, int]:
+    """How many admission turned down, by its reason without the particulars."""
+    found = Counter(
+        row.reason.removeprefix(REJECTED).lstrip(": ").strip()[:LONGEST_REASON]
+        for row in rows
+        if row.status == "retired" and row.reason.startswith(REJECTED)
+    )
+    return dict(found.most_common())
+
+
+def config_for(workspace: Path | str, environment: str) -> JsonObject | None:
+    """The config of the last practice run of a library's environment; None where there is none.
+
+    Args:
+        workspace: where it is.
+        environment: the library's, such as `tools-todo`, which may not be what a run is named.
+    """
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        for row in reversed(records.runs.all()):
+            named = row.config.get("environment")
+            if "command" not in row.config and isinstance(named, str):
+                if base_name(named) == environment:
+                    return row.config
+    return None
 
 
 def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
@@ -131,6 +184,14 @@ def _summary(records: Records, row: RunRow) -> RunSummary:
         skills=counts.admitted,
         created=datetime.fromisoformat(row.created_at),
     )
+
+
+def _config(records: Records, row: RunRow) -> PracticeConfig | None:
+    """The config as it is now; None where an older version's cannot be read, which may be shown."""
+    try:
+        return current_config(records, row)
+    except UsageError:
+        return None
 
 
 def _round_events(records: Records, run: str) -> list[RoundFinished]:

@@ -21,6 +21,7 @@ import click
 
 from agentlab import __version__
 from agentlab.cli.failures import FAILED
+from agentlab.cli.following import starter
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened
 
@@ -46,12 +47,14 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         box = describe_box()
         extras = installed_extras(EXTRAS)
         browser = describe_browser()
+        endpoint = describe_endpoint()
         writable = is_writable(workspace)
         found = {name: installed(name) for name in (OURS, THEIRS)}
         problems = [
             *_box_problems(box),
             *([] if writable else [f"The workspace {str(workspace)!r} cannot be written; "
                                    "choose another with --workspace."]),
+            *([str(endpoint["problem"])] if endpoint["problem"] else []),
             *mixed_install(found),
         ]  # fmt: skip
         output.document(
@@ -64,18 +67,21 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
                 "extras": dict(extras),
                 "box": box,
                 "browser": browser,
+                "endpoint": endpoint,
                 "workspace": {"path": str(workspace.absolute()), "writable": writable},
                 "problems": list(problems),
             }
         )
         _tell(output, found, extras, browser, box, workspace, writable)
+        if endpoint["base_url"] and not endpoint["problem"]:
+            output.line(f"Model endpoint {endpoint['base_url']}: answers, {endpoint['says']}.")
         for problem in problems:
             output.line(f"Problem: {problem}", strong=True)
         if problems:
             output.next("doctor")
             raise click.exceptions.Exit(FAILED)
         output.line("Nothing is wrong.")
-        output.next("practice", "babyai")
+        output.next("practice", starter())
 
 
 def installed(distribution: str) -> str | None:
@@ -116,6 +122,22 @@ def describe_browser() -> JsonObject:
         "version": version_of(program) if program is not None else None,
         "hint": "" if program is not None else MISSING,
     }
+
+
+def describe_endpoint() -> JsonObject:
+    """Whether the endpoint that OPENAI_BASE_URL names answers; asks nobody where it is not set."""
+    url = os.environ.get("OPENAI_BASE_URL", "")
+    if not url:
+        return {"base_url": "", "says": "", "problem": ""}
+    from agentlab.errors import AgentLabError
+    from agentlab.models.openai_client import listed_models
+
+    try:
+        served = listed_models()
+    except AgentLabError as error:
+        # An address that may hold a password is told by nobody but the error, which knows.
+        return {"base_url": "", "says": "", "problem": str(error)}
+    return {"base_url": url, "says": f"lists {len(served)} models", "problem": ""}
 
 
 def _browser_line(browser: JsonObject) -> str:

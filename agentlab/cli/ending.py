@@ -46,12 +46,19 @@ def tell_practice(report: PracticeReport, output: Output) -> None:
         cost = f", {report.usage.usd:.4f} US dollars" if report.usage.usd else ""
         output.line(f"Models took {report.usage.tokens:,} tokens{cost}, the comparison apart.")
     output.line(f"Everything is recorded in {shown_path(report.run_dir)}.")
+    tell_notes(report.notes, output)
     if report.heldout is not None:
         tell_evaluation(report.heldout, output)
     else:
         tell_box(report.box, output)
     tell_skills(report.learnt, output)
     tell_advice(report.advice, output)
+
+
+def tell_notes(notes: Sequence[str], output: Output) -> None:
+    """What went otherwise than meant, each on a line of its own."""
+    for note in notes:
+        output.line(note, strong=True)
 
 
 def tell_box(box: str, output: Output) -> None:
@@ -86,6 +93,7 @@ def tell_evaluation(report: EvaluationReport, output: Output) -> None:
             "of the difference resamples tasks."
         )
     tell_box(report.box, output)
+    tell_notes(report.notes, output)
     if failed:
         output.line("What failed has no verdict and counts in no rate.")
     if report.steps is not None and report.steps_interval is not None:

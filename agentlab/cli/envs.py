@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.cli.failures import FAILED
+from agentlab.cli.following import starter
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -41,8 +42,7 @@ def list_(as_json: bool, display: DisplayName | None) -> None:
         output.document(found)
         rows = [[str(e["name"]), _state(e), str(e["summary"])] for e in found]
         output.table(Table("", ("environment", "state", "what it is"), rows))
-        ready = [str(e["name"]) for e in found if e["available"]]
-        output.next("envs", "check", ready[0]) if ready else output.next("doctor")
+        output.next("envs", "check", starter())
 
 
 @envs.command()

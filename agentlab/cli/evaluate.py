@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from agentlab.config import IndexName
     from agentlab.types import Split
 
+from agentlab.cli.budgets import given_budgets, model_budget_options
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -25,19 +25,23 @@ from agentlab.cli.options import (
 
 
 @click.command()
-@click.argument("environment", metavar="ENV")
+@click.argument("environment", metavar="[ENV]", required=False)
 @workspace_option
-@option("--model", metavar="NAME", default="search", show_default=True, help="What attempts.")
-@option("--base-url", metavar="URL", default="", help="Where chat models are.")
-@option("--executor", metavar="NAME", default="", help="How a chat model attempts tasks.")
-@option("--evaluator", metavar="NAME", default="", help="Who scores. [default: verifier, or judge]")
-@option("--concurrency", type=Whole(), default=0, help="Attempts at a time; 0 chooses.")
-@option("--tasks", type=Whole(1), default=120, show_default=True, help="Distinct tasks.")
 @option(
-    "--tool-calls", type=Whole(1), default=1000, show_default=True,
-    help="Tool calls an attempt may try.",
-)  # fmt: skip
-@option("--seed", type=Whole(), default=0, show_default=True, help="Chooses tasks and draws.")
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A run's TOML file: its environment, models, roles and endpoint; flags outrank it.",
+)
+@option("--model", metavar="NAME", help="What attempts. [default: search]")
+@option("--base-url", metavar="URL", help="Where chat models are. [default: OPENAI_BASE_URL]")
+@option("--executor", metavar="NAME", help="How a chat model attempts tasks; `react` unless said.")
+@option("--evaluator", metavar="NAME", help="Who scores. [default: verifier, or judge]")
+@option("--concurrency", type=Whole(), help="Attempts at a time; 0 chooses. [default: 0]")
+@option("--tasks", type=Whole(1), help="Distinct tasks. [default: 120]")
+@option("--tool-calls", type=Whole(1), help="Tool calls an attempt may try. [default: 1000]")
+@option("--seed", type=Whole(), help="Chooses tasks and draws. [default: 0]")
 @option("--baseline", is_flag=True, help="Compare with an empty library, task by task.")
 @option(
     "--split", type=click.Choice(["practice", "dev", "heldout"]), default="heldout",
@@ -45,34 +49,23 @@ from agentlab.cli.options import (
 )  # fmt: skip
 @option("--no-library", is_flag=True, help="Leave the library out.")
 @option("--arm", "arms", multiple=True, metavar="NAME", help="A further model; may be repeated.")
-@option(
-    "--index", type=click.Choice(["chroma", "exact"]), default="chroma", show_default=True,
-    help="Vector index.",
-)  # fmt: skip
-@option(
-    "--embedder", metavar="NAME", default="lexical", show_default=True,
-    help="What makes the vectors.",
-)  # fmt: skip
+@option("--index", type=click.Choice(["chroma", "exact"]), help="Vector index. [default: chroma]")
+@option("--embedder", metavar="NAME", help="What makes the vectors. [default: lexical]")
 @environment_options
+@model_budget_options
 @box_options
 @output_options
 def evaluate(
-    environment: str,
+    environment: str | None,
     workspace: Path,
-    model: str,
-    base_url: str,
-    executor: str,
-    evaluator: str,
-    concurrency: int,
-    tasks: int,
-    tool_calls: int,
-    seed: int,
+    config_file: Path | None,
+    tasks: int | None,
+    tool_calls: int | None,
+    seed: int | None,
     baseline: bool,
     split: Split,
     no_library: bool,
     arms: tuple[str, ...],
-    index: IndexName,
-    embedder: str,
     pairs: tuple[str, ...],
     view: str | None,
     toolset: str | None,
@@ -80,6 +73,7 @@ def evaluate(
     unsafe_local: bool,
     as_json: bool,
     display: DisplayName | None,
+    **options: Any,
 ) -> None:
     """Measure success in ENV, on held-out tasks unless told otherwise.
 
@@ -88,37 +82,37 @@ def evaluate(
     from agentlab.cli.output import opened
 
     with opened(as_json=as_json, display=display) as output:
-        given = gather_options(pairs, view=view, toolset=toolset)
         from agentlab.cli.display import shown
         from agentlab.cli.ending import tell_evaluation
         from agentlab.cli.tally import Plan
+        from agentlab.config import PracticeConfig, load_config
         from agentlab.runner import evaluate as measure
 
+        if environment is None and config_file is None:
+            raise click.UsageError("Name an environment, as in `agentlab evaluate babyai`.")
+        overrides: dict[str, Any] = {"environment": environment, **given_budgets(options)}
+        overrides["endpoint.base_url"] = options.pop("base_url")
+        overrides["box"] = named_box(box, unsafe_local=unsafe_local)
+        for name, value in gather_options(pairs, view=view, toolset=toolset).items():
+            overrides[f"environment_options.{name}"] = value
+        overrides |= {"seed": seed, "heldout_tool_calls": tool_calls, **options}
+        config = load_config(config_file, **overrides)
         with shown(display, Plan()) as watching:
             report = measure(
-                environment,
+                config,
                 workspace=workspace,
-                model=model,
-                base_url=base_url,
-                executor=executor,
-                evaluator=evaluator,
-                concurrency=concurrency,
-                tasks=tasks,
-                tool_calls=tool_calls,
-                seed=seed,
+                tasks=tasks or config.heldout or PracticeConfig().heldout,
+                tool_calls=config.heldout_tool_calls,
+                seed=config.seed,
                 baseline=baseline,
                 split=split,
                 library=not no_library,
                 arms=arms,
                 observers=(watching,),
-                environment_options=given or None,
-                embedder=embedder,
-                index=index,
-                box=named_box(box, unsafe_local=unsafe_local) or "auto",
             )
         output.document(report)
         tell_evaluation(report, output)
         if baseline:
             output.next("skills", "list")
         else:
-            output.next("evaluate", environment, "--baseline")
+            output.next("evaluate", config.environment, "--baseline")

@@ -133,6 +133,7 @@ def calibrate(
     with opened(as_json=as_json, display=display) as output:
         from agentlab.analysis.calibration import Scope
         from agentlab.analysis.calibration import calibrate as measure
+        from agentlab.analysis.runs import config_for
         from agentlab.config import load_config
         from agentlab.graph.jobs import taken_by
         from agentlab.graph.judges import open_bench
@@ -187,7 +188,9 @@ def calibrate(
             if config_file is not None:
                 output.next("practice", "--config", str(config_file))
             else:
-                output.next("practice", found.environment, "--model", bench.model.name)
+                last = config_for(workspace, found.environment) or {}
+                named = str(last.get("environment") or found.environment)
+                output.next("practice", named, "--model", bench.model.name)
         else:
             output.next("evaluators", "list")
 

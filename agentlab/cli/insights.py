@@ -41,8 +41,11 @@ def list_(
         found = list_insights(workspace, environment=environment, status=status)
         output.document(found)
         if not found:
-            output.line("There is no such insight in the library yet; a chat model writes them.")
-            output.next("practice", environment or "babyai", "--model", "openai:MODEL")
+            output.line(
+                "There is no such insight in the library yet; a chat model writes them, in "
+                "practice with --model openai:MODEL."
+            )
+            output.next("doctor")
             return
         rows = [
             [

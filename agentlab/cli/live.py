@@ -112,6 +112,7 @@ class RichDisplay:
             ("  at first", tally.first_in_words()),
             ("Tasks", f"{tally.proposed:,} proposed, {tally.admitted:,} admitted"),
             ("", tally.rejections(most=2)),
+            *([("Replies", tally.came_to_nothing())] if tally.unusable else []),
             (
                 "Skills",
                 f"{tally.skills_admitted} admitted, {tally.skills_retired} retired, "

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from click.core import ParameterSource
 
 from agentlab.cli.failures import clean, sentences, unbroken, visible
+from agentlab.cli.following import followed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, JsonValue
@@ -110,20 +110,20 @@ class Output:
         self._console.print(shown)
 
     def next(self, *words: str) -> None:
-        """The last line: the next command to try, for the same workspace."""
-        context = click.get_current_context(silent=True)
-        chosen: list[str] = []
-        if context and context.get_parameter_source("workspace") is ParameterSource.COMMANDLINE:
-            chosen = ["--workspace", str(context.params["workspace"])]
-        command = shlex.join(["agentlab", *words, *chosen])
+        """The last line: the next command to try, as it can be copied; see `following`."""
         self.line()
-        self.line(f"Next: {command}", strong=True, whole=True)
+        self.line(f"Next: {command_line(*words)}", strong=True, whole=True)
 
     def write(self, stream: TextIO) -> None:
         """Print the document, if one was set."""
         if self.as_json and self._document is not None:
             stream.write(as_document(self._document) + "\n")
             stream.flush()
+
+
+def command_line(*words: str) -> str:
+    """A command that follows the one at work, for a shell."""
+    return shlex.join(["agentlab", *followed(click.get_current_context(silent=True), words)])
 
 
 @contextmanager

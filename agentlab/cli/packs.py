@@ -179,7 +179,8 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         if not rows:
             output.line("No pack has come in yet.")
             shipped = [f"agentlab/{name}" for name in shipped_packs()]
-            output.next("packs", "import", *(shipped[:1] or ["FOLDER"]))
+            words = ("import", shipped[0]) if shipped else ("import", "--help")
+            output.next("packs", *words)
             return
         cells = [
             [

@@ -11,6 +11,7 @@ from agentlab.events import (
     AttemptsPlanned,
     Event,
     Progress,
+    RepliesDropped,
     RoundFinished,
     RunFinished,
     RunPaused,
@@ -41,6 +42,10 @@ class PlainDisplay:
                 self._say(self._finished())
             case Progress():
                 self._progress(event)
+            case RepliesDropped():
+                told = ", ".join(f"{n} {reason}" for reason, n in sorted(event.reasons.items()))
+                lost = sum(event.reasons.values())
+                self._say(f"Of what the {event.role} was asked, {lost:,} came to nothing: {told}.")
             case RunPaused():
                 self._say(f"Paused: {event.reason}" if event.reason else "Going on.")
             case RunFinished():

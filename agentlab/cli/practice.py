@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentlab.cli.budgets import budget_flags, budget_options, given_budgets, preflight
 from agentlab.cli.failures import FAILED, Interruption
+from agentlab.cli.following import Place
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -26,10 +28,7 @@ if TYPE_CHECKING:
     from agentlab.cli.display import RunName
     from agentlab.cli.output import Output
     from agentlab.cli.tally import Plan
-    from agentlab.config import PracticeConfig
     from agentlab.types.report import PracticeReport
-
-NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", "budget_usd")
 
 
 @click.command()
@@ -85,11 +84,7 @@ NESTED = ("budget_attempts", "budget_steps", "budget_seconds", "budget_tokens", 
     help="Held-out tasks for the closing comparison; 0 for none. [default: 120]",
 )
 @option("--heldout-tool-calls", type=Whole(1), help="Tool calls each may try. [default: 1000]")
-@option("--budget-attempts", type=Whole(), help="Attempts in all.")
-@option("--budget-steps", type=Whole(), help="Environment steps in all.")
-@option("--budget-seconds", type=float, help="Wall clock in all.")
-@option("--budget-tokens", type=Whole(), help="Model tokens in all.")
-@option("--budget-usd", type=float, help="US dollars in all.")
+@budget_options
 @option("--no-admission", is_flag=True, help="Serve every candidate unchecked: an ablation.")
 @option("--no-compose", is_flag=True, help="Skills do not call skills: an ablation.")
 @box_options
@@ -120,9 +115,8 @@ def practice(
     with opened(as_json=as_json, display=display) as output:
         if environment is None and config_file is None:
             raise click.UsageError("Name an environment, as in `agentlab practice babyai`.")
-        overrides: dict[str, Any] = {"environment": environment}
-        for name, value in options.items():
-            overrides[name.replace("_", ".", 1) if name in NESTED else name] = value
+        overrides: dict[str, Any] = {"environment": environment, **given_budgets(options)}
+        overrides |= options
         overrides["endpoint.base_url"] = overrides.pop("base_url", None)
         for name, value in gather_options(pairs, view=view, toolset=toolset).items():
             overrides[f"environment_options.{name}"] = value
@@ -137,17 +131,20 @@ def practice(
             display, Plan.of(config.model_dump(mode="json"), preflight=preflight(config))
         ) as observers:
             report = run(config, workspace=workspace, observers=observers)
-        _tell(report, output)
+        _tell(report, output, Place(""))
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
 @workspace_option
+@budget_options
 @output_options
-def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def resume(
+    run: str, workspace: Path, as_json: bool, display: DisplayName | None, **options: Any
+) -> None:
     """Go on with RUN, an id or a run directory, where it stopped.
 
-    Its options are those it was started with.
+    Its options are those it was started with, but for budgets, which may be other ones.
     """
     from agentlab.cli.output import opened
 
@@ -156,37 +153,14 @@ def resume(run: str, workspace: Path, as_json: bool, display: DisplayName | None
         from agentlab.cli.tally import Plan
         from agentlab.runner import resume as go_on
 
-        plan = Plan.of(show_run(workspace, run).config)
+        budgets = given_budgets(options)
+        at = Place(run)
+        known = show_run(workspace, run)
+        plan = Plan.of(known.config, budgets={**known.budgets, **budgets})
         with _watched(display, plan) as observers:
-            report = go_on(run, workspace=workspace, observers=observers)
-        _tell(report, output)
-
-
-def preflight(config: PracticeConfig) -> str:
-    """What a run may take at most and what its budget pays for, in a sentence or two."""
-    from agentlab.cli.figures import count
-    from agentlab.config import is_chat_model
-    from agentlab.graph.practice import LEAST_STEPS
-
-    most = config.rounds * config.attempts
-    plan = (
-        f"At most {count(most, 'attempt')} in {count(config.rounds, 'round')}, each of up to "
-        f"{count(config.tool_calls, 'tool call')}"
-    )
-    if config.heldout:
-        plan += f", then {count(config.heldout, 'held-out task')} with and without the library"
-    caps = config.budget.model_dump(exclude_none=True)
-    uncapped = is_chat_model(config.model) and not {"tokens", "usd"} & caps.keys()
-    warning = " Nothing caps what the model may cost; --budget-tokens does." if uncapped else ""
-    if not caps:
-        return f"{plan}. No budget is set.{warning}"
-    told = ", ".join(f"{value:,} {name}" for name, value in caps.items())
-    paid = most
-    if config.budget.attempts is not None:
-        paid = min(paid, config.budget.attempts)
-    if config.budget.steps is not None:
-        paid = min(paid, config.budget.steps // LEAST_STEPS)
-    return f"{plan}. The budget ({told}) pays for at most {count(paid, 'attempt')}.{warning}"
+            place = None if at.words else workspace
+            report = go_on(run, workspace=place, observers=observers, **budgets)
+        _tell(report, output, at)
 
 
 @contextmanager
@@ -200,21 +174,26 @@ def _watched(display: DisplayName | None, plan: Plan) -> Generator[tuple[Any, Ru
     except KeyboardInterrupt:
         if name.run_id is None:
             raise
-        raise Interruption(f"Interrupted; `agentlab resume {name.run_id}` goes on.") from None
+        from agentlab.cli.output import command_line
+
+        again = command_line("resume", name.run_id)
+        raise Interruption(f"Interrupted; `{again}` goes on.") from None
 
 
-def _tell(report: PracticeReport, output: Output) -> None:
+def _tell(report: PracticeReport, output: Output, at: Place) -> None:
     from agentlab.cli.ending import tell_practice
     from agentlab.types.report import INTERRUPTED
 
     output.document(report)
     tell_practice(report, output)
     if report.status != "finished":
-        output.next("resume", report.run_id)
+        output.next("resume", report.run_id, *budget_flags(report.goes_on_with), *at.words)
     elif report.learnt:
-        output.next("skills", "show", report.learnt[0].name)
+        first = report.learnt[0]
+        whose = ("--environment", first.environment) if first.shares_name else ()
+        output.next("skills", "show", first.name, *whose, *at.words)
     else:
-        output.next("runs", "show", report.run_id)
+        output.next("runs", "show", report.run_id, *at.words)
     if report.status == "stopped" and report.reason == INTERRUPTED:
         raise click.exceptions.Exit(Interruption.exit_code)
     if report.status == "failed":

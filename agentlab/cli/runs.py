@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.cli.budgets import budget_flags
 from agentlab.cli.figures import count, difference, percent, rate, span
+from agentlab.cli.following import Place, evaluation_of, starter
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened, shown_path
 
 if TYPE_CHECKING:
     from agentlab.types.report import ArmReport, RunComparison, RunDetail, RunSummary
+
+MOST_REASONS = 8
+"""Reasons that are told of each kind; `--json` has them all."""
 
 
 @click.group()
@@ -33,7 +38,7 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         output.document(found)
         if not found:
             output.line(f"There is no run in {str(workspace)!r} yet.")
-            output.next("practice", "babyai")
+            output.next("practice", starter())
             return
         output.table(_table(found))
         output.next("runs", "show", found[-1].run_id)
@@ -51,10 +56,11 @@ def show(run: str, workspace: Path, as_json: bool, display: DisplayName | None) 
         detail = show_run(workspace, run)
         output.document(detail)
         _tell(detail, output)
+        at = Place(run).words
         if detail.status == "finished":
-            output.next("evaluate", detail.environment, "--baseline")
+            output.next(*(evaluation_of(detail.config) or ("skills", "list")), *at)
         else:
-            output.next("resume", detail.run_id)
+            output.next("resume", detail.run_id, *budget_flags(detail.goes_on_with), *at)
 
 
 @runs.command()
@@ -94,7 +100,7 @@ def _table(found: Sequence[RunSummary]) -> Table:
 
 
 def _tell(detail: RunDetail, output: Output) -> None:
-    from agentlab.cli.ending import tell_evaluation, tell_skills
+    from agentlab.cli.ending import tell_evaluation, tell_notes, tell_skills
 
     why = f" ({detail.reason})" if detail.reason else ""
     output.line(
@@ -102,6 +108,9 @@ def _tell(detail: RunDetail, output: Output) -> None:
         f"{detail.status}{why}."
     )
     output.line(f"Started {detail.created:%Y-%m-%d %H:%M}, in {shown_path(detail.run_dir)}.")
+    if detail.budgets:
+        since = ", ".join(f"{place} = {amount:,}" for place, amount in detail.budgets.items())
+        output.line(f"Since its start its budgets were set to {since}.")
     if detail.curve:
         rows = [
             [
@@ -123,8 +132,19 @@ def _tell(detail: RunDetail, output: Output) -> None:
         f"{count(detail.attempts, 'attempt')} took {count(usage.tool_calls, 'tool call')}, "
         f"{count(usage.steps, 'step')} and {usage.cpu_seconds:.0f} s of CPU."
     )
+    for role, taken in detail.by_role.items():
+        cost = f", {taken.usd:.4f} US dollars" if taken.usd else ""
+        output.line(f"  the model of the {role}: {count(taken.tokens, 'token')}{cost}")
     for reason, number in sorted(detail.tasks.rejected.items(), key=lambda item: -item[1]):
         output.line(f"  {count(number, 'task')} rejected: {reason}")
+    refused = (("skill", detail.refused_skills), ("piece of advice", detail.refused_insights))
+    for noun, reasons in refused:
+        plural = "pieces of advice" if noun != "skill" else None
+        for reason, number in list(reasons.items())[:MOST_REASONS]:
+            output.line(f"  {count(number, noun, plural)} rejected: {reason}")
+        if len(reasons) > MOST_REASONS:
+            output.line(f"  and {len(reasons) - MOST_REASONS} more reasons; --json has them all.")
+    tell_notes(detail.notes, output)
     if detail.heldout is not None:
         tell_evaluation(detail.heldout, output)
     tell_skills(detail.learnt, output)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.cli.figures import count, difference, percent, signed_span, span
+from agentlab.cli.following import evaluation_of, known, starter
 from agentlab.cli.options import DisplayName, option, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened
 from agentlab.cli.skills_use import run, verify
@@ -49,8 +50,11 @@ def list_(
         found = list_skills(workspace, environment=environment, status=status)
         output.document(found)
         if not found:
-            output.line("There is no such skill in the library yet.")
-            output.next("practice", environment or "babyai")
+            output.line(_none(environment, status))
+            if environment is None or known(environment):
+                output.next("practice", environment or starter())
+            else:
+                output.next("envs", "list")
             return
         output.table(_table(found))
         output.next("skills", "show", found[0].name, *_whose(found, environment))
@@ -70,12 +74,19 @@ def show(
 ) -> None:
     """One skill: its code, what it needs, and what vouches for it."""
     with opened(as_json=as_json, display=display) as output:
+        from agentlab.analysis.runs import config_for
         from agentlab.library.catalogue import show_skill
 
         detail = show_skill(workspace, name, environment=environment)
         output.document(detail)
         _tell(detail, output)
-        output.next("evaluate", detail.environment, "--baseline")
+        config = config_for(workspace, detail.environment)
+        if config is not None:
+            output.next(*(evaluation_of(config) or ("skills", "list")))
+        elif known(detail.environment):
+            output.next("evaluate", detail.environment, "--baseline")
+        else:
+            output.next("skills", "list")
 
 
 @skills.command()
@@ -125,6 +136,12 @@ def remove(
         output.document(removed)
         output.line(f"{removed.signature} is {removed.status} and is served no more.")
         output.next("skills", "list")
+
+
+def _none(environment: str | None, status: Status | None) -> str:
+    kind = f"{status} skill" if status is not None else "skill"
+    whose = f" for {environment}" if environment is not None else ""
+    return f"The library holds no {kind}{whose}; practice is what puts skills there."
 
 
 def tell_effect(found: SkillEffect | None, output: Output) -> None:

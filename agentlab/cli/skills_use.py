@@ -72,7 +72,9 @@ def run(
         report = run_in_workspace(workspace, asked, box=where)
         output.document(report)
         _tell(report, output)
-        output.next("skills", "show", name)
+        from agentlab.environments.registration import base_name
+
+        output.next("skills", "show", name, "--environment", base_name(environment))
         if not report.worked:
             raise SystemExit(1)
 
@@ -157,7 +159,10 @@ def verify(
         output.document(report)
         _tell_canaries(report, output)
         if report.broken:
-            output.next("skills", "show", report.broken[0].name)
+            from agentlab.environments.registration import base_name
+
+            whose = ("--environment", base_name(report.environment))
+            output.next("skills", "show", report.broken[0].name, *whose)
             raise SystemExit(1)
         output.next("skills", "list")
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentlab.cli.figures import count, duration, percent, span
 from agentlab.events import (
@@ -19,6 +19,7 @@ from agentlab.events import (
     Event,
     InsightMoved,
     Progress,
+    RepliesDropped,
     RoundFinished,
     RunFinished,
     RunPaused,
@@ -47,10 +48,21 @@ class Plan:
     """What the run may take at most and what its budget pays for, in words."""
 
     @classmethod
-    def of(cls, config: JsonObject, *, preflight: str = "") -> Plan:
-        """The plan in a practice config, as JSON."""
+    def of(
+        cls,
+        config: JsonObject,
+        *,
+        preflight: str = "",
+        budgets: Mapping[str, float] | None = None,
+    ) -> Plan:
+        """The plan in a practice config, as JSON, and in budgets that were set since."""
         budget = config.get("budget")
-        limits = cast("Mapping[str, object]", budget if isinstance(budget, dict) else {})
+        limits: dict[str, object] = {**budget} if isinstance(budget, dict) else {}
+        limits |= {
+            place.removeprefix("budget."): amount
+            for place, amount in (budgets or {}).items()
+            if place.startswith("budget.")
+        }
         seconds = limits.get("seconds")
         return cls(
             rounds=_whole(config.get("rounds")),
@@ -112,6 +124,8 @@ class Tally:
         self.ended: RunFinished | None = None
         self.paused = ""
         """Why the run waits; empty while it does not."""
+        self.unusable: Counter[str] = Counter()
+        """What roles asked of their models and came to nothing, as `<role>: <reason>`."""
         self.advice = 0
         """Pieces of advice that this run made and that are served."""
         self._verdicts: dict[int, list[bool]] = {}
@@ -135,6 +149,8 @@ class Tally:
                 self.ended = event
             case RunPaused():
                 self.paused = event.reason
+            case RepliesDropped():
+                self.unusable.update({f"{event.role}: {k}": n for k, n in event.reasons.items()})
             case Progress():
                 self.phase = event if event.done < event.total else None
             case _:
@@ -206,6 +222,13 @@ class Tally:
         if len(self.rejected) > most:
             named.append("others")
         return f"{text} ({', '.join(named)})"
+
+    def came_to_nothing(self, most: int = 2) -> str:
+        """`3 came to nothing (2 proposer: no solution, 1 proposer: unknown tool)`."""
+        named = [f"{number} {reason}" for reason, number in self.unusable.most_common(most)]
+        if len(self.unusable) > most:
+            named.append("others")
+        return f"{self.unusable.total():,} came to nothing ({', '.join(named)})"
 
     def budget_left(self) -> str:
         """What may still be spent; without a budget, the attempts that the rounds foresee."""

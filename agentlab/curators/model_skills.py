@@ -89,6 +89,8 @@ class SkillCurator:
         sampling: how replies are drawn.
     """
 
+    needs_model = True
+
     def __init__(
         self, *, proposals: int = 4, shown: int = 3, sampling: Sampling | None = None
     ) -> None:

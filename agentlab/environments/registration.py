@@ -14,7 +14,12 @@ from typing import cast
 from agentlab import registry
 from agentlab.environments.contract import cause, held, without_secrets
 from agentlab.environments.naming import WHOLE_NAMES, library_name
-from agentlab.errors import AgentLabError, ConfigError, EnvironmentFaultError
+from agentlab.errors import (
+    AgentLabError,
+    ConfigError,
+    EnvironmentFaultError,
+    UnknownNameError,
+)
 from agentlab.models.redaction import address_holds_secret, known, look_again
 from agentlab.protocols import Environment
 from agentlab.types import EnvironmentRef, JsonObject
@@ -35,7 +40,13 @@ def make_environment(ref: EnvironmentRef) -> Environment:
     look_again()
     _refuse_secrets(ref)
     name, colon, argument = ref.name.partition(":")
-    target = registry.resolve("environment", name)
+    try:
+        target = registry.resolve("environment", name)
+    except UnknownNameError as error:
+        meant = _meant(ref.name)
+        if meant is None:
+            raise
+        raise ConfigError(f"There is no environment named {ref.name!r}; write {meant}.") from error
     if not callable(target):
         raise ConfigError(f"The environment {name!r} is registered as {target!r}; name a class.")
     make = target
@@ -81,6 +92,13 @@ def make_environment(ref: EnvironmentRef) -> Environment:
             f"The environment {name!r} lacks {', '.join(lacking)}; see protocols.Environment."
         )
     return held(cast("Environment", environment), ref.name)
+
+
+def _meant(name: str) -> str | None:
+    """What a path or an address is as an environment, in words; None for any other name."""
+    if name.startswith(("http://", "https://")) and not address_holds_secret(name):
+        return f"'web:{name}' for the web site there, or 'mcp:{name}' for an MCP server"
+    return f"'tools:{name}' for the Python functions in it" if name.endswith(".py") else None
 
 
 def _refuse_secrets(ref: EnvironmentRef) -> None:

@@ -49,7 +49,7 @@ class Function(NamedTuple):
 
 
 class ToolsWorld(RestorableWorld):
-    """An environment over the functions of one module. Made by `tools:<module or path.py>`.
+    """Python functions of your own as tools: `tools:<module or path.py>`.
 
     Args:
         source: a dotted module name, or the path of a Python file.

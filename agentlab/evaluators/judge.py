@@ -144,7 +144,8 @@ class Judge:
         if model is None:
             raise UsageError(
                 "The evaluator 'judge' needs a chat model and the run names none; name one, such "
-                "as 'openai:<model>', or choose the evaluator 'verifier'."
+                "as `--model openai:<model>` or 'model' of 'roles.evaluator' in a --config file, "
+                "or choose the evaluator 'verifier'."
             )
         transcript = transcribe(context.trajectory, tokens=self._context_tokens)
         instruction = context.task.instruction

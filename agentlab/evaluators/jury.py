@@ -69,7 +69,8 @@ class Jury:
         if context.model is None:
             raise UsageError(
                 "The evaluator 'jury' needs a chat model and the run names none; name one, such "
-                "as 'openai:<model>', or choose the evaluator 'verifier'."
+                "as `--model openai:<model>` or 'model' of 'roles.evaluator' in a --config file, "
+                "or choose the evaluator 'verifier'."
             )
         # One after another: the order of their calls is part of what is recorded.
         scores = [

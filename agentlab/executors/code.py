@@ -87,6 +87,7 @@ class CodeExecutor:
     """
 
     cpu_bound = False
+    needs_model = True
     reads_advice = True
     """What it is told in `spec.insights` can change what it does."""
 

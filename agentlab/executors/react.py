@@ -76,6 +76,7 @@ class ReactExecutor:
     """
 
     cpu_bound = False
+    needs_model = True
     reads_advice = True
     """What it is told in `spec.insights` can change what it does."""
 

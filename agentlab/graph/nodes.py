@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from agentlab.errors import BudgetSpentError, EnvironmentFaultError, ModelFaultError
 from agentlab.events import (
     Event,
+    RepliesDropped,
     RoundFinished,
     SkillProposed,
     TaskAdmitted,
@@ -24,6 +26,7 @@ from agentlab.graph.archive import archive
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
+from agentlab.graph.remarks import REFUSED, as_result, dropped_by
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
 from agentlab.proposers.novelty import refusals
@@ -66,6 +69,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             archive=archive(practice, round_),
         )
         tasks: Sequence[Task] = []
+        before = dropped_by(practice.proposer)
         try:
             tasks = await _proposals(practice, context)
         except BudgetSpentError:
@@ -91,6 +95,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
                 f"({str(faults[0]).removeprefix(FAULT + ': ')}); put that right, then "
                 f"`agentlab resume {run_id}` goes on."
             )
+        lost = dropped_by(practice.proposer) - before
         events: list[Event] = []
 
         def work(part: Transaction) -> JsonObject:
@@ -100,10 +105,10 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             events.extend(_verdict_events(run_id, round_, tasks, verdicts))
             part.events.append(events)
             practice.charge_model(part, round_, "propose")
-            return {"proposed": len(tasks)}
+            return {"proposed": len(tasks), **as_result(lost)}
 
         records.once(run_id, round_, "propose", work)
-        practice.tell(events)
+        practice.tell([*events, *_dropped(practice, round_, "proposer", lost)])
     return {"round": round_, "finished": False}
 
 
@@ -167,6 +172,12 @@ def _verdict_events(
                 )
             )
     return events
+
+
+def _dropped(practice: Practice, round_: int, role: str, lost: Counter[str]) -> list[Event]:
+    if not lost:
+        return []
+    return [RepliesDropped(run_id=practice.run_id, round=round_, role=role, reasons=dict(lost))]
 
 
 async def attempt(state: LaneState, practice: Practice) -> RunUpdate:
@@ -255,8 +266,10 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
             model=practice.model("curator"),
         )
         candidates: Sequence[Skill] = []
+        lost = Counter[str]()
         try:
             candidates = await practice.curator.curate(context)
+            lost = dropped_by(practice.curator)
         except BudgetSpentError:
             pass
         except ModelFaultError as error:
@@ -284,10 +297,10 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
                 part.items.save_skill(skill, run_id=run_id, round_=round_)
             part.events.append(events)
             practice.charge_model(part, round_, "curate")
-            return {"candidates": [skill.id for skill in candidates]}
+            return {"candidates": [skill.id for skill in candidates], **as_result(lost)}
 
         records.once(run_id, round_, "curate", work)
-        practice.tell(events)
+        practice.tell([*events, *_dropped(practice, round_, "curator", lost)])
     await advice.curate(practice, round_)
     return {}
 
@@ -310,7 +323,8 @@ async def end_round(state: RunState, practice: Practice) -> RunUpdate:
 
         def work(part: Transaction) -> JsonObject:
             part.events.append([event])
-            return {}
+            refused = practice.seats.refused if practice.seats is not None else ()
+            return {REFUSED: list(refused)} if refused else {}
 
         records.once(run_id, round_, "end", work)
         practice.tell([event])

@@ -26,10 +26,12 @@ from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, ConfigError, RecordsError, RunInUseError, UsageError
 from agentlab.events import Event, RoundFinished, RunFinished, RunPaused, RunStarted
+from agentlab.graph.budgets import changes_of, enlarged
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
-from agentlab.graph.practice import Practice, RunState, RunStopped, toolset_name
+from agentlab.graph.practice import Practice, RunState, RunStopped, RunUpdate, toolset_name
+from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
     BASELINE,
     LIBRARY,
@@ -302,12 +304,21 @@ async def _rounds(practice_: Practice, directory: Path) -> int:
         graph = build(practice_, saver)
         known = await graph.aget_state(where)
         if known.values.get("finished") and not known.next:
-            return int(known.values["round"])
+            round_ = int(known.values["round"])
+            if round_ >= config.rounds or not _may_go_on(practice_):
+                return round_
+            # A budget ended it, and has been made larger since.
+            await graph.aupdate_state(where, RunUpdate(finished=False), as_node="end_round")  # pyright: ignore[reportUnknownMemberType]
         first = RunState(run_id=practice_.run_id, round=0, planned=0, finished=False)
         start = None if known.values else first
         # LangGraph's signature is partly untyped.
         await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
         return int((await graph.aget_state(where)).values["round"])
+
+
+def _may_go_on(practice_: Practice) -> bool:
+    """Whether a run that a budget ended has been given a larger one."""
+    return bool(changes_of(practice_.records, practice_.run_id)) and practice_.exhausted() is None
 
 
 def _check_state(values: Mapping[str, object], practice_: Practice) -> None:
@@ -406,6 +417,8 @@ def _report(
         usage=usage,
         box=ran_in(records, run_id),
         seconds=round(seconds, 3),
+        notes=remarks(records, run_id, practice_.config, reason),
+        goes_on_with=enlarged(practice_.config, reason, usage),
     )
 
 

@@ -238,6 +238,11 @@ class Seats:
         return min(ends, key=ENDS.index) if ends else None
 
     @property
+    def refused(self) -> tuple[str, ...]:
+        """Every budget that did not allow a call in this process: such as `usd`."""
+        return tuple(sorted(self._refused))
+
+    @property
     def paused_seconds(self) -> float:
         """Seconds that calls waited for endpoints that were down."""
         return self._endpoints.paused_seconds
@@ -361,6 +366,7 @@ def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatMo
         spec,
         base_url=at.base_url or None,
         key=os.environ.get(at.key_variable) or None,
+        key_variable=at.key_variable,
         seed=config.seed,
         endpoints=endpoints,
     )

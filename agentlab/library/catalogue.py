@@ -234,6 +234,7 @@ def _line(records: Records, row: ItemRow[Skill], uses: Mapping[str, int]) -> Ski
         status=row.status,
         version=skill.version,
         environment=skill.environment,
+        shares_name=len(records.items.environments(skill.name)) > 1,
         uses=uses.get(skill.id, 0),
         effect=measured_effect(records, skill).success,
     )

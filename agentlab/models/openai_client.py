@@ -61,14 +61,23 @@ class Address(NamedTuple):
 
     url: str
     key: str
+    variable: str = API_KEY
+    """The environment variable that the key was read from, or would be."""
 
     def __repr__(self) -> str:
         """Without the key."""
         return f"Address({self.url!r})"
 
 
-def find_address(base_url: str | None = None, api_key: str | None = None) -> Address:
+def find_address(
+    base_url: str | None = None, api_key: str | None = None, *, variable: str = API_KEY
+) -> Address:
     """The endpoint's address and key, from arguments or the environment.
+
+    Args:
+        base_url: else `OPENAI_BASE_URL`.
+        api_key: else `OPENAI_API_KEY`.
+        variable: where the key was read, for errors.
 
     Raises:
         ConfigError: no endpoint is named, its address is no http or https URL or holds a
@@ -98,7 +107,8 @@ def find_address(base_url: str | None = None, api_key: str | None = None) -> Add
             f"The key for the model endpoint holds characters that no header can; set {API_KEY} "
             "to the key alone."
         )
-    return Address(url, key)
+    read = API_KEY if not api_key and os.environ.get(API_KEY) else variable
+    return Address(url, key, read)
 
 
 class ChatEndpoint:
@@ -117,6 +127,8 @@ class ChatEndpoint:
     ) -> None:
         self._timeout = timeout
         self._largest = largest
+        self._variable = address.variable
+        self._has_key = address.key != _NO_KEY
         self.redactor = Redactor([address.key, *environment_secrets()])
         parts = urlsplit(address.url)
         self.host = parts.hostname or ""
@@ -151,10 +163,20 @@ class ChatEndpoint:
             )
         except openai.APIStatusError as error:
             fault = self._of_status(what, error)
+            if error.status_code == 404:
+                fault = RefusedRequestError(
+                    f"{fault}; {await self._instead(model)}", status=error.status_code
+                )
         except openai.APIConnectionError as error:
             cause = error.__cause__
             told = type(cause).__name__ if cause is not None else type(error).__name__
-            fault = PassingFaultError(f"{what}: {told}: {self._told(error)}", outage="yes")
+            hint = ""
+            if told == "ConnectError":
+                hint = (
+                    f"; nothing can be reached there: start the server, or name another with "
+                    f"--base-url or {BASE_URL}"
+                )
+            fault = PassingFaultError(f"{what}: {told}: {self._told(error)}{hint}", outage="yes")
         except _TooLargeError:
             fault = PassingFaultError(f"{what}: its answer has more than {self._largest} bytes")
         except Exception as error:  # whatever happens while bytes arrive is the connection's
@@ -181,6 +203,9 @@ class ChatEndpoint:
         told = f"{what}: {self._told(f'{error}{body}')}"
         if 300 <= status < 400:
             told = f"{what}: it sends requests elsewhere (status {status}); name that address"
+        if status in {401, 403}:
+            held = "the key in" if self._has_key else "a request without a key, as none is set in"
+            told = f"{told}; it refuses {held} {self._variable}: set that to a key for it"
         passing = status >= 500 or status in {408, 409, 425, 429}
         if not passing or error.code in _SPENT:
             return RefusedRequestError(told, status=status)
@@ -189,6 +214,25 @@ class ChatEndpoint:
             outage="no" if status in {409, 425} else "perhaps" if status == 500 else "yes",
             retry_after=error.response.headers.get("retry-after"),
         )
+
+    async def _instead(self, model: str) -> str:
+        """What to name instead of what was not found, from what the endpoint says it serves."""
+        served: list[str] | None = None
+        try:
+            async with asyncio.timeout(min(LISTING_SECONDS, self._timeout)):
+                served = [each.id async for each in self._client.models.list()]
+        except Exception:  # whatever it is: it was a question beside the matter
+            served = None
+        if served is None:
+            path = urlsplit(self.url).path.rstrip("/")
+            return "it lists no models either, so its address is likely wrong" + (
+                "" if path.endswith("/v1") else f": try '{self.url.rstrip('/')}/v1'"
+            )
+        if model in served:
+            return "it lists that model, so it may not be one for chat"
+        named = ", ".join(repr(name) for name in served[:MOST_LISTED])
+        more = f" and {len(served) - MOST_LISTED} more" if len(served) > MOST_LISTED else ""
+        return self._told(f"it serves {named or 'no model'}{more}: name one that it serves")
 
     def _told(self, error: Exception | str) -> str:
         text = self.redactor.text(str(error))
@@ -205,8 +249,23 @@ class _TooLargeError(Exception):
 
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes with status 429 that only a payment helps against."""
+LISTING_SECONDS = 5.0
+"""That a list of models may take, which is asked for where one is not known."""
+MOST_LISTED = 12
 _SHOWN = 500
 """Characters of what an endpoint says about a failure."""
+
+
+def listed_models() -> list[str]:
+    """The models that the endpoint of the environment lists, asked once.
+
+    Raises:
+        ConfigError: no endpoint is named, or its address or key cannot be used.
+        ModelFaultError: it does not answer, or refuses; never tells the key.
+    """
+    client = open_client(timeout=LISTING_SECONDS, retries=0)
+    with client, model_faults(client, f"the list of its models, at {BASE_URL} with {API_KEY}"):
+        return [each.id for each in client.models.list()]
 
 
 @contextmanager

@@ -104,6 +104,7 @@ def open_model(
     *,
     base_url: str | None = None,
     key: str | None = None,
+    key_variable: str = "OPENAI_API_KEY",
     sampling: Sampling | None = None,
     seed: int = 0,
     endpoints: Endpoints | None = None,
@@ -117,6 +118,7 @@ def open_model(
             `scripted:<module>:<rule>`.
         base_url: the endpoint, else `OPENAI_BASE_URL`.
         key: else `OPENAI_API_KEY`.
+        key_variable: where `key` was read, for errors.
         sampling: what the user set; see `Sampled`. Where calls are metered or recorded, put
             `sampling_for` around meter and record too, so that they see what is sent.
         seed: of the draws that spread pauses, and of a local model's where a request has none.
@@ -143,7 +145,7 @@ def open_model(
         from agentlab.models.openai_client import find_address
 
         shared_by = endpoints or Endpoints()
-        shared = shared_by.at(find_address(base_url, key))
+        shared = shared_by.at(find_address(base_url, key, variable=key_variable))
         chat = OpenAIChat(
             spec, model=name, endpoint=shared.endpoint, habits=shared.habits, stream=stream
         )

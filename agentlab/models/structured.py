@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -37,13 +37,20 @@ class UnusableReplyError(ValueError):
     """Raised by `parse`; the text says what is wrong, for the model that wrote it."""
 
 
-async def ask(model: ChatModel, request: ChatRequest, shape: type[Shape]) -> Shape | None:
+async def ask(
+    model: ChatModel,
+    request: ChatRequest,
+    shape: type[Shape],
+    *,
+    unusable: Callable[[str], None] | None = None,
+) -> Shape | None:
     """The model's reply as a value of a type.
 
     Args:
         model: asked once, and once more for each of at most two repairs.
         request: without tools and schema; the schema of `shape` is added.
         shape: what the reply must fit.
+        unusable: told what was wrong with the last reply, in a sentence, where none could be used.
 
     Returns:
         None when no reply could be used, which is an answer and no error.
@@ -63,11 +70,13 @@ async def ask(model: ChatModel, request: ChatRequest, shape: type[Shape]) -> Sha
         try:
             return parse(reply.message.text, shape)
         except UnusableReplyError as error:
-            if turn == REPAIRS:
-                break
             why = str(error)
             if reply.stop_reason == "length":
                 why = f"It was cut off, because it was too long. {why}"
+            if turn == REPAIRS:
+                if unusable is not None:
+                    unusable(why)
+                break
             request = request.model_copy(
                 update={"messages": (*request.messages, *_sent_back(reply.message.text, why))}
             )

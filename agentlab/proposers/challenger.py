@@ -79,6 +79,7 @@ class ChallengerProposer:
     """
 
     writes_code = True
+    needs_model = True
 
     def __init__(self, *, explored: int = EXPLORED, box: str = "auto") -> None:
         self._explored = explored

@@ -54,6 +54,7 @@ class ComposeProposer:
     """
 
     writes_code = True
+    needs_model = True
 
     def __init__(self, *, box: str = "auto") -> None:
         self._box = box

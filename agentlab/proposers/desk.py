@@ -13,6 +13,7 @@ all, or is reserved, is dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -39,6 +40,8 @@ from agentlab.types import (
 )
 
 PACKAGE = "agentlab.proposers"
+UNUSABLE = "unusable reply"
+"""How what is counted of a reply begins that could not be read; why follows in brackets."""
 REPAIRS = 2
 """How often a task that does not hold is sent back with what happened."""
 LANES = 8
@@ -155,9 +158,11 @@ class Desk:
             BudgetSpentError: a budget does not allow a call.
             EnvironmentFaultError: the environment raised.
         """
-        reply = await ask(self.model, self.request(page.prompt, page.messages, *labels), Drafts)
+        why: list[str] = []
+        request = self.request(page.prompt, page.messages, *labels)
+        reply = await ask(self.model, request, Drafts, unusable=why.append)
         if reply is None:
-            self.drop("unusable reply")
+            self.drop(_unusable(why))
             return []
         made: list[Task] = []
         for draft in reply.tasks[:limit]:
@@ -181,9 +186,10 @@ class Desk:
         fault: Fault | None = None
         for turn in range(REPAIRS + 1):
             request = self.request(page.prompt, messages, *labels, turn)
-            draft = await ask(self.model, request, Draft)
+            why: list[str] = []
+            draft = await ask(self.model, request, Draft, unusable=why.append)
             if draft is None:
-                fault = fault or Fault("broken", "unusable reply")
+                fault = fault or Fault("broken", _unusable(why))
                 break
             task, fault = await self._settle(draft, page, solved=solved)
             if fault is None:
@@ -194,7 +200,7 @@ class Desk:
                 *_REPAIR.messages(RepairInputs(failure=fault.text)),
             )
         if task is None:
-            self.drop(fault.text if fault else "unusable reply")
+            self.drop(fault.text if fault else UNUSABLE)
             return []
         return [task]
 
@@ -217,6 +223,12 @@ class Desk:
         rehearsed = await rehearse(task, self.environment, self.runtime)
         broken = rehearsed.fault is not None and rehearsed.fault.kind == "broken"
         return (None if broken else rehearsed.task), rehearsed.fault
+
+
+def _unusable(why: Sequence[str]) -> str:
+    """`unusable reply (it holds no JSON object)`: the kind of fault, without particulars."""
+    told = re.split(r"[.:]", why[-1], maxsplit=1)[0].strip() if why else ""
+    return f"{UNUSABLE} ({told[:1].lower()}{told[1:]})" if told else UNUSABLE
 
 
 def _known(draft: Draft, solution: tuple[ToolCall, ...] | None) -> Draft:

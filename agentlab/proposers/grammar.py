@@ -65,6 +65,7 @@ class GrammarProposer:
         tries: compositions tried for each proposal before giving it up.
     """
 
+    needs_grammar = True
     cpu_bound = True
     """It resets environments, and one that blocks in that must not hold up the run."""
 

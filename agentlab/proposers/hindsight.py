@@ -82,6 +82,7 @@ class HindsightProposer:
     """
 
     writes_code = True
+    needs_model = True
 
     def __init__(self, *, box: str = "auto") -> None:
         self._box = box

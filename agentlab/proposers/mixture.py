@@ -110,6 +110,16 @@ class MixtureProposer:
         self._floor = floor
 
     @property
+    def needs_model(self) -> bool:
+        """Whether one of them asks a chat model."""
+        return any(getattr(each, "needs_model", False) for each in self.proposers.values())
+
+    @property
+    def needs_grammar(self) -> bool:
+        """Whether one of them composes tasks from a grammar."""
+        return any(getattr(each, "needs_grammar", False) for each in self.proposers.values())
+
+    @property
     def dropped(self) -> Counter[str]:
         """What came to nothing, as `<proposer>: <kind of reason>`."""
         found = Counter[str]()

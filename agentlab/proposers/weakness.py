@@ -124,6 +124,7 @@ class WeaknessProposer:
     """
 
     writes_code = True
+    needs_model = True
 
     def __init__(self, *, tasks_a_reply: int = TASKS_A_REPLY, box: str = "auto") -> None:
         self._tasks_a_reply = tasks_a_reply

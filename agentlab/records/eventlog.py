@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -11,6 +11,8 @@ from agentlab.events import Event, rebuild
 from agentlab.records.database import Session, add, now
 from agentlab.records.encoding import decode_object, encode_object
 from agentlab.records.tables import EVENTS
+
+Kind = TypeVar("Kind", bound=Event)
 
 
 class EventRow(NamedTuple):
@@ -55,6 +57,28 @@ class EventLog:
             )
             for row in rows
         ]
+
+    def of(self, run_id: str, kind: type[Kind]) -> list[Kind]:
+        """A run's events of one class, in the order in which they were recorded."""
+        query = (
+            select(EVENTS.c.serial, EVENTS.c.payload)
+            .where(EVENTS.c.run_id == run_id, EVENTS.c.kind == kind.__name__)
+            .order_by(EVENTS.c.serial)
+        )
+        with self._session.read() as connection:
+            rows = connection.execute(query).all()
+        found = [
+            rebuild(
+                kind.__name__,
+                run_id,
+                0,
+                0,
+                0,
+                decode_object(row.payload, table="events", key=row.serial),
+            )
+            for row in rows
+        ]
+        return [event for event in found if isinstance(event, kind)]
 
     def all(self, run_id: str) -> list[Event]:
         """Content events of a run by (round, slot, sequence), for comparing two runs."""

@@ -87,6 +87,8 @@ class EvaluationReport(Frozen):
     """Tool calls that each attempt may search with."""
     box: str = ""
     """Where skill code ran, with its version."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of how it went, and what to do about it; a sentence or two each."""
 
 
 class TaskCounts(Frozen):
@@ -115,6 +117,8 @@ class SkillLine(Frozen):
     status: Status
     version: int = 1
     environment: str = ""
+    shares_name: bool = False
+    """Whether another environment has a skill of that name, so that it must be named too."""
     uses: int = 0
     """Attempts whose final trajectory has it."""
     effect: Difference | None = None
@@ -174,6 +178,10 @@ class PracticeReport(Frozen):
     """Where skill code ran, with its version."""
     seconds: float = 0.0
     """Wall clock, all processes that worked on the run together."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of how it went, and what to do about it; a sentence or two each."""
+    goes_on_with: dict[str, int | float] = Field(default_factory=dict)
+    """Where a budget stopped it: one with which `resume` goes on, by its place in the config."""
 
 
 class RunSummary(Frozen):
@@ -224,6 +232,18 @@ class RunDetail(RunSummary):
     learnt: tuple[SkillLine, ...] = ()
     heldout: EvaluationReport | None = None
     usage: Usage = Field(default_factory=Usage)
+    notes: tuple[str, ...] = ()
+    """As `PracticeReport.notes`."""
+    goes_on_with: dict[str, int | float] = Field(default_factory=dict)
+    """As `PracticeReport.goes_on_with`."""
+    refused_skills: dict[str, int] = Field(default_factory=dict)
+    """Candidates that admission turned down, by reason."""
+    refused_insights: dict[str, int] = Field(default_factory=dict)
+    """As `refused_skills`, for pieces of advice."""
+    by_role: dict[str, Usage] = Field(default_factory=dict)
+    """Tokens and US dollars of each role's model calls, the closing comparison's included."""
+    budgets: dict[str, int | float] = Field(default_factory=dict)
+    """Budgets that were set after it was started, as they are now."""
 
 
 class ConfigDifference(Frozen):

@@ -112,7 +112,9 @@ class CourierSnapshot(NamedTuple):
 
 
 class Courier:
-    """The environment; implements every protocol of `protocols` but `HasModel`.
+    """Letters, keys and places in a few lines of text; needs nothing else, to try things out.
+
+    It implements every protocol of `protocols` but `HasModel`.
 
     Args:
         places: how many places there are, 2 to 10.

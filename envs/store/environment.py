@@ -65,7 +65,7 @@ def served(skin: Skin) -> int:
 
 
 class Store(PageEnvironment):
-    """A small web shop with tasks in five levels (extras browser and store).
+    """A small web shop of our own, with tasks in five levels (extras browser and store).
 
     Args:
         skin: `a` or `b`: other words, order and structure, the same functions.

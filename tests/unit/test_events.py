@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "bool": True,
     "bool | None": False,
     "Mapping[str, int]": {"easy: open": 2},
+    "Mapping[str, float]": {"budget.usd": 2.5},
     "tuple[str, ...]": ("skill-1", "skill-2"),
 }
 
@@ -59,7 +60,9 @@ def test_kind_and_payload(cls: type[Event]) -> None:
 
 def test_lifecycle_events_are_not_compared() -> None:
     lifecycle = {name for name, cls in EVENTS.items() if cls.lifecycle}
-    assert lifecycle == {"RunStarted", "RunFinished", "RunPaused", "Progress"}
+    assert lifecycle == {
+        *("RunStarted", "RunFinished", "RunPaused", "BudgetChanged", "RepliesDropped", "Progress")
+    }
     assert RunStarted(run_id="run-1").comparable() is None
 
 

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 import threading
@@ -174,7 +175,8 @@ class Session:
                 await asyncio.shield(ready)
         except TimeoutError:
             await self._close()
-            raise self._fault(f"did not start within {START_SECONDS:.0f} s") from None
+            told = f"did not start within {START_SECONDS:.0f} s; {self._instead()}"
+            raise self._fault(told) from None
 
     async def _live(
         self, kind: type[Client], ready: asyncio.Future[None], stop: asyncio.Event
@@ -189,7 +191,8 @@ class Session:
                 await stop.wait()
         except BaseException as error:  # a foreign server, which may fail in any way
             if not ready.done():
-                ready.set_exception(self._fault(f"cannot be used: {_say(error)}", tail=True))
+                told = f"cannot be used: {_say(error)}; {self._instead()}"
+                ready.set_exception(self._fault(told, tail=True))
         finally:
             self._client = None
             if not ready.done():
@@ -247,6 +250,15 @@ class Session:
         for task in waiting:
             task.cancel()
             await asyncio.wait([task], timeout=CLOSE_SECONDS / 2)
+
+    def _instead(self) -> str:
+        """What to name in place of what is no server."""
+        if self._server.url:
+            return "name the URL of an MCP server over HTTP, path included"
+        program = self._server.command[0]
+        if shutil.which(program, path=os.environ.get("PATH")) is None:
+            return f"there is no program {program!r}: install it, or give its path"
+        return "name a command that starts an MCP server over stdio"
 
     def _fault(self, what: str, *, tail: bool = False) -> EnvironmentFaultError:
         said = ""

@@ -42,7 +42,7 @@ alike, is asked once in a process."""
 
 
 class McpWorld(EffectWorld):
-    """What servers of all kinds have in common. Made by `mcp:<command or URL>`.
+    """The tools of an MCP server that you name: `mcp:<command or URL>`.
 
     Args:
         argument: what follows the colon.

@@ -203,7 +203,7 @@ def _options(*, most_characters: int = 8_000, trace: bool = False) -> Options:
 
 
 class MiniWoB(PageEnvironment):
-    """MiniWoB's small web pages, from clicking a button to booking a flight (package miniwob).
+    """MiniWoB's small web pages: `miniwob:<page>` to practise on one (extra browser).
 
     Args:
         page: one page's name (`click-button`), from which `tasks` then takes tasks.
@@ -215,6 +215,7 @@ class MiniWoB(PageEnvironment):
     """
 
     keeps_nothing = True
+    without_grammar = "practise on one page, as in `miniwob:click-test`"
 
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False

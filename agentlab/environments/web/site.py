@@ -14,7 +14,7 @@ from agentlab.errors import ConfigError
 
 
 class WebEnvironment(PageEnvironment):
-    """A web site, used as a person uses it: by what its controls are called (Chromium).
+    """A web site, used by what its controls are called: `web:<URL>` (extra browser).
 
     Args:
         options: of the site.

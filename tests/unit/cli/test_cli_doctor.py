@@ -13,6 +13,7 @@ from agentlab.cli.main import cli
 from agentlab.errors import WorkspaceError
 from agentlab.records import Workspace
 from agentlab.registry import EXTRAS
+from agentlab.testing.model_server import ModelServer
 
 
 def test_json_says_what_runs_learnt_code(tmp_path: Path) -> None:
@@ -47,6 +48,22 @@ def test_a_person_sees_a_table_and_the_next_command(monkeypatch: pytest.MonkeyPa
     assert lines[0].startswith(f"Python {platform.python_version()}")
     assert ["starts", "yes"] in [line.split() for line in lines]
     assert lines[-1] == "Next: agentlab practice babyai"
+
+
+def test_an_endpoint_is_asked_only_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentlab.sandbox.probe.describe_box", _quick_box)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-1234567890abcdef")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert "endpoint" not in CliRunner().invoke(cli, ["doctor"]).stdout
+    with ModelServer(lambda _: "hi", models=("a", "b")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        told = CliRunner().invoke(cli, ["doctor"])
+        assert f"Model endpoint {server.base_url}: answers, lists 2 models." in told.stdout
+        assert (told.exit_code, server.counters().requests) == (0, 1)
+    gone = CliRunner().invoke(cli, ["doctor"])
+    assert gone.exit_code == 1
+    assert f"Problem: The endpoint '{server.base_url}/' failed at the list" in gone.stdout
+    assert "sk-canary" not in told.output + gone.output
 
 
 def test_the_browser_is_named_or_how_to_get_one(

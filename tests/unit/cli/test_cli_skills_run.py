@@ -78,7 +78,9 @@ def test_one_that_works(workspace: Path, name: str) -> None:
     assert found["changed"]["holding"] == found["arguments"]["item"]
     said = run(workspace, name, "--seed", "4")
     assert "It worked: the effect check passed after 2 tool calls" in said.stdout
-    assert said.stdout.splitlines()[-1].startswith(f"Next: agentlab skills show {name} --workspace")
+    assert said.stdout.splitlines()[-1].startswith(
+        f"Next: agentlab skills show {name} --environment courier --workspace"
+    )
 
 
 @pytest.mark.parametrize(

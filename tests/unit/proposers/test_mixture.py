@@ -163,7 +163,7 @@ def test_what_one_leaves_open_the_others_fill() -> None:
     tasks = _propose(mixture, context_of(ScriptedModel(silent), Courier, count=10))
     assert len(tasks) == 10
     assert {task.source for task in tasks} == {"grammar"}
-    assert mixture.dropped["context: unusable reply"] > 0
+    assert mixture.dropped["context: unusable reply (it holds no JSON object)"] > 0
 
 
 def test_a_name_becomes_a_proposer() -> None:

@@ -172,7 +172,7 @@ def test_an_unusable_reply_is_counted(name: str) -> None:
 
     proposer = _make(name)
     assert propose(proposer, _context(ScriptedModel(unusable), count=1)) == []
-    assert getattr(proposer, "dropped") == {"unusable reply": 1}  # noqa: B009
+    assert getattr(proposer, "dropped") == {"unusable reply (it holds no JSON object)": 1}  # noqa: B009
     assert propose(proposer, _context(sound_model(), count=0)) == []
 
 
