@@ -74,6 +74,8 @@ class Store(PageEnvironment):
     Args:
         skin: `a` or `b`: other words, order and structure, the same functions.
         questions: whether tasks may ask for an answer and not for a change.
+        proofs: whether tasks bring their solutions and failing cases, which admission to practice
+            then carries out; without them a start costs a tenth, and `oracle` still solves them.
         level: the hardest tasks that it brings, from 1 (look something up) to 5 (several things).
         most_characters: of the page in one observation.
         trace: whether playwright's trace of each attempt is kept.
@@ -87,6 +89,7 @@ class Store(PageEnvironment):
         *,
         skin: str = "a",
         questions: bool = True,
+        proofs: bool = True,
         level: int = HARDEST,
         most_characters: int = 8_000,
         trace: bool = False,
@@ -99,6 +102,7 @@ class Store(PageEnvironment):
             raise ConfigError(f"store: levels of tasks go from 1 to {HARDEST}, not to {level}.")
         self._questions = questions
         self._level = level
+        self._proofs = proofs
         os.environ[TOKEN_VARIABLE] = _token()
         super().__init__(
             Options(
@@ -132,7 +136,8 @@ class Store(PageEnvironment):
         while len(found) < count and wanted <= MOST_ASKED * count:
             found = [t for t in self._tasks.tasks(split, wanted, seed) if self._brings(t)]
             wanted *= 2
-        return found[:count]
+        bare = {} if self._proofs else {"solution": None, "failing": ()}
+        return [task.model_copy(update=bare) for task in found[:count]]
 
     def _brings(self, task: Task) -> bool:
         level = task.parameters.get("level")

@@ -145,7 +145,7 @@ class Clues:
         if link == "":
             return math.inf
         again = AGAIN if link is not None and page.leading[link] != name else 0.0
-        early = LIKELY if page.open else 0.0
+        early = LIKELY if page.unfinished else 0.0
         due = early if name in page.due else math.inf
         named = _named(node.label, self._texts)
         if named:
@@ -158,7 +158,7 @@ class Clues:
         if link is not None and link in self._known and page.away:
             again += NO_NEWS
         cost = self._blind(node.label)
-        alike = page.patterns[_pattern(link)] if link is not None and cost >= BLIND else 1
+        alike = page.patterns[page.pattern(name, link)] if link is not None and cost >= BLIND else 1
         return again + cost + math.log(alike or 1)
 
     def _blind(self, label: str) -> float:
@@ -187,16 +187,31 @@ class _Page:
         }
         self.patterns: Counter[str] = Counter()
         self.leading: dict[str, str] = {}
+        self._ways = _within(view, "navigation")
+        self._searches = _within(view, "search")
         for name, node in view.controls:
             link = _address(view, node)
             if link is not None and link not in self.leading:
                 self.leading[link] = name
-                self.patterns[_pattern(link)] += 1
+                self.patterns[self.pattern(name, link)] += 1
         self.away = bool(self.leading) and urlsplit(view.url).path not in ("", "/")
         self._headings = [n.content for n in view.root.walk() if n.role == "heading"]
         self.open = tuple(self._open())
         """What is still to be entered, in the page's order: where, and what."""
+        self.unfinished = any(
+            id(self.controls[name]) not in self._searches for name, _ in self.open
+        )
+        """Whether some of that is no search, which one leaves a page by."""
         self.due = frozenset(self._due())
+
+    def pattern(self, name: str, link: str) -> str:
+        """What links to things of one kind have in common; a site's own ways are all different."""
+        parts = urlsplit(link)
+        folder = parts.path.rpartition("/")[0]
+        if id(self.controls[name]) in self._ways or not (folder or parts.query):
+            return link
+        names = sorted(pair.partition("=")[0] for pair in parts.query.split("&"))
+        return f"{parts.path if parts.query else folder}?{','.join(names)}"
 
     def score(self, label: str, text: str) -> int:
         """How well a label fits a text; more where it names what else the task names."""
@@ -276,6 +291,12 @@ class _Page:
         return next(each for each, by in self._by.items() if by[:1] == mine) == text
 
 
+def _within(view: View, role: str) -> frozenset[int]:
+    """The ids of all nodes in parts of the page that have a role."""
+    parts = (node for node in view.root.walk() if node.role == role)
+    return frozenset(id(each) for part in parts for each in part.walk())
+
+
 def _named(label: str, texts: Iterable[str]) -> list[str]:
     """What the task names that stands in a label as a whole."""
     return [
@@ -303,11 +324,3 @@ def _address(view: View, node: Node) -> str | None:
     here = urlsplit(view.url)
     same = link.startswith("#") or link == f"{here.path}?{here.query}".rstrip("?")
     return "" if same else link
-
-
-def _pattern(link: str) -> str:
-    """What links to things of one kind have in common."""
-    parts = urlsplit(link)
-    folder = parts.path.rpartition("/")[0]
-    names = sorted(pair.partition("=")[0] for pair in parts.query.split("&"))
-    return f"{folder if not parts.query else parts.path}?{','.join(names)}"
