@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keyless learning in the shop.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--level", type=int, default=2, help="the hardest tasks, 1 to 5")
+    parser.add_argument("--kinds", default="", help="only these, such as 'saved,saved & viewing'")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--attempts", type=int, default=40, help="in each round")
     parser.add_argument("--tool-calls", type=int, default=24, help="of the strong one, a task")
@@ -59,6 +60,8 @@ def main() -> None:
 def measured(place: Path, given: argparse.Namespace) -> JsonObject:
     """All of it; the figures."""
     options: JsonObject = {"questions": False, "proofs": False, "level": given.level}
+    if given.kinds:
+        options["kinds"] = [kind.strip() for kind in given.kinds.split(",")]
     learnt = agentlab.practice(
         "store",
         workspace=place / "strong",

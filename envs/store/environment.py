@@ -23,6 +23,7 @@ from agentlab.environments.web.visit import Visit
 from agentlab.envs.store.app import create_app
 from agentlab.envs.store.grammar import LOOK_AROUND, SPLIT_RULE, StoreGrammar
 from agentlab.envs.store.labels import SKINS, Skin
+from agentlab.envs.store.recipes import RECIPES, Recipe
 from agentlab.envs.store.rules import met
 from agentlab.envs.store.tasks import StoreTasks
 from agentlab.envs.store.things import named_things, offered_things, said_of
@@ -35,7 +36,7 @@ HOST = "http://localhost"
 TOKEN_VARIABLE = "AGENTLAB_STORE_TOKEN"
 START_SECONDS = 20.0
 HARDEST = 5
-MOST_ASKED = 16
+MOST_ASKED = 8
 """Times as many tasks are looked at as are wanted."""
 
 
@@ -77,6 +78,7 @@ class Store(PageEnvironment):
         proofs: whether tasks bring their solutions and failing cases, which admission to practice
             then carries out; without them a start costs a tenth, and `oracle` still solves them.
         level: the hardest tasks that it brings, from 1 (look something up) to 5 (several things).
+        kinds: structures of missions, such as `saved & viewing`, if only those are to be brought.
         most_characters: of the page in one observation.
         trace: whether playwright's trace of each attempt is kept.
 
@@ -91,6 +93,7 @@ class Store(PageEnvironment):
         questions: bool = True,
         proofs: bool = True,
         level: int = HARDEST,
+        kinds: Sequence[str] = (),
         most_characters: int = 8_000,
         trace: bool = False,
     ) -> None:
@@ -103,6 +106,9 @@ class Store(PageEnvironment):
         self._questions = questions
         self._level = level
         self._proofs = proofs
+        self._kinds = frozenset(kinds)
+        if strange := sorted(self._kinds - {recipe.name for recipe in RECIPES}):
+            raise ConfigError(f"store: no task is of the kind {strange[0]!r}; see recipes.RECIPES.")
         os.environ[TOKEN_VARIABLE] = _token()
         super().__init__(
             Options(
@@ -134,16 +140,14 @@ class Store(PageEnvironment):
         found: Sequence[Task] = ()
         wanted = count
         while len(found) < count and wanted <= MOST_ASKED * count:
-            found = [t for t in self._tasks.tasks(split, wanted, seed) if self._brings(t)]
+            made = self._tasks.tasks(split, wanted, seed, among=self._brings)
+            found = [task for task in made if self._questions or task.mission is not None]
             wanted *= 2
         bare = {} if self._proofs else {"solution": None, "failing": ()}
         return [task.model_copy(update=bare) for task in found[:count]]
 
-    def _brings(self, task: Task) -> bool:
-        level = task.parameters.get("level")
-        return (self._questions or task.mission is not None) and (
-            not isinstance(level, int) or level <= self._level
-        )
+    def _brings(self, recipe: Recipe) -> bool:
+        return recipe.level <= self._level and (not self._kinds or recipe.name in self._kinds)
 
     async def oracle(self, task: Task) -> Sequence[ToolCall] | None:
         """Calls that solve the task; none where it asks for an answer, which no call gives."""

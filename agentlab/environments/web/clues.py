@@ -253,7 +253,7 @@ class _Page:
             return True
         parts = words(option)
         return any(
-            _meet(label, by) and text in option.split() and len(parts) <= 2
+            _meet(f"{label} {option}", by) and text in option.split() and len(parts) <= 2
             for text, by in self._by.items()
         )
 
