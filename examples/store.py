@@ -83,11 +83,15 @@ def measured(place: Path, given: argparse.Namespace) -> JsonObject:
         },
     )
     print(f"practice: {learnt.attempts} attempts, {learnt.skills.admitted} skills", flush=True)
+    skills = skills_of(place / "strong")
     figures: JsonObject = {
         "attempts": learnt.attempts,
-        "skills": [*skills_of(place / "strong")],
+        "skills": [*skills],
         "strong": compared(place / "strong", given, options, given.tool_calls),
     }
+    if not skills:
+        print("nothing was learnt that could be given on; let it practise more")
+        return figures
     verified = give_on(place, given, options)
     print(f"pack: {len(verified)} skills verified by the weak agent", flush=True)
     figures["verified"] = [*verified]
