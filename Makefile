@@ -46,7 +46,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck browser bench faults curves ablations seeds packs install lock clean
+.PHONY: help practice test lint format typecheck browser store bench faults curves ablations seeds packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ bench:  ## Benchmarks: what agentlab costs over bare parts
 browser:  ## Every task of the shop in a browser, in both skins
 	$(call ensure,dev)
 	@EVERY_ORACLE=1 $(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
+
+store:  ## What keyless practice in the shop is worth, and gives a weak agent: ARGS="--json"
+	$(call ensure,dev)
+	@$(BIN)/python examples/store.py $(ARGS)
 
 faults:  ## kill -9 at 50 moments, then resume and compare
 	$(call ensure,dev)

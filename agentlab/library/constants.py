@@ -28,6 +28,8 @@ from agentlab.types import (
 
 ORDINARY = frozenset({"0", "1", "-1"})
 """Numbers that mean nothing by themselves."""
+SEVERAL = 2
+"""Starts, of different tasks, that must all show a name before it is taken for the place's."""
 SHORTEST = 3
 """Characters from which a particular word is looked for inside a longer text."""
 
@@ -59,7 +61,8 @@ def particulars(
     Args:
         tasks: those that a candidate was derived from.
         shown: what each attempt at them was shown first. A part of a reference that two things
-            had at once tells what kind of thing they are, and is no one's name.
+            had at once tells what kind of thing they are, and is no one's name; and a name that
+            every one of several starts shows is the place's and no task's, such as a button's.
         states: the states they began in; the names of facts are vocabulary.
         tools: their schemas' `enum` and `const` values, and property names, are vocabulary.
         spec: the grammar's predicates, start-state families and required properties are too.
@@ -74,7 +77,8 @@ def particulars(
     identifying: set[str] = set()
     shared: set[str] = set()
     own: dict[str, bool] = {}
-    for entity in (entity for entities in shown for entity in _counted(entities, shared)):
+    starts = list(shown)
+    for entity in (entity for entities in starts for entity in _counted(entities, shared)):
         identifying.update(_leaves(entity.reference))
         known.update(_keys(entity.reference), _keys(entity.properties))
         known.add(canonical_json(entity.type))
@@ -83,7 +87,7 @@ def particulars(
             own[name] = own.get(name, True) and same
         if isinstance(entity.reference, dict | list):
             wholes.add(canonical_json(entity.reference))
-    values |= identifying - shared
+    values |= identifying - shared - _everywhere(starts)
     for state in states:
         known.update(canonical_json(name) for name in state)
     for tool in tools:
@@ -99,6 +103,17 @@ def particulars(
         frozenset(wholes),
         frozenset(name for name, always in own.items() if always),
     )
+
+
+def _everywhere(starts: Sequence[Sequence[Entity]]) -> set[str]:
+    """Names, as canonical JSON, that each of several starts shows."""
+    if len(starts) < SEVERAL:
+        return set()
+    names = [
+        {canonical_json(e.reference) for e in entities if isinstance(e.reference, str)}
+        for entities in starts
+    ]
+    return set[str].intersection(*names)
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from agentlab.envs.store.grammar import ENVIRONMENT, SPLIT_RULE, StoreGrammar
@@ -14,6 +14,7 @@ from agentlab.envs.store.picks import Picks
 from agentlab.envs.store.recipes import RECIPES, Drawn, Recipe
 from agentlab.envs.store.verifying import verifier_of
 from agentlab.envs.store.world import make_world
+from agentlab.errors import InvalidTaskError
 from agentlab.types import (
     Frozen,
     JsonObject,
@@ -98,11 +99,23 @@ def recipes_of(split: Split) -> list[Recipe]:
 
 
 def store_tasks(
-    split: Split, number: int, *, seed: int = 0, skin: Skin = "a", environment: str = ENVIRONMENT
+    split: Split,
+    number: int,
+    *,
+    seed: int = 0,
+    skin: Skin = "a",
+    environment: str = ENVIRONMENT,
+    among: Callable[[Recipe], bool] = lambda _: True,
 ) -> list[StoreTask]:
-    """So many distinct tasks of a split, the same for the same seed."""
+    """So many distinct tasks of a split, the same for the same seed; of some recipes, if wanted.
+
+    Raises:
+        InvalidTaskError: the split has no such recipe.
+    """
     found: dict[str, StoreTask] = {}
-    recipes = recipes_of(split)
+    recipes = [recipe for recipe in recipes_of(split) if among(recipe)]
+    if not recipes:
+        raise InvalidTaskError(f"The shop has no task of that kind for {split}.")
     for turn, world in enumerate(seeds_of(split, seed)):
         # A world for each recipe in turn, so that few tasks already cover all recipes.
         made = make_task(recipes[turn % len(recipes)], world, skin, environment)
@@ -128,9 +141,18 @@ class StoreTasks:
         self._skin: Skin = skin
         self._environment = environment
 
-    def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
-        """`count` distinct tasks of the split, the same for the same seed."""
-        made = store_tasks(split, count, seed=seed, skin=self._skin, environment=self._environment)
+    def tasks(
+        self,
+        split: Split,
+        count: int,
+        seed: int,
+        *,
+        among: Callable[[Recipe], bool] = lambda _: True,
+    ) -> Sequence[Task]:
+        """`count` distinct tasks of the split, the same for the same seed. See `store_tasks`."""
+        made = store_tasks(
+            split, count, seed=seed, skin=self._skin, environment=self._environment, among=among
+        )
         return [each.task for each in made]
 
     def grammar(self) -> StoreGrammar:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agentlab.environments.web.chromium import INSTALL, find_chromium
+
+REQUIRE_BROWSER = os.environ.get("REQUIRE_BROWSER")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK = ("--environment", "courier", "--tasks", "4")
 
@@ -108,6 +111,17 @@ def test_transfer(tmp_path: Path) -> None:
     said = run("transfer.py", tmp_path, *QUICK, *arguments)
     assert "exported again: the same bytes" in said
     assert re.search(r"difference +[+-]\d\.\d\d \(.*\), paired, n=4", said)
+
+
+@pytest.mark.skipif(
+    not REQUIRE_BROWSER and find_chromium() is None, reason=f"no Chromium: run `{INSTALL}`"
+)
+def test_store(tmp_path: Path) -> None:
+    few = ("--rounds", "1", "--attempts", "1", "--kinds", "viewing", "--tasks", "2")
+    said = run("store.py", tmp_path, *few, "--tool-calls", "4", "--concurrency", "1")
+    assert said.startswith("practice: 1 attempts, 0 skills")
+    assert re.search(r"difference [+-]\d\.\d\d \(.*\), paired", said)
+    assert "let it practise more" in said
 
 
 def test_rebuild_packs(tmp_path: Path) -> None:

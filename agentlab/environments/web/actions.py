@@ -83,7 +83,9 @@ SELECT = _tool(
     "select",
     "Choose an option of a list.",
     {
-        "label": _name("the list's name or label", "choice"),
+        "label": _name(
+            "the list's name or label; without it, the one list with that option", "choice"
+        ),
         "option": _name("the option", "option"),
         "ref": _REF,
     },

@@ -185,8 +185,11 @@ class Hand:
         return Outcome()
 
     async def _select(self, given: JsonObject) -> Outcome:
-        target = await self._find(_labelled(given, tree.CHOICES, "list"))
         option = str(given["option"])
+        wanted = _labelled(given, tree.CHOICES, "list")
+        if wanted.name is None and wanted.ref is None:
+            wanted = wanted._replace(name=_offering(await self._look(), option))
+        target = await self._find(wanted)
         for how in ("label", "value"):
             there = await target.evaluate(_HAS_OPTION, [how, option])
             if there is None:
@@ -320,6 +323,24 @@ def _labelled(given: JsonObject, roles: frozenset[str] | tuple[str, ...], what: 
         # The only one needs no name; where there are several, that is said.
         return wanted._replace(name=what if what in tree.CONTROLS else None, role=None)
     return wanted
+
+
+def _offering(view: View, option: str) -> str:
+    """The one list that has an option.
+
+    Raises:
+        Failed: none has it, or several have.
+    """
+    lists = [(name, node) for name, node in view.controls if node.role in tree.CHOICES]
+    found = [name for name, node in lists if any(n.name == option for n in node.walk())]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(repr(name) for name in found[:4])
+    why = f"{len(found)} lists have the option {option[:80]!r}: {named}"
+    raise Failed(
+        "several found" if found else "not found",
+        why if found else f"no list here has the option {option[:80]!r}",
+    )
 
 
 def _text(given: JsonObject, name: str) -> str | None:

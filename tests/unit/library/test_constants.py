@@ -160,3 +160,18 @@ def test_what_two_things_share_is_a_kind_and_no_name() -> None:
     assert task_constant(_skill("env.press(x={'kind': 'token', 'metal': 'tin'})"), found)
     stated = TASK.model_copy(update={"parameters": {"kind": "token"}})
     assert task_constant(_skill(same_metal), particulars([stated], [first], [], tools=[]))
+
+
+def test_what_every_start_shows_is_the_places_own() -> None:
+    def start(*names: str) -> list[Entity]:
+        return [Entity(type="control", reference=name, properties={}) for name in names]
+
+    press = "env.press(x='Sign in')"
+    several = [start("Sign in", "Oak Chair"), start("Ash Stool", "Sign in")]
+    found = particulars([], several, [], tools=[])
+    assert task_constant(_skill(press), found) is None
+    assert task_constant(_skill("env.press(x='Oak Chair')"), found)
+    assert task_constant(_skill(press), particulars([], several[:1], [], tools=[]))
+    # What a task names is particular, wherever it is shown.
+    named = TASK.model_copy(update={"parameters": {"to": "Sign in"}})
+    assert task_constant(_skill(press), particulars([named], several, [], tools=[]))
