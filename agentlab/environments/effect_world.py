@@ -140,14 +140,8 @@ class EffectWorld(ABC):
     def grammar(self) -> EffectGrammar:
         """What can be asked for here, learnt from the shape of the state.
 
-        Raises:
-            ConfigError: the tools were not seen to change anything.
+        It has no templates, and says why, where the tools were not seen to change anything.
         """
-        if not self._predicates:
-            raise ConfigError(
-                f"The tools of {self._name!r} were not seen to change any fact, so there is "
-                "nothing to practise: name a function or read-only tools with the option 'state'."
-            )
         return self._grammar
 
     @property
@@ -232,7 +226,8 @@ class EffectWorld(ABC):
             ConfigError: there is nothing to practise.
             InvalidTaskError: fewer can be stated here.
         """
-        self.grammar()
+        if self._grammar.spec.nothing:
+            raise ConfigError(self._grammar.spec.nothing)
         rng = random.Random(derive_seed("effect tasks", self._name, split, seed))
         rule, setups = self.split_rule, self._grammar.spec.setups
         found: dict[str, Task] = {}

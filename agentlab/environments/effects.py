@@ -91,6 +91,12 @@ class EffectGrammar:
             setups=tuple(setups),
             max_groups=1,
             max_group_size=MOST_CLAUSES,
+            complete=False,
+            nothing=""
+            if predicates
+            else f"The tools of {environment!r} were not seen to change any fact that a task can "
+            "name, so there is nothing to practise: name a function or read-only tools with the "
+            "option 'state', or have a chat model write tasks with code that checks them.",
         )
         self._phrases = [
             (each, re.compile(_phrase(each, [_VALUE] * len(each.fields), re.escape)))
