@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from agentlab.environments.shapes import (
     Predicate,
     Row,
+    Scalar,
     achieved,
     holds,
     is_scalar,
@@ -73,6 +74,7 @@ class EffectGrammar:
         predicates: what can be asked for; see `shapes.learn`.
         setups: start-state families, easier ones first.
         start: the state in which a family and a seed begin.
+        standing: where every seed begins alike, the values that are there then.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class EffectGrammar:
         predicates: Sequence[Predicate],
         setups: Sequence[str],
         start: StartState,
+        standing: Sequence[Scalar] = (),
     ) -> None:
         self._environment = environment
         self._predicates = {predicate.name: predicate for predicate in predicates}
@@ -92,6 +95,7 @@ class EffectGrammar:
             max_groups=1,
             max_group_size=MOST_CLAUSES,
             complete=False,
+            standing=tuple(standing),
             nothing=""
             if predicates
             else f"The tools of {environment!r} were not seen to change any fact that a task can "

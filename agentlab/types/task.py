@@ -15,6 +15,7 @@ from pydantic import Field
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.tool import ToolCall
 
+Scalar = str | int | float
 Split = Literal["practice", "dev", "heldout"]
 
 
@@ -66,6 +67,8 @@ class GrammarSpec(Frozen):
     complete: bool = True
     """False where it was derived from what was seen: what a skill brings about may then have no
     name among `templates`, and its effect check alone tells it."""
+    standing: tuple[Scalar, ...] = ()
+    """Where all start states are alike: the values in them, which belong to no one task."""
     nothing: str = ""
     """Where there are no templates: a sentence that says why, and what would mend it."""
     composable: bool = True

@@ -27,7 +27,7 @@ from agentlab.environments.mcp.readings import readings_of
 from agentlab.environments.mcp.running import EXPLORED_CALLS, Options, Running
 from agentlab.environments.mcp.session import AUTHORIZATION, run_now, split_command
 from agentlab.environments.naming import library_name
-from agentlab.environments.shapes import Predicate, learn, reachable
+from agentlab.environments.shapes import Predicate, Scalar, learn, reachable, scalars
 from agentlab.errors import ConfigError, UsageError
 from agentlab.models.redaction import name_secret
 from agentlab.types import JsonObject, Task, ToolSpec
@@ -248,6 +248,11 @@ class McpWorld(EffectWorld):
             self._looker = Running(self._options)
         await self._looker.begin(self._tree(setup, seed), again=False)
         return await self._looker.facts()
+
+    def _standing(self, setups: Sequence[str]) -> Sequence[Scalar]:
+        if not self._alike or self._options.url or len(setups) != 1:
+            return ()
+        return tuple(dict.fromkeys(scalars(self._start_state(setups[0], 0))))
 
     def _examples(self, setup: str, seed: int) -> Mapping[str, Sequence[JsonValue]]:
         if not self._options.on_folder:

@@ -160,3 +160,12 @@ def test_what_two_things_share_is_a_kind_and_no_name() -> None:
     assert task_constant(_skill("env.press(x={'kind': 'token', 'metal': 'tin'})"), found)
     stated = TASK.model_copy(update={"parameters": {"kind": "token"}})
     assert task_constant(_skill(same_metal), particulars([stated], [first], [], tools=[]))
+
+
+def test_what_stands_in_every_start_state_is_about_no_one_task() -> None:
+    """A repository whose other branch is always the same one: there is nothing else to name."""
+    everywhere = SPEC.model_copy(update={"standing": ("Ann-42", "Ann")})
+    found = particulars([TASK], [ENTITIES], [STATE], tools=[TOOL], spec=everywhere)
+    assert task_constant(_skill("env.give(to='Ann-42')"), _found()) is not None
+    assert task_constant(_skill("env.give(to='Ann-42')"), found) is None
+    assert task_constant(_skill("env.give(to='urgent')"), found) is not None
