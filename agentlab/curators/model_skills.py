@@ -10,7 +10,9 @@ The procedure-from-solved-attempts idea is that of Voyager (MineDojo/Voyager) an
 (zorazrw/agent-skill-induction); that several attempts are contrasted is after ReasoningBank
 (google-research/reasoning-bank). Unlike these, nothing here decides that the code works.
 
-Works without a grammar: `achieves` is then None, and every parameter is the caller's to fill.
+Works without a grammar, or where what a function does has no name in one that was derived:
+`achieves` is then None, every parameter is the caller's to fill, and admission asks more of the
+effect check (`library.controls`).
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 
 REPLAYS = 5
 """Replays of each kind that a model is told of when it mends."""
+
+
+UNNAMED = "anything else; leave `achieves` null, and the effect check alone tells what it does"
+"""Said where the grammar was derived, so that not everything worth doing has a name."""
 
 
 class _Write(Frozen):
@@ -294,9 +300,10 @@ def _skill_lines(skills: Mapping[str, Skill], compose: bool) -> tuple[str, ...]:
 
 
 def _clauses(spec: GrammarSpec | None) -> tuple[str, ...]:
-    if spec is None:
+    if spec is None or not (spec.templates or spec.complete):
         return ("nothing; leave `achieves` null",)
-    return tuple(f"{t.predicate}({', '.join(t.parameters)})" for t in spec.templates)
+    named = tuple(f"{t.predicate}({', '.join(t.parameters)})" for t in spec.templates)
+    return named if spec.complete else (*named, UNNAMED)
 
 
 def _worked(replay: Replay) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from agentlab.library.admission import static_check
+from agentlab.library.admission import nameable, static_check
 from agentlab.library.constants import Particulars
 from agentlab.library.syntax import is_env_skills
 from agentlab.types import (
@@ -149,7 +149,7 @@ def skill_of(reply: SkillReply, ground: Ground) -> Skill:
         source_attempts=before.source_attempts if before else _distinct(ground, "attempt"),
         parent=before.id if before else None,
     )
-    clauses = None if ground.spec is None else {t.predicate for t in ground.spec.templates}
+    clauses = nameable(skill, ground.spec)
     reason = static_check(
         skill,
         ground.tools.keys(),

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from agentlab.environments.effects import EffectGrammar
 from agentlab.environments.probing import mismatch
-from agentlab.environments.shapes import Field, Predicate, is_scalar, widened
+from agentlab.environments.shapes import Field, Predicate, Scalar, is_scalar, widened
 from agentlab.environments.vocabulary import new_values
 from agentlab.errors import ConfigError, InvalidTaskError, UsageError
 from agentlab.types import (
@@ -102,6 +102,10 @@ class EffectWorld(ABC):
     def _start_state(self, setup: str, seed: int) -> JsonObject:
         """The facts with which a family and a seed begin; disturbs no episode."""
 
+    def _standing(self, setups: Sequence[str]) -> Sequence[Scalar]:
+        """The values that stand in every start state, where these are all alike."""
+        return ()
+
     @abstractmethod
     def _examples(self, setup: str, seed: int) -> Mapping[str, Sequence[JsonValue]]:
         """By kind, new values that tasks in this start state may name."""
@@ -127,7 +131,8 @@ class EffectWorld(ABC):
     @cached_property
     def _grammar(self) -> EffectGrammar:
         predicates, setups = self._shape()
-        return EffectGrammar(self._name, predicates, setups, self._start_state)
+        standing = self._standing(setups)
+        return EffectGrammar(self._name, predicates, setups, self._start_state, standing)
 
     @cached_property
     def _predicates(self) -> tuple[Predicate, ...]:
@@ -140,14 +145,8 @@ class EffectWorld(ABC):
     def grammar(self) -> EffectGrammar:
         """What can be asked for here, learnt from the shape of the state.
 
-        Raises:
-            ConfigError: the tools were not seen to change anything.
+        It has no templates, and says why, where the tools were not seen to change anything.
         """
-        if not self._predicates:
-            raise ConfigError(
-                f"The tools of {self._name!r} were not seen to change any fact, so there is "
-                "nothing to practise: name a function or read-only tools with the option 'state'."
-            )
         return self._grammar
 
     @property
@@ -232,7 +231,8 @@ class EffectWorld(ABC):
             ConfigError: there is nothing to practise.
             InvalidTaskError: fewer can be stated here.
         """
-        self.grammar()
+        if self._grammar.spec.nothing:
+            raise ConfigError(self._grammar.spec.nothing)
         rng = random.Random(derive_seed("effect tasks", self._name, split, seed))
         rule, setups = self.split_rule, self._grammar.spec.setups
         found: dict[str, Task] = {}

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from agentlab.environments.shapes import (
     Predicate,
     Row,
+    Scalar,
     achieved,
     holds,
     is_scalar,
@@ -73,6 +74,7 @@ class EffectGrammar:
         predicates: what can be asked for; see `shapes.learn`.
         setups: start-state families, easier ones first.
         start: the state in which a family and a seed begin.
+        standing: where every seed begins alike, the values that are there then.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class EffectGrammar:
         predicates: Sequence[Predicate],
         setups: Sequence[str],
         start: StartState,
+        standing: Sequence[Scalar] = (),
     ) -> None:
         self._environment = environment
         self._predicates = {predicate.name: predicate for predicate in predicates}
@@ -91,6 +94,13 @@ class EffectGrammar:
             setups=tuple(setups),
             max_groups=1,
             max_group_size=MOST_CLAUSES,
+            complete=False,
+            standing=tuple(standing),
+            nothing=""
+            if predicates
+            else f"The tools of {environment!r} were not seen to change any fact that a task can "
+            "name, so there is nothing to practise: name a function or read-only tools with the "
+            "option 'state', or have a chat model write tasks with code that checks them.",
         )
         self._phrases = [
             (each, re.compile(_phrase(each, [_VALUE] * len(each.fields), re.escape)))

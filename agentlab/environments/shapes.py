@@ -66,6 +66,15 @@ def is_scalar(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def scalars(value: JsonValue) -> Iterator[Scalar]:
+    """Every value in a state that a clause can name, with repetitions."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        yield from scalars(part)
+    if isinstance(value, str | int | float) and is_scalar(value):
+        yield value
+
+
 def identifier(text: str) -> str:
     """A name from data as an identifier that code may use."""
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()[:40] or "value"

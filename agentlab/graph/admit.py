@@ -33,7 +33,8 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     practice.library.refresh()
     last = round_ + 1 >= practice.config.rounds
     served = {skill.name: skill for skill in practice.active()}
-    provenance = Provenance(practice, practice.grammar.spec)
+    grammar = practice.vocabulary
+    provenance = Provenance(practice, grammar.spec if grammar is not None else None)
     current = AdmissionRound(
         practice, provenance, round_, last, served, *allowance(practice, round_)
     )

@@ -135,7 +135,7 @@ async def admit(current: AdmissionRound) -> list[InsightMove]:
             continue  # it waits for a round that can pay for it
         if len(case.tasks) < LEAST_UNSEEN and not current.last:
             continue  # it was learnt from nearly every task that there is, and waits for more
-        resolver = _Resolver(current)
+        resolver = _Resolver(current, case)
         gates = insight_gates(resolver, particular=_particulars(practice, insight))
         passage = await walk(case, gates)
         evidence: JsonObject = {"gates": list(passage.record()), "tasks": list(case.tasks)}
@@ -260,9 +260,13 @@ def _particulars(practice: Practice, insight: Insight) -> list[str]:
     return found
 
 
+def _most(case: InsightCase) -> int:
+    """The most attempts that its gates may make."""
+    return TRIES * (len(case.insight.must_solve) + 2 * len(case.tasks) + len(case.solved))
+
+
 def _affordable(current: AdmissionRound, case: InsightCase) -> bool:
-    most = TRIES * (len(case.insight.must_solve) + 2 * len(case.tasks) + len(case.solved))
-    return current.attempts_left is None or current.attempts_left >= most
+    return current.attempts_left is None or current.attempts_left >= _most(case)
 
 
 def _gone(served: dict[str, Insight], keys: Sequence[str], reason: str) -> list[InsightMove]:
@@ -304,8 +308,12 @@ def _retired(practice: Practice, round_: int, served: dict[str, Insight]) -> lis
 class _Resolver:
     """Implements `road.Resolver` with shadow attempts."""
 
-    def __init__(self, current: AdmissionRound) -> None:
+    def __init__(self, current: AdmissionRound, case: InsightCase) -> None:
         self._current = current
+        # Whichever of its attempts are made, each has the same part of what is left: none of them
+        # can take what the others, or the rounds that follow, were to have.
+        seats, most = current.practice.seats, max(1, _most(case))
+        self._allotted = seats.share(most)[1] if seats is not None else ()
         self.unknown: str | None = None
         """Why a try said neither yes nor no, where one did."""
 
@@ -353,6 +361,7 @@ class _Resolver:
                 tool_calls=practice.config.admission.trial_tool_calls,
                 seconds=practice.config.attempt_seconds,
             ),
+            allotted=self._allotted,
             skills=practice.library.with_callees(skills),
             insights=(insight,) if offered else (),
             unverified=(insight.id,) if offered else (),

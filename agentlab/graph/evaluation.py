@@ -21,6 +21,7 @@ from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Environment, HasTasks, Observer
 from agentlab.records import Records
 from agentlab.types import (
+    Allotment,
     AttemptOutcome,
     AttemptSpec,
     EnvironmentRef,
@@ -85,13 +86,25 @@ async def evaluate_arms(
     *,
     tool_calls: int,
     seconds: float = 120.0,
+    allotted: tuple[Allotment, ...] = (),
 ) -> dict[str, list[AttemptSpec]]:
-    """Attempt every task in every arm and record it; the specs of each arm, in task order."""
+    """Attempt every task in every arm and record it; the specs of each arm, in task order.
+
+    Args:
+        bench: where the attempts belong.
+        arms: ways of attempting.
+        tasks: each is attempted once in each arm.
+        tool_calls: that an attempt may try.
+        seconds: that an attempt may take.
+        allotted: what the calls of each to models may take, where a budget caps them.
+    """
     limits = Limits(tool_calls=tool_calls, seconds=seconds)
     plans: dict[str, list[AttemptSpec]] = {}
     for number, arm in enumerate(arms):
         plans[arm.name] = [
-            _spec(bench, arm, number * ARM_SLOTS + place, task, limits)
+            _spec(bench, arm, number * ARM_SLOTS + place, task, limits).model_copy(
+                update={"allotted": allotted}
+            )
             for place, task in enumerate(tasks)
         ]
     specs = [spec for column in zip(*plans.values(), strict=True) for spec in column]

@@ -25,6 +25,7 @@ from agentlab.library.admission import (
     judge_regression,
     judge_replays,
     judge_trials,
+    nameable,
     near_duplicate,
     static_check,
 )
@@ -170,7 +171,7 @@ class Gates:
 
     async def _static(self, case: Case) -> str | None:
         found = self._current.provenance.particulars(case.skill)
-        clauses = self._current.provenance.clauses
+        clauses = nameable(case.skill, self._current.provenance.spec)
         return static_check(
             case.skill, self._tools, self._known.keys(), found, clauses, specs=self._specs
         )
@@ -237,6 +238,7 @@ class Gates:
 
     async def _replay(self, skill: Skill) -> tuple[Replay, ...] | WorkerFault:
         practice, current = self._current.practice, self._current
+        provenance = current.provenance
         request = ReplayRequest(
             skill=skill,
             callees=closure([skill], self._known)[1:],
@@ -244,7 +246,9 @@ class Gates:
             setups=(self._home(skill),),
             count=practice.config.admission.replays,
             seed=derive_seed(practice.config.seed, current.round, "replay"),
-            seen=current.provenance.seen(skill),
+            tasks=provenance.starting_points(skill),
+            told=provenance.told(skill, self._known),
+            seen=provenance.seen(skill),
         )
         return await practice.pool.run(
             jobs.replay, request, seconds=practice.config.attempt_seconds
@@ -278,6 +282,8 @@ class Gates:
             setups=(self._home(skill),),
             count=COMPARED,
             seed=derive_seed(practice.config.seed, self._current.round, "compare"),
+            tasks=self._current.provenance.starting_points(skill),
+            told=self._current.provenance.told(skill, self._known),
         )
         found = await practice.pool.run(
             jobs.compare, request, seconds=practice.config.attempt_seconds
@@ -288,10 +294,10 @@ class Gates:
         return next((rival for rival in rivals if rival.name in alike), None)
 
     def _home(self, skill: Skill) -> str:
-        """The easiest start-state family in which it was seen to work."""
-        practice = self._current.practice
+        """The easiest start-state family in which it was seen to work; empty where none are."""
         counts: Counter[str] = Counter()
         for task in self._current.provenance.tasks(skill):
             counts[task.template.partition(": ")[0]] += 1
-        setups = practice.grammar.spec.setups
+        spec = self._current.provenance.spec
+        setups = spec.setups if spec is not None else ("",)
         return next((setup for setup in setups if counts[setup]), setups[0])

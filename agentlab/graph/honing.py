@@ -27,7 +27,7 @@ async def hone(current: AdmissionRound, case: Case) -> Skill | None:
         replays=case.replays,
         starts=current.provenance.starts(skill),
         tools=practice.environment.tools,
-        grammar=practice.grammar,
+        grammar=practice.vocabulary,
         model=practice.model("curator"),
     )
     try:

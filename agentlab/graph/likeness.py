@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agentlab.executors.actions import bindings
+from agentlab.graph.given import Told
 from agentlab.graph.replays import effect_shows, run_skill
 from agentlab.graph.starts import ReplayRequest, Start, Starts
 from agentlab.protocols import Environment, SkillRuntime
-from agentlab.types import EnvironmentRef, Frozen, JsonObject, Skill
+from agentlab.types import EnvironmentRef, Frozen, JsonObject, Skill, Task
 
 LEAST = 2
 """Starts without which nothing is said to be alike."""
@@ -29,6 +30,9 @@ class CompareRequest(Frozen):
     setups: tuple[str, ...]
     count: int
     seed: int
+    tasks: tuple[Task, ...] = ()
+    told: Told = Told()
+    """Both as in `ReplayRequest`."""
 
 
 class Likeness(NamedTuple):
@@ -61,6 +65,8 @@ async def same_effect(
         setups=request.setups,
         count=request.count,
         seed=request.seed,
+        tasks=request.tasks,
+        told=request.told,
     )
     starts = Starts(replay, environment)
     named = {each.name: each for each in (*request.callees, *request.rivals, skill)}
@@ -107,7 +113,7 @@ async def _has_effect(
 def _translated(skill: Skill, rival: Skill, start: Start) -> JsonObject | None:
     """The rival's arguments that mean the same; None where it does not apply there."""
     if skill.achieves is None or rival.achieves is None:
-        return None
+        return _paired(skill, rival, start.arguments)
     if skill.achieves.predicate != rival.achieves.predicate:
         return None
     wanted = {
@@ -123,3 +129,15 @@ def _translated(skill: Skill, rival: Skill, start: Start) -> JsonObject | None:
         ),
         None,
     )
+
+
+def _paired(skill: Skill, rival: Skill, arguments: JsonObject) -> JsonObject | None:
+    """The arguments under the rival's names: the same names, or the same types, each once."""
+    mine = {p.name: p.type for p in skill.parameters}
+    theirs = {p.name: p.type for p in rival.parameters}
+    if mine.keys() == theirs.keys():
+        return arguments
+    if sorted(mine.values()) != sorted(theirs.values()) or len(set(mine.values())) < len(mine):
+        return None
+    by_type = {kind: arguments[name] for name, kind in mine.items()}
+    return {name: by_type[kind] for name, kind in theirs.items()}

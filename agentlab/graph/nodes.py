@@ -261,7 +261,7 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
                 if row.status == "retired" and row.reason.startswith(REJECTED)
             ],
             tools=practice.environment.tools,
-            grammar=practice.grammar,
+            grammar=practice.vocabulary,
             compose=practice.config.compose,
             model=practice.model("curator"),
         )

@@ -205,14 +205,20 @@ class Practice:
         return SplitRule()
 
     @property
+    def vocabulary(self) -> Grammar | None:
+        """The environment's grammar, where it has one."""
+        return self.environment.grammar() if isinstance(self.environment, HasGrammar) else None
+
+    @property
     def grammar(self) -> Grammar:
-        """The environment's grammar.
+        """The environment's grammar, for what cannot do without.
 
         Raises:
             UsageError: it has none.
         """
-        if isinstance(self.environment, HasGrammar):
-            return self.environment.grammar()
+        found = self.vocabulary
+        if found is not None:
+            return found
         raise UsageError(
             f"Practice with the model {self.config.model!r} needs an environment with "
             f"grammar(); {self.config.environment!r} has none."

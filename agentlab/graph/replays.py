@@ -14,7 +14,14 @@ from typing import NamedTuple, cast
 from agentlab.errors import SkillFaultError
 from agentlab.graph.starts import ReplayRequest, Start, Starts, shape_of
 from agentlab.library.admission import enough
-from agentlab.library.controls import UNTOUCHED, Wrong, untouched, wrong_arguments
+from agentlab.library.controls import (
+    EACH,
+    INSTEAD,
+    UNTOUCHED,
+    Wrong,
+    untouched,
+    wrong_arguments,
+)
 from agentlab.protocols import Environment, EpisodeOver, HasState, SkillRuntime
 from agentlab.types import JsonObject, Replay, Skill, StepResult, Task, ToolCall, derive_seed
 from agentlab.types.skill import Control
@@ -45,7 +52,7 @@ async def replay_skill(
     check that holds everywhere is a finding.
 
     Raises:
-        EnvironmentFaultError: the environment has no grammar or no state.
+        EnvironmentFaultError: the environment has no state, or there is nowhere to start.
         SkillFaultError: the code cannot be loaded, or its effect check raised.
     """
     starts = Starts(request, environment)
@@ -129,23 +136,29 @@ async def _replay_once(
     if ran is None:
         return None
     shown = await effect_shows(skill, ran.initial, ran.final, start.arguments, runtime)
-    if ran.ended and not shown:
+    asked = skill.achieves is not None  # the task asks for it, and ends where it has come about
+    if asked and ran.ended and not shown:
         # The task's words fit another thing too, and its verifier was content with that one.
         return None
-    success = None if start.lead_in else ran.ended
-    if ran.ended and not ran.completed:
+    success = ran.ended if asked and not start.lead_in else None
+    if asked and ran.ended and not ran.completed:
         # It would have gone on, and what it does after the goal may undo it.
         onward = start.model_copy(update={"task": start.free})
         rest = await _replay_once(skill, onward, starts, environment, runtime)
         return rest and rest.model_copy(update={"task_id": start.task.id, "success": success})
-    shape = shape_of(skill, start.arguments, start.entities)
+    shape = shape_of(start.skill, start.arguments, start.entities)
     controls = await _controls(skill, start, starts, ran, runtime) if shown else ()
+    own = True
+    if controls and not asked:
+        # No task's verifier stands beside the check here, so it is asked about more.
+        own = ran.initial != ran.final
+        controls += await _instead(skill, start, starts, environment, runtime)
     return Replay(
         task_id=start.task.id,
         arguments=start.arguments,
         completed=ran.completed,
         used=any(result.error is None for result in ran.results),
-        effect=shown and controls is not None,
+        effect=shown and controls is not None and own,
         success=success,
         tool_calls=len(ran.results),
         steps=sum(result.steps for result in ran.results),
@@ -179,7 +192,7 @@ async def _controls(
     """
     rng = random.Random(derive_seed("controls", skill.id, start.task.id))
     tried: list[Wrong] = wrong_arguments(
-        skill, start.arguments, start.entities, starts.elsewhere, rng
+        start.skill, start.arguments, start.entities, starts.elsewhere, rng
     )
     asked = [(number, late) for number in range(len(tried)) for late in (False, True)]
     rng.shuffle(asked)
@@ -197,6 +210,31 @@ async def _controls(
         Control(wrong=UNTOUCHED, passed=False),
         *(Control(wrong=tried[number].wrong, passed=said[number, True]) for number in brought),
     )
+
+
+async def _instead(
+    skill: Skill,
+    start: Start,
+    starts: Starts,
+    environment: Environment,
+    runtime: SkillRuntime,
+) -> tuple[Control, ...]:
+    """Ask the check about the right arguments where another call was made in the skill's place."""
+    controls: list[Control] = []
+    for call in starts.other_calls(start):
+        await environment.reset(start.task, 0)
+        for first in start.lead_in:
+            await environment.step(first)
+        initial = await cast("HasState", environment).state()
+        result = await environment.step(call)
+        final = await cast("HasState", environment).state()
+        if result.error is not None or initial == final:
+            continue  # it says no more than doing nothing
+        passed = await _says(skill, initial, final, start.arguments, runtime)
+        controls.append(Control(wrong=INSTEAD, passed=passed))
+        if len(controls) == EACH:
+            break
+    return tuple(controls)
 
 
 async def _says(

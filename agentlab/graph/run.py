@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import time
@@ -59,6 +60,8 @@ from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport,
 
 SPENDING = "spending.jsonl"
 """In a run's directory: what its model calls cost."""
+logger = logging.getLogger(__name__)
+
 LONGEST_SECONDS = 1e10
 """No run was at work for longer: three centuries."""
 PACKAGES = ("agentlab-practice", "langgraph", "chromadb", "pydantic", "SQLAlchemy", "minigrid")
@@ -340,6 +343,12 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
     config = practice_.config
     if config.heldout == 0 or _cannot_ask(practice_):
         return None
+    grammar = practice_.vocabulary
+    if grammar is not None and grammar.spec.nothing:
+        logger.warning(
+            "There is no closing comparison, for want of tasks: %s", grammar.spec.nothing
+        )
+        return None
     practice_.library.refresh()
     bench = Bench(
         practice_.run_id,
@@ -358,6 +367,14 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
         Arm(BASELINE, config.acting, options=config.executor_options),
     ]
     tasks = evaluation_tasks(practice_.environment, "heldout", config.heldout, config.seed)
+    done = len(practice_.records.attempts.recorded_ids(practice_.run_id, config.rounds))
+    # Equal parts for both arms, and rather fewer tasks than attempts that are cut off.
+    left = max(0, len(arms) * len(tasks) - done)
+    paid, allotted = practice_.share(left) if left else (0, ())
+    tasks = tasks[: (paid + done) // len(arms)]
+    if not tasks:
+        logger.warning("There is no closing comparison: the budget does not pay for one.")
+        return None
     work = asyncio.ensure_future(
         evaluate_arms(
             bench,
@@ -365,6 +382,7 @@ async def _closing(practice_: Practice, stop: Callable[[], bool]) -> EvaluationR
             tasks,
             tool_calls=config.heldout_tool_calls,
             seconds=config.attempt_seconds,
+            allotted=allotted,
         )
     )
     while not work.done():

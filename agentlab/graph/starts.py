@@ -1,5 +1,9 @@
 """Start states for replaying a candidate: where it applies, with arguments it has not seen.
 
+The grammar makes them; where there is none, practice tasks lend theirs. A skill that names a
+clause is given a task that asks for it; one whose effect has no name is given none, and its effect
+check, held against more controls, is all that judges the replay.
+
 Runs in a worker, on one environment. Reads and writes no record, and calls no skill.
 """
 
@@ -14,7 +18,9 @@ from pydantic import JsonValue
 
 from agentlab.errors import EnvironmentFaultError, InvalidTaskError
 from agentlab.executors.actions import bindings, holds, tool_calls
+from agentlab.graph.given import Told, offered
 from agentlab.library.admission import passed
+from agentlab.proposers.surroundings import without_goal
 from agentlab.protocols import Environment, Grammar, HasGrammar, HasState, HasTasks
 from agentlab.types import (
     Clause,
@@ -41,6 +47,10 @@ KNOWN = 12
 """References of each type kept from other start states, for negative controls."""
 
 
+OTHERS = 8
+"""Calls of other tools, and of its own, that may be made in a candidate's place."""
+
+
 class ReplayRequest(Frozen):
     """What a candidate is to be replayed on."""
 
@@ -50,6 +60,10 @@ class ReplayRequest(Frozen):
     setups: tuple[str, ...]
     count: int
     seed: int
+    tasks: tuple[Task, ...] = ()
+    """Practice tasks that it was not derived from: where there is no grammar it starts there."""
+    told: Told = Told()
+    """What practice tells of plain arguments, and of calls that are not its own."""
     seen: tuple[tuple[str, ...], ...] = ()
     """For each attempt that it was derived from, the values (canonical JSON) of all arguments of
     its calls. A set of arguments all of which one attempt used is not unseen."""
@@ -64,6 +78,9 @@ class Start(Frozen):
     lead_in: tuple[ToolCall, ...]
     arguments: JsonObject
     entities: tuple[Entity, ...]
+    """What it could be given there."""
+    skill: Skill
+    """With the types under which `entities` has what its parameters take."""
 
 
 def known_values(calls: Collection[JsonObject]) -> tuple[str, ...]:
@@ -75,17 +92,19 @@ class Starts:
     """Start states for a skill, one for each number; remembers what it gave.
 
     Raises:
-        EnvironmentFaultError: the environment has no grammar or no state.
+        EnvironmentFaultError: the environment has no state, or there is nowhere to start.
     """
 
     def __init__(self, request: ReplayRequest, environment: Environment) -> None:
-        if not isinstance(environment, HasGrammar) or not isinstance(environment, HasState):
+        known = isinstance(environment, HasGrammar)
+        if not isinstance(environment, HasState) or not (known or request.tasks):
             raise EnvironmentFaultError(
-                "A skill can be replayed only where the environment has grammar() and state()."
+                "A skill can be replayed only where the environment has state(), and grammar() or "
+                "other practice tasks to start from."
             )
         self._request = request
         self._environment = environment
-        self._grammar: Grammar = environment.grammar()
+        self._grammar: Grammar | None = environment.grammar() if known else None
         self._rule = environment.split_rule if isinstance(environment, HasTasks) else SplitRule()
         self._given: set[str] = set()
         self._tests = {
@@ -112,55 +131,118 @@ class Starts:
 
     def used(self, start: Start) -> None:
         """Do not give these arguments again while there are others."""
-        self._given.add(canonical_json([start.task.seed, start.arguments]))
+        self._given.add(canonical_json([start.free.id, start.arguments]))
         self._given.add(canonical_json(_named(self._request.skill, start.arguments)))
 
     async def find(self, number: int, replays: Sequence[Replay] = ()) -> Start | None:
         """The start state of this number; None where the skill does not apply there."""
-        skill, environment, rng = self._request.skill, self._environment, self.rng(number)
-        setup = self._request.setups[number % len(self._request.setups)]
-        layout = rng.randrange(10**9)
-        while self._rule.split_of_seed(layout) != "practice":
-            layout += 1
-        try:
-            free = self._grammar.compose(None, setup, layout)
-        except InvalidTaskError:
+        rng = self.rng(number)
+        free = self._free(number, rng)
+        if free is None:
             return None
-        observation = await environment.reset(free, 0)
-        lead_in = await _lead_in(skill, environment, observation, rng)
+        lead_in = await self._lead_in(await self._environment.reset(free, 0), rng)
         if lead_in is None:
             return None
-        calls, observation = lead_in
-        self._note(observation.entities)
+        calls, skill, entities = lead_in
+        self._note(entities)
         # Where few arguments exist, a known one in a start state that is new must do.
         scarce = number >= 3 * self._request.count
         choices = [
             arguments
-            for arguments in bindings(skill, None, observation.entities)
+            for arguments in bindings(skill, None, entities)
             if (scarce or self.unseen(arguments))
-            and canonical_json([layout, arguments] if scarce else _named(skill, arguments))
+            and canonical_json([free.id, arguments] if scarce else _named(skill, arguments))
             not in self._given
         ]
         rng.shuffle(choices)
         shapes = Counter(replay.shape for replay in replays if passed(replay))
-        choices.sort(key=lambda each: shapes[shape_of(skill, each, observation.entities)])
+        choices.sort(key=lambda each: shapes[shape_of(skill, each, entities)])
         for arguments in choices[:TRIED]:
-            task = _stated(skill, arguments, observation.entities, self._grammar, setup, layout)
+            task = free
+            if skill.achieves is not None:
+                setup = self._setup(number)
+                task = _stated(skill, arguments, entities, self._grammar, setup, free.seed)
             if task is not None:
                 return Start(
                     task=task,
                     free=free,
                     lead_in=tuple(calls),
                     arguments=arguments,
-                    entities=observation.entities,
+                    entities=entities,
+                    skill=skill,
                 )
         return None
+
+    def _free(self, number: int, rng: random.Random) -> Task | None:
+        """The start state of this number, without a goal."""
+        if self._grammar is None:
+            task = self._request.tasks[number % len(self._request.tasks)]
+            return None if self._rule.refusal(task) else without_goal(task)
+        layout = rng.randrange(10**9)
+        while self._rule.split_of_seed(layout) != "practice":
+            layout += 1
+        try:
+            return self._grammar.compose(None, self._setup(number), layout)
+        except InvalidTaskError:
+            return None
+
+    def _setup(self, number: int) -> str:
+        return self._request.setups[number % len(self._request.setups)]
+
+    async def _lead_in(
+        self, observation: Observation, rng: random.Random
+    ) -> tuple[list[ToolCall], Skill, tuple[Entity, ...]] | None:
+        """Random calls after which the precondition holds and arguments exist, and those."""
+        calls: list[ToolCall] = []
+        environment = self._environment
+        state_of = cast("HasState", environment)
+        for _ in range(LEAD_IN):
+            state = await state_of.state()
+            skill, entities = offered(
+                self._request.skill, self._request.told, observation.entities, state, rng
+            )
+            if holds(skill.precondition, state) and any(
+                True for _ in bindings(skill, None, entities)
+            ):
+                return calls, skill, entities
+            choices = tool_calls(environment.tools, observation.entities)
+            if not skill.precondition or not choices:
+                return None
+            call = rng.choice(choices)
+            result = await environment.step(call)
+            if result.terminated or result.truncated:
+                return None
+            if result.error is None:
+                calls.append(call)
+                observation = result.observation
+        return None
+
+    def other_calls(self, start: Start) -> list[ToolCall]:
+        """Calls that are not the skill's there: of other tools, then of its own on other things."""
+        rng = random.Random(derive_seed("instead", self._request.skill.id, start.free.id))
+        own = {name for skill in self._all() for name in skill.tools}
+        used = {canonical_json(value) for value in start.arguments.values()}
+        found = tool_calls(self._environment.tools, start.entities)
+        found += [call for call in self._request.told.others if call not in found]
+        rng.shuffle(found)
+        others = [call for call in found if call.tool not in own]
+        alike = [call for call in found if call.tool in own and not used & _values(call)]
+        return [*others[:OTHERS], *alike[:OTHERS]]
+
+    def _all(self) -> tuple[Skill, ...]:
+        return (self._request.skill, *self._request.callees)
 
     def _note(self, entities: Sequence[Entity]) -> None:
         for entity in entities:
             known = self.elsewhere.setdefault(entity.type, [])
             if len(known) < KNOWN and entity.reference not in known:
                 known.append(entity.reference)
+
+
+def _values(call: ToolCall) -> set[str]:
+    """The plain values that a call was given, those in lists of one too."""
+    values = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in call.arguments.values()]
+    return {canonical_json(value) for value in values}
 
 
 def shape_of(skill: Skill, arguments: JsonObject, entities: Sequence[Entity]) -> tuple[str, ...]:
@@ -178,12 +260,12 @@ def _stated(
     skill: Skill,
     arguments: JsonObject,
     entities: Sequence[Entity],
-    grammar: Grammar,
+    grammar: Grammar | None,
     setup: str,
     layout: int,
 ) -> Task | None:
     """A task that asks for what the skill achieves with these arguments; None where invalid."""
-    if skill.achieves is None:
+    if skill.achieves is None or grammar is None:
         return None
     templates = {t.predicate: t for t in grammar.spec.templates}
     if skill.achieves.predicate not in templates:
@@ -203,27 +285,3 @@ def _stated(
         return grammar.compose(Mission(groups=((clause,),)), setup, layout)
     except InvalidTaskError:
         return None
-
-
-async def _lead_in(
-    skill: Skill, environment: Environment, observation: Observation, rng: random.Random
-) -> tuple[list[ToolCall], Observation] | None:
-    """Random calls after which the precondition holds and arguments exist, and what is shown."""
-    calls: list[ToolCall] = []
-    state_of = cast("HasState", environment)
-    for _ in range(LEAD_IN):
-        if holds(skill.precondition, await state_of.state()) and any(
-            True for _ in bindings(skill, None, observation.entities)
-        ):
-            return calls, observation
-        choices = tool_calls(environment.tools, observation.entities)
-        if not skill.precondition or not choices:
-            return None
-        call = rng.choice(choices)
-        result = await environment.step(call)
-        if result.terminated or result.truncated:
-            return None
-        if result.error is None:
-            calls.append(call)
-            observation = result.observation
-    return None

@@ -33,6 +33,8 @@ from agentlab.types import (
     derive_seed,
 )
 
+TRIVIAL = 2
+"""Tool calls up to which a task proves nothing."""
 SHADOW_SLOTS = 1_000_000
 """Slots of shadow attempts begin here, apart from those of the round."""
 
@@ -146,24 +148,20 @@ async def trials_of(current: AdmissionRound, skill: Skill) -> list[Trial]:
 
 
 def _trial_tasks(current: AdmissionRound, skill: Skill) -> list[Task]:
-    """Practice tasks that state its clause and were not trivial, in an order drawn by lot.
+    """Practice tasks that ask for what it does and were not trivial, in an order drawn by lot.
 
     A quarter at most are tasks that took more calls than a trial may make.
     """
     practice = current.practice
     budget = practice.config.admission.trial_tool_calls
-    if skill.achieves is None:
-        return []
     calls = tried_calls(current)
+    asking = current.provenance.asking(skill, current.served)
     # What it brings along may have been derived from a task too.
     sources = origins(skill, {**current.served, skill.name: skill})
     tasks = [
         task
         for task in practice.records.tasks.all(practice.run_id)
-        if calls[task.id] > 2
-        and task.id not in sources
-        and task.mission is not None
-        and any(c.predicate == skill.achieves.predicate for c in task.mission.clauses)
+        if calls[task.id] > TRIVIAL and task.id not in sources and asking(task)
     ]
     tasks.sort(key=lambda task: derive_seed(practice.config.seed, "trial", task.id))
     count = practice.config.admission.trials

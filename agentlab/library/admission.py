@@ -20,7 +20,7 @@ from agentlab.library.constants import Particulars, task_constant
 from agentlab.library.controls import untouched
 from agentlab.library.fleeting import fleeting
 from agentlab.library.syntax import beyond, is_env_skills
-from agentlab.types import JsonObject, Replay, Skill, ToolSpec
+from agentlab.types import GrammarSpec, JsonObject, Replay, Skill, ToolSpec
 
 REJECTED = "rejected: "
 """How the reason of a candidate that never served begins."""
@@ -65,21 +65,21 @@ def static_check(
     It must parse to one function of the skill's name over `env` and keyword-only, annotated
     parameters; have a docstring with precondition and effect; reach nothing but declared tools
     and skills through `env`; consist of what `syntax` allows; and hold no constant that belongs
-    to its source tasks. It must say which clause it achieves where there are some: without one no
-    task could be stated that asks for it, so that it would fail every replay and every trial.
+    to its source tasks. It must say which clause it achieves where there are some and they are all
+    that can be asked for; one that achieves what has no name must at least change something.
 
     Args:
         skill: the candidate.
         tools: names of the environment's tools.
         skills: names of the skills that it may call.
         found: what is particular to its source tasks, see `constants`.
-        clauses: predicates of the environment's grammar; None where it has none.
+        clauses: predicates by one of which it must say what it achieves; None where what it does
+            need have no name there, because there is no grammar or only one that was derived.
         specs: the tools with their schemas, which say what is fleeting, see `fleeting`.
     """
-    if clauses is not None and skill.achieves is None:
-        return f"static: `achieves` is missing; it must be one of {sorted(clauses)}"
-    if clauses is not None and skill.achieves and skill.achieves.predicate not in clauses:
-        return f"static: nothing is achieved by the name {skill.achieves.predicate!r} here"
+    unnamed = _achievement(skill, clauses, specs)
+    if unnamed is not None:
+        return unnamed
     try:
         tree = ast.parse(skill.source)
         effect = ast.parse(skill.effect_source)
@@ -111,6 +111,27 @@ def static_check(
     )
     constant = task_constant(skill, found) if reason is None and found is not None else None
     return f"static: it is about one task's {constant}" if constant else reason
+
+
+def _achievement(
+    skill: Skill, clauses: Collection[str] | None, specs: Sequence[ToolSpec]
+) -> str | None:
+    """Why there is nothing that it can bring about, as far as its declarations tell."""
+    if clauses is not None and skill.achieves is None:
+        return f"static: `achieves` is missing; it must be one of {sorted(clauses)}"
+    if clauses is not None and skill.achieves and skill.achieves.predicate not in clauses:
+        return f"static: nothing is achieved by the name {skill.achieves.predicate!r} here"
+    changing = {spec.name for spec in specs if spec.effect == "changes"}
+    if skill.achieves is None and specs and not (skill.skills or changing & set(skill.tools)):
+        return "static: it calls no tool that changes anything, so no effect is its own"
+    return None
+
+
+def nameable(skill: Skill, spec: GrammarSpec | None) -> frozenset[str] | None:
+    """What a skill may say it achieves there; None where it need not say so. See `static_check`."""
+    if spec is None or (skill.achieves is None and not spec.complete):
+        return None
+    return frozenset(template.predicate for template in spec.templates)
 
 
 def _is_check(node: ast.stmt) -> bool:

@@ -65,7 +65,8 @@ def particulars(
             every one of several starts shows is the place's and no task's, such as a button's.
         states: the states they began in; the names of facts are vocabulary.
         tools: their schemas' `enum` and `const` values, and property names, are vocabulary.
-        spec: the grammar's predicates, start-state families and required properties are too.
+        spec: the grammar's predicates, start-state families and required properties are too, and
+            what stands in every start state, where these are all alike.
     """
     values: set[str] = set()
     wholes: set[str] = set()
@@ -93,7 +94,7 @@ def particulars(
     for tool in tools:
         known.update(_enumerated(tool.parameters))
     if spec is not None:
-        known.update(canonical_json(setup) for setup in spec.setups)
+        known.update(canonical_json(value) for value in (*spec.setups, *spec.standing))
         for template in spec.templates:
             known.add(canonical_json(template.predicate))
             for required in template.parameters.values():

@@ -1,5 +1,8 @@
 """Negative controls: an effect check must not pass for wrong arguments, nor before anything ran.
 
+Where no task states what the skill does, the check is all there is, and it must not pass after
+another call either.
+
 A check that always says yes makes every replay a success, and no number of replays shows it. So
 each replay is followed by the same question about other things, which the skill did not handle.
 Which wrong arguments to try and what their answers mean is decided here; asking is the graph's
@@ -21,6 +24,8 @@ EACH = 2
 """Other things that each parameter is given."""
 ALL = "*"
 UNTOUCHED = ""
+INSTEAD = "()"
+"""Another call was made in the skill's place."""
 BELIEVED = 0.5
 """Share of the controls of one kind that may pass. Other things may have the effect too, for a
 relation holds both ways and a path opens doors; but not most of them most of the time."""
@@ -97,9 +102,10 @@ def untouched(replay: Replay) -> bool:
 def judge_controls(skill: Skill, replays: Sequence[Replay]) -> str | None:
     """Why the effect check proves nothing, or None.
 
-    For each parameter that the clause names, and for all of them together, the check may pass
-    for at most half of the wrong values that were tried. It must have said no to something
-    where a parameter is judged at all: a check that was never contradicted is not believed.
+    For each parameter that the clause names, for all of them together, and after another call
+    where that was tried, the check may pass for at most half of what was tried. It must have said
+    no to something where a parameter is judged at all, and to another call where no clause names
+    what it does: a check that was never contradicted is not believed.
     """
     ran = [replay for replay in replays if not untouched(replay)]
     if not ran:
@@ -116,6 +122,11 @@ def judge_controls(skill: Skill, replays: Sequence[Replay]) -> str | None:
                 tried[control.wrong] += 1
                 fooled[control.wrong] += control.passed
     for name in sorted(tried):
+        if name == INSTEAD and fooled[name] > BELIEVED * tried[name]:
+            return (
+                f"effect: it passes when something else was called "
+                f"({fooled[name]} of {tried[name]})"
+            )
         if fooled[name] > BELIEVED * tried[name]:
             what = "all parameters" if name == ALL else repr(name)
             return (
@@ -125,4 +136,6 @@ def judge_controls(skill: Skill, replays: Sequence[Replay]) -> str | None:
     missing = [name for name in judged(skill) if not tried[name]]
     if missing:
         return f"effect: no negative control could be made for {missing[0]!r}"
+    if skill.achieves is None and not tried[INSTEAD]:
+        return "effect: no negative control could be made, for nothing else changes anything here"
     return None

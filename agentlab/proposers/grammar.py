@@ -78,7 +78,7 @@ class GrammarProposer:
         """At most `context.count` tasks. See `protocols.Proposer`.
 
         Raises:
-            UsageError: the environment has no grammar.
+            UsageError: the environment has no grammar, or nothing can be asked for in it.
             EnvironmentFaultError: it raised whenever it was reset.
         """
         self._fault = None
@@ -89,6 +89,8 @@ class GrammarProposer:
                     "The proposer 'grammar' needs an environment with grammar(); choose another."
                 )
             grammar = environment.grammar()
+            if grammar.spec.nothing and not grammar.spec.templates:
+                raise UsageError(grammar.spec.nothing)
             if not grammar.spec.composable:
                 return await own_tasks(environment, grammar, context, wrong_calls)
             tasks = list(

@@ -99,7 +99,7 @@ class Control(Frozen):
 
     wrong: str
     """The parameter that was given another value; `*` for all of them at once or in another
-    order; empty where nothing had been done yet."""
+    order; `()` where another call was made instead; empty where nothing had been done yet."""
     passed: bool
 
 

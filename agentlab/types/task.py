@@ -15,6 +15,7 @@ from pydantic import Field
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.tool import ToolCall
 
+Scalar = str | int | float
 Split = Literal["practice", "dev", "heldout"]
 
 
@@ -63,6 +64,13 @@ class GrammarSpec(Frozen):
     """Names of start-state families, easier ones first."""
     max_groups: int = 1
     max_group_size: int = 1
+    complete: bool = True
+    """False where it was derived from what was seen: what a skill brings about may then have no
+    name among `templates`, and its effect check alone tells it."""
+    standing: tuple[Scalar, ...] = ()
+    """Where all start states are alike: the values in them, which belong to no one task."""
+    nothing: str = ""
+    """Where there are no templates: a sentence that says why, and what would mend it."""
     composable: bool = True
     """False where the environment's own tasks are all that can be asked for: `compose` then takes
     only the mission that a start state is given by the environment itself."""

@@ -154,6 +154,23 @@ def test_a_cap_of_the_executor_ends_the_run_and_fails_nobody(
     assert cut and all(outcome.score.success is None for outcome in cut)
 
 
+def test_each_attempt_has_its_part_of_a_cap(tmp_path: Path, served: ServerProcess) -> None:
+    """Those that try advice and those of the closing comparison too, equal for both arms."""
+    cap = 3_000_000
+    report = practise(tmp_path, served.base_url, heldout=3, **{"budget.tokens": cap})
+    assert report.status == "finished" and report.heldout is not None and report.heldout.n == 3
+    with Records.open(Workspace.open(tmp_path)) as records:
+        specs = [s for round_ in range(3) for s in records.attempts.planned(report.run_id, round_)]
+    parts = {
+        kind: [sum(part.tokens or 0 for part in s.allotted) for s in specs if s.kind == kind]
+        for kind in ("practice", "shadow", "evaluation")
+    }
+    assert all(0 < part <= cap for kind in parts.values() for part in kind)
+    assert any(s.insights for s in specs if s.kind == "shadow")
+    assert len(parts["evaluation"]) == 6 and len(set(parts["evaluation"])) == 1
+    assert sum(parts["evaluation"]) <= cap - report.usage.tokens
+
+
 def test_a_cap_holds_over_a_resume(tmp_path: Path, served: ServerProcess) -> None:
     report = practise(tmp_path, served.base_url, heldout=0, **{"budget.tokens": 60_000})
     assert report.status == "stopped"

@@ -52,15 +52,22 @@ def offered(
     tools: Sequence[Tool],
     *,
     allow_destructive: bool,
+    contained: bool = False,
     exclude: Collection[str] = (),
     reads: Collection[str] = (),
     fixed: Collection[str] = (),
 ) -> Offered:
     """The tools to work with.
 
+    A tool that does not say is one that may destroy things: so has the protocol, whose
+    `destructiveHint` is true unless it is given (MCP specification, `ToolAnnotations`). We differ
+    where all that the server works on is a folder that each attempt has to itself; there only what
+    a tool says outright is held against it.
+
     Args:
         tools: what the server lists.
-        allow_destructive: whether tools that say they may destroy things are kept.
+        allow_destructive: whether tools that may destroy things are kept.
+        contained: whether the server works on a folder that is the attempt's own.
         exclude: tools to leave out.
         reads: tools that only read, whatever the server says of them.
         fixed: parameters that agents neither see nor give.
@@ -85,7 +92,8 @@ def offered(
         name = schemas.tool_name(tool.name, [*names])
         hints = tool.annotations
         only_reads = tool.name in reads or (hints is not None and hints.read_only_hint is True)
-        destroys = hints is not None and hints.destructive_hint is True and not only_reads
+        said = hints.destructive_hint if hints is not None else None
+        destroys = not only_reads and (said is True or (said is None and not contained))
         if destroys and not allow_destructive:
             refused.add(name)
             continue
@@ -101,8 +109,9 @@ def offered(
         )
     if not specs:
         raise ConfigError(
-            "mcp: the server has no tools that may be used; say allow_destructive=true where "
-            "nothing can be lost."
+            "mcp: the server has no tools that may be used, for it says of none that it destroys "
+            "nothing; say allow_destructive=true where nothing can be lost, or name those that "
+            "only read in 'reads'."
             if refused
             else "mcp: the server has no tools."
         )

@@ -76,6 +76,7 @@ class Running:
             self._offered = answers.offered(
                 session.tools,
                 allow_destructive=options.allow_destructive,
+                contained=options.on_folder,
                 exclude=options.exclude,
                 reads=options.reads,
                 fixed=options.fixed,

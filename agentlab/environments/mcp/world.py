@@ -10,6 +10,7 @@ reset: there are no snapshots, and tasks begin where the last one ended.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,12 @@ from agentlab.environments.mcp.readings import readings_of
 from agentlab.environments.mcp.running import EXPLORED_CALLS, Options, Running
 from agentlab.environments.mcp.session import AUTHORIZATION, run_now, split_command
 from agentlab.environments.naming import library_name
-from agentlab.environments.shapes import Predicate, learn, reachable
+from agentlab.environments.shapes import Predicate, Scalar, learn, reachable, scalars
 from agentlab.errors import ConfigError, UsageError
 from agentlab.models.redaction import name_secret
 from agentlab.types import JsonObject, Task, ToolSpec
+
+log = logging.getLogger(__name__)
 
 EXPLORED_SEEDS = 2
 ONLY_START = "start"
@@ -93,7 +96,8 @@ class McpWorld(EffectWorld):
             ignore: paths in the working folder that are put back, but are no facts and tell no
                 states apart; what matters of them is for `state` to tell.
             explore: random calls from each start state that is explored for what can change.
-            allow_destructive: whether tools that say they may destroy things can be used.
+            allow_destructive: whether tools that may destroy things can be used. Without a
+                working folder those are all that do not say that they destroy nothing.
             exclude: tools to leave out, by the server's names.
             pass_env: variables of the environment that the server may see.
             token_variable: the variable that holds the token for a server over HTTP.
@@ -149,6 +153,12 @@ class McpWorld(EffectWorld):
     def _offer(self) -> Offered:
         if self._text not in _offers:
             offered = run_now(self._ask())
+            if offered.destructive:
+                log.warning(
+                    "mcp: %s may destroy things and cannot be used; say allow_destructive=true "
+                    "where nothing can be lost, or name those that only read in 'reads'.",
+                    ", ".join(sorted(offered.destructive)),
+                )
             reads = {spec.name for spec in offered.specs if spec.effect == "none"}
             if missing := [each.tool for each in self._options.state if each.tool not in reads]:
                 raise ConfigError(
@@ -238,6 +248,11 @@ class McpWorld(EffectWorld):
             self._looker = Running(self._options)
         await self._looker.begin(self._tree(setup, seed), again=False)
         return await self._looker.facts()
+
+    def _standing(self, setups: Sequence[str]) -> Sequence[Scalar]:
+        if not self._alike or self._options.url or len(setups) != 1:
+            return ()
+        return tuple(dict.fromkeys(scalars(self._start_state(setups[0], 0))))
 
     def _examples(self, setup: str, seed: int) -> Mapping[str, Sequence[JsonValue]]:
         if not self._options.on_folder:

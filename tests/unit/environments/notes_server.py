@@ -16,9 +16,10 @@ from mcp_types import ToolAnnotations
 server = MCPServer("notes", log_level="CRITICAL")
 notes: dict[str, str] = {"first": "hello"}
 READS = ToolAnnotations(read_only_hint=True)
+KEEPS = ToolAnnotations(destructive_hint=False)
 
 
-@server.tool()
+@server.tool(annotations=KEEPS)
 def add_note(title: str, text: str) -> str:
     """Add a note under a title that is free."""
     if title in notes:
@@ -27,7 +28,7 @@ def add_note(title: str, text: str) -> str:
     return f"added {title}"
 
 
-@server.tool()
+@server.tool(annotations=KEEPS)
 def rename(old: str, new: str) -> str:
     """Give a note another title."""
     notes[new] = notes.pop(old)
@@ -88,7 +89,7 @@ def spawn() -> int:
     return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL).pid
 
 
-@server.tool()
+@server.tool(annotations=KEEPS)
 def write(path: str, text: str) -> str:
     """Write a file below the working directory."""
     Path(path).write_text(text, encoding="utf-8")

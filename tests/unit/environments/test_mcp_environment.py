@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
+from mcp_types import Tool, ToolAnnotations
 from pydantic import JsonValue
 
 from agentlab.environments.checker import check_environment
 from agentlab.environments.mcp import keeper
+from agentlab.environments.mcp.answers import offered
 from agentlab.environments.mcp.running import Options, Running
 from agentlab.environments.mcp.world import FolderServer, McpWorld
 from agentlab.environments.registration import make_environment
@@ -106,6 +108,33 @@ async def test_tools_come_with_their_annotations() -> None:
         names = {tool.name for tool in world.tools}
         assert "burn" in names
         assert not {"hang", "crash"} & names
+
+
+def test_a_tool_that_does_not_say_may_destroy_things() -> None:
+    """As the protocol has it, but in a folder that each attempt has to itself."""
+    listed = [
+        Tool(name=name, input_schema={"type": "object", "properties": {}}, annotations=hints)
+        for name, hints in {
+            "silent": None,
+            "vague": ToolAnnotations(title="A tool", read_only_hint=False),
+            "burns": ToolAnnotations(destructive_hint=True),
+            "keeps": ToolAnnotations(destructive_hint=False),
+            "reads": ToolAnnotations(read_only_hint=True),
+            "named": ToolAnnotations(destructive_hint=True),
+        }.items()
+    ]
+
+    def usable(*, allow: bool = False, contained: bool = False) -> set[str]:
+        found = offered(listed, allow_destructive=allow, contained=contained, reads=("named",))
+        kept = {spec.name for spec in found.specs}
+        assert found.destructive == {tool.name for tool in listed} - kept
+        return kept
+
+    assert usable() == {"keeps", "reads", "named"}
+    assert usable(contained=True) == {"keeps", "reads", "named", "silent", "vague"}
+    assert usable(allow=True) == {tool.name for tool in listed}
+    with pytest.raises(ConfigError, match="says of none that it destroys nothing"):
+        offered(listed[:3], allow_destructive=False)
 
 
 @waited

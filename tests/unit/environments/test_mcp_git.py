@@ -68,6 +68,8 @@ def test_what_can_be_brought_about_there_is_found(repository: Path) -> None:
             tools = {tool.name: tool.parameters for tool in world.tools}
             assert "repo_path" not in str(tools)
             names = {template.predicate for template in world.grammar().spec.templates}
+            # Every start is this repository: what is in it belongs to no one task.
+            assert {"drafts", "main", "amber.txt"} <= set(world.grammar().spec.standing)
             assert {"branches", "commits", "current", "staged", "no_untracked_path"} <= names
 
     used()

@@ -175,3 +175,12 @@ def test_what_every_start_shows_is_the_places_own() -> None:
     # What a task names is particular, wherever it is shown.
     named = TASK.model_copy(update={"parameters": {"to": "Sign in"}})
     assert task_constant(_skill(press), particulars([named], several, [], tools=[]))
+
+
+def test_what_stands_in_every_start_state_is_about_no_one_task() -> None:
+    """A repository whose other branch is always the same one: there is nothing else to name."""
+    everywhere = SPEC.model_copy(update={"standing": ("Ann-42", "Ann")})
+    found = particulars([TASK], [ENTITIES], [STATE], tools=[TOOL], spec=everywhere)
+    assert task_constant(_skill("env.give(to='Ann-42')"), _found()) is not None
+    assert task_constant(_skill("env.give(to='Ann-42')"), found) is None
+    assert task_constant(_skill("env.give(to='urgent')"), found) is not None

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentlab.library.controls import ALL, judge_controls, judged, untouched, wrong_arguments
-from agentlab.types import Entity, JsonObject, Parameter, Replay, Skill, canonical_json
+from agentlab.library.controls import (
+    ALL,
+    INSTEAD,
+    judge_controls,
+    judged,
+    untouched,
+    wrong_arguments,
+)
+from agentlab.types import Clause, Entity, JsonObject, Parameter, Replay, Skill, canonical_json
 from agentlab.types.skill import Control
 
 THINGS = tuple(Entity(type="thing", reference={"id": n}, properties={}) for n in range(5))
@@ -22,6 +29,7 @@ def _skill(*parameters: Parameter) -> Skill:
         environment="e",
         source="",
         parameters=parameters,
+        achieves=Clause(predicate="so", arguments={p.name: p.name for p in parameters}),
         summary="",
         effect_source="",
     )
@@ -99,6 +107,17 @@ def test_a_check_that_tells_right_from_wrong() -> None:
     symmetric = [_replay(("x", False), ("y", False), (ALL, False), (ALL, True))] * 3
     assert judge_controls(_skill(X, Y), symmetric) is None, "beside holds both ways"
     assert judge_controls(_skill(), [_replay(("", False))]) is None, "nothing to be wrong in"
+
+
+def test_an_effect_without_a_name_must_not_follow_from_another_call() -> None:
+    nameless = _skill(X).model_copy(update={"achieves": None})
+    wrong = [("", False), ("x", False), ("x", False)]
+    found = judge_controls(nameless, [_replay(*wrong)])
+    assert found is not None and "nothing else changes anything here" in found
+    assert judge_controls(nameless, [_replay(*wrong, (INSTEAD, False))]) is None
+    assert judge_controls(nameless, [_replay(*wrong, (INSTEAD, True), (INSTEAD, False))]) is None
+    found = judge_controls(nameless, [_replay(*wrong, (INSTEAD, True))])
+    assert found == "effect: it passes when something else was called (1 of 1)"
 
 
 def test_a_start_that_says_nothing() -> None:
