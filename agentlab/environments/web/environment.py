@@ -118,6 +118,11 @@ class PageEnvironment:
 
     async def _opened(self, cookies: dict[str, str], *, fresh: bool) -> tuple[str, ...]:
         visit, hand = self._visit, self._hand
+        if not fresh and visit is not None and visit.plain:
+            view = await self._begun_again(visit)
+            if view is not None:
+                self._view = view
+                return visit.notes()
         if visit is None or hand is None or fresh or not self.keeps_nothing or not visit.plain:
             if visit is not None:
                 await visit.close()
@@ -142,6 +147,10 @@ class PageEnvironment:
                 f"web: {self.options.url[:200]} cannot be opened: {why}{told}"
             ) from error
         return visit.notes()
+
+    async def _begun_again(self, visit: Visit) -> View | None:
+        """The start once more without opening anything; None where only a new page gives it."""
+        return None
 
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
         """Come to the page on which the task begins."""

@@ -18,12 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from agentlab.environments.web import snapshot
 from agentlab.environments.web.browser import BrowserError, run_now
 from agentlab.environments.web.environment import PageEnvironment, quoted
 from agentlab.environments.web.hand import Hand
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import (
     EnvironmentFaultError,
@@ -31,7 +33,15 @@ from agentlab.errors import (
     MissingExtraError,
     UnknownNameError,
 )
-from agentlab.types import JsonObject, Split, SplitRule, Task, derive_seed, task_id
+from agentlab.types import (
+    JsonObject,
+    Observation,
+    Split,
+    SplitRule,
+    Task,
+    derive_seed,
+    task_id,
+)
 
 NAME = "miniwob"
 HOST = "http://miniwob.localhost"
@@ -39,6 +49,10 @@ SPLIT_RULE = SplitRule()
 """Seeds ending in 8 are `dev`, those ending in 9 are held out; every page is in each split."""
 READY_SECONDS = 10.0
 TRIES = 50
+_HANDLERS = """() => !window.jQuery || !jQuery._data ? 0 :
+  [window, document, ...document.getElementsByTagName("*")].reduce((sum, element) =>
+    sum + Object.values(jQuery._data(element, "events") || {}).flat().length, 0)"""
+"""How many of jQuery's handlers there are."""
 _START = """(seed) => {
   if (typeof core === "undefined" || !core.cover_div || typeof genProblem === "undefined" ||
       (typeof WOB_TASK_READY !== "undefined" && !WOB_TASK_READY)) return null;
@@ -47,15 +61,48 @@ _START = """(seed) => {
   document.head.appendChild(style);
   if (window.jQuery) jQuery.fx.off = true;
   core.countdownTimer = () => {};
+  document.body.removeEventListener("click", core.canvasDrawClick);
   core.EPISODE_MAX_TIME = 1e7;
   Math.seedrandom(String(seed));
   WOB_DONE_GLOBAL = false;
   core.startEpisodeReal();
   core.startEpisode = () => {};
   core.begunByHost = true;
+  const display = document.getElementById("reward-display");
+  core.atFirst = { display: display && display.innerHTML, handlers: (%s)() };
   const said = core.getUtterance();
   return typeof said === "string" ? said : String(said.utterance);
-}"""
+}""".replace("%s", _HANDLERS)
+_ONCE_MORE = """(seed) => {
+  if (typeof core === "undefined" || !core.atFirst) return null;
+  if (document.activeElement) document.activeElement.blur();
+  for (const field of document.querySelectorAll("input, textarea")) {
+    if (field.type === "checkbox" || field.type === "radio") field.checked = field.defaultChecked;
+    else if (field.type !== "file") field.value = field.defaultValue;
+  }
+  const kept = new Set([window, document, ...document.getElementsByTagName("*")]);
+  const target = EventTarget.prototype;
+  const add = target.addEventListener, drop = target.removeEventListener;
+  let added = 0;
+  target.addEventListener = function (...rest) {
+    added += kept.has(this);
+    return add.apply(this, rest);
+  };
+  target.removeEventListener = function (...rest) {
+    added -= kept.has(this);
+    return drop.apply(this, rest);
+  };
+  try {
+    Math.seedrandom(String(seed));
+    WOB_DONE_GLOBAL = false;
+    WOB_EPISODE_ID = 0;
+    core.startEpisodeReal();
+  } finally { target.addEventListener = add; target.removeEventListener = drop; }
+  const display = document.getElementById("reward-display");
+  if (display) display.innerHTML = core.atFirst.display;
+  return added <= 0 && (%s)() === core.atFirst.handlers;
+}""".replace("%s", _HANDLERS)
+"""Begins the episode again in a page that has seen it; false where listeners have piled up."""
 _AGAIN = """(seeds) => seeds.map((seed) => {
   Math.seedrandom(String(seed));
   WOB_DONE_GLOBAL = false;
@@ -125,6 +172,8 @@ def served() -> int:
     return int(server.server_address[1])
 
 
+_keeping: set[str] = set()
+"""Pages that were found to keep something from one episode to the next."""
 _utterances: dict[tuple[str, int], str] = {}
 """By page and seed, what this process has asked already."""
 
@@ -215,6 +264,8 @@ class MiniWoB(PageEnvironment):
     """
 
     keeps_nothing = True
+    _first: str | None = None
+    """Tells the episode's start from what came of it."""
 
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False
@@ -271,6 +322,35 @@ class MiniWoB(PageEnvironment):
     def _sayable(self, said: str) -> tuple[str, ...]:
         """What an instruction names that may have to be typed."""
         return quoted(said)
+
+    async def _begun_again(self, visit: Visit) -> View | None:
+        """The episode begun again in its page, if nothing of what was done there is left.
+
+        Loading a page costs twenty times as much. Whether anything is left is told by what tells
+        states apart, and by listeners, which are counted; a page that was once found to keep
+        something is loaded anew from then on.
+        """
+        task = self._task
+        if task is None or self._first is None or task.setup.get("page") in _keeping:
+            return None
+        try:
+            await visit.page.mouse.move(0, 0)
+            same = await visit.ask(visit.page.evaluate(_ONCE_MORE, task.seed))
+            if same is True:
+                await visit.settled()
+                view = await visit.ask(snapshot.look(visit.page))
+                if view.mark == self._first:
+                    return view
+        except (BrowserError, PageLost):
+            return None  # it went elsewhere, or is gone
+        _keeping.add(str(task.setup.get("page")))
+        return None
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """Begin the page's episode for the task's seed."""
+        observation = await super().reset(task, seed)
+        self._first = self._view.mark if self._view is not None else None
+        return observation
 
     async def _judged(self) -> tuple[float, bool]:
         visit = self._visit

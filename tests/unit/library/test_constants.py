@@ -160,3 +160,20 @@ def test_what_two_things_share_is_a_kind_and_no_name() -> None:
     assert task_constant(_skill("env.press(x={'kind': 'token', 'metal': 'tin'})"), found)
     stated = TASK.model_copy(update={"parameters": {"kind": "token"}})
     assert task_constant(_skill(same_metal), particulars([stated], [first], [], tools=[]))
+
+
+def test_what_stands_at_the_start_of_every_task_is_the_places_own() -> None:
+    def seen(*names: str) -> list[Entity]:
+        return [Entity(type="control", reference=name, properties={}) for name in names]
+
+    tasks = [TASK.model_copy(update={"id": str(number)}) for number in range(3)]
+    shown = [seen("Send", "Ann", "Kim"), seen("Send", "Ann", "Lee"), seen("Send", "Ann", "Mo")]
+    found = particulars(tasks, shown, [], tools=[])
+    assert task_constant(_skill("env.press(x='Send')"), found) is None
+    assert task_constant(_skill("env.press(x='Kim')"), found) == "'Kim'"
+    # What a task names is that task's, wherever it stands.
+    assert task_constant(_skill("env.press(x='Ann')"), found) == "'Ann'"
+    # Two tasks may have a thing in common by chance, and one task tried often is one task.
+    for few in (tasks[:2], [TASK, TASK, TASK]):
+        found = particulars(few, shown, [], tools=[])
+        assert task_constant(_skill("env.press(x='Send')"), found) == "'Send'"
