@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import http.server
 import random
+import re
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from typing import Any, cast
 from agentlab.environments.web import snapshot
 from agentlab.environments.web.browser import BrowserError, run_now
 from agentlab.environments.web.environment import PageEnvironment, quoted
-from agentlab.environments.web.hand import Hand
+from agentlab.environments.web.hand import Hand, Outcome
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
@@ -39,6 +40,7 @@ from agentlab.types import (
     Split,
     SplitRule,
     Task,
+    ToolCall,
     derive_seed,
     task_id,
 )
@@ -113,6 +115,7 @@ _AGAIN = """(seeds) => seeds.map((seed) => {
 _VERDICT = """() => typeof core === "undefined" || !core.begunByHost
   ? [true, 0] : [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"""
 """Whether the episode is over, and its reward; none for a page that was left."""
+_REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 LEAVING = ("goto", "back", "tabs")
 """Tools that would only leave the page, and with it the episode."""
 
@@ -263,7 +266,6 @@ class MiniWoB(PageEnvironment):
         UnknownNameError: there is no such page.
     """
 
-    keeps_nothing = True
     _first: str | None = None
     """Tells the episode's start from what came of it."""
 
@@ -323,6 +325,11 @@ class MiniWoB(PageEnvironment):
         """What an instruction names that may have to be typed."""
         return quoted(said)
 
+    async def _as_new(self, visit: Visit, *, fresh: bool) -> bool:
+        # Most of the time of a new context goes into a process of its own for the page. These
+        # pages leave nothing in the browser, and each is asked.
+        return await visit.kept_nothing()
+
     async def _begun_again(self, visit: Visit) -> View | None:
         """The episode begun again in its page, if nothing of what was done there is left.
 
@@ -351,6 +358,36 @@ class MiniWoB(PageEnvironment):
         observation = await super().reset(task, seed)
         self._first = self._view.mark if self._view is not None else None
         return observation
+
+    def _numbered(self) -> dict[str, str]:
+        """What the view shows as references, by playwright's own.
+
+        Those go on from page to page and from episode to episode, which is no one's business.
+        """
+        nodes = self._view.root.walk() if self._view is not None else ()
+        own = [node.ref for node in nodes if node.ref]
+        return {ref: f"e{number}" for number, ref in enumerate(own, start=1)}
+
+    def _observed(
+        self,
+        images: tuple[bytes, ...] = (),
+        text: str = "",
+        files: tuple[tuple[str, bytes], ...] = (),
+    ) -> Observation:
+        observation = super()._observed(images, text, files)
+        numbered = self._numbered()
+        shown = _REF.sub(lambda m: f"[ref={numbered.get(m[1], m[1])}]", observation.text)
+        return observation.model_copy(update={"text": shown})
+
+    async def _done(self, call: ToolCall) -> tuple[Outcome, str | None]:
+        ref = call.arguments.get("ref")
+        if isinstance(ref, str):
+            own = {number: ref for ref, number in self._numbered().items()}
+            if ref not in own:
+                gone = Failed("not found", f"the reference {ref[:40]!r} is none that is shown")
+                return Outcome(), str(gone)
+            call = ToolCall(tool=call.tool, arguments={**call.arguments, "ref": own[ref]})
+        return await super()._done(call)
 
     async def _judged(self) -> tuple[float, bool]:
         visit = self._visit
