@@ -1,9 +1,8 @@
 """Every extension point, on one page. At most four methods each.
 
-An implementation needs no base class: it fits by its methods. Register it under
-`kind/name` (see `registry`) or pass the object itself. What an environment can do beyond
-`Environment` is said by further small protocols, tested with `isinstance`; nothing in
-agentlab asks for the environment's name.
+An implementation needs no base class: it fits by its methods. Register it under `kind/name` (see
+`registry`) or pass the object itself. What an environment can do beyond `Environment` is said by
+further small protocols, tested with `isinstance`; nothing here asks for the environment's name.
 """
 
 from __future__ import annotations
@@ -173,18 +172,24 @@ class HasTasks(Protocol):
 
 
 @runtime_checkable
-class HasModel(Protocol):
-    """An environment that shows only part of itself, and what it has shown can be simulated.
+class HasClues(Protocol):
+    """An environment whose words tell where to look first; search asks, skilled or not."""
 
-    Search then plans in the model, acts in the environment, and plans again when they differ.
-    """
+    def clues(self, calls: Sequence[ToolCall]) -> Sequence[float]:
+        """For each call, minus the logarithm of what speaks for it here; empty for no clue."""
+        ...
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An environment that shows part of itself and can simulate that, for search to plan in."""
 
     async def model(self) -> Environment:
         """A simulator with snapshots, in the state now, built from what was shown alone."""
         ...
 
 
-# --- models ---------------------------------------------------------------------------------
+# --- models and roles -----------------------------------------------------------------------
 
 
 class ChatModel(Protocol):
@@ -204,8 +209,6 @@ class ChatModel(Protocol):
         """
         ...
 
-
-# --- roles ----------------------------------------------------------------------------------
 
 EnvironmentFactory = Callable[[], Environment]
 
@@ -428,7 +431,7 @@ class EpisodeOver(Exception):
     """Raised by `perform` when the episode or the budget ended inside a skill."""
 
 
-# --- library --------------------------------------------------------------------------------
+# --- library, and looking on ----------------------------------------------------------------
 
 Vectors = NDArray[np.float32]
 
@@ -487,9 +490,6 @@ class VectorIndex(Protocol):
     def ids(self) -> Sequence[str]:
         """Everything it holds, sorted."""
         ...
-
-
-# --- looking on -----------------------------------------------------------------------------
 
 
 class Observer(Protocol):

@@ -7,16 +7,14 @@ explain as well are left out, so that a function is not narrower than it need be
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from keyword import iskeyword
 from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
-from agentlab.curators.examples import Example, facts
+from agentlab.curators.examples import Example
 from agentlab.curators.expressions import (
     Column,
     Expression,
@@ -25,7 +23,6 @@ from agentlab.curators.expressions import (
     evaluate,
     explain,
     free_choices,
-    python_literal,
 )
 from agentlab.types import (
     ClauseTemplate,
@@ -44,8 +41,6 @@ COINCIDENCE = 0.05
 """A property shared by all examples is a requirement only if chance explains it less often."""
 
 
-REGULAR = 0.9
-"""Share of a clause's examples that must show an effect."""
 FREE_SUPPORT = 2
 """Further examples that each free parameter asks for."""
 CONTRAST = 5
@@ -114,13 +109,15 @@ def drafts(
     """
     rows = group.examples
     bound = {name: [e.bound[name] for e in rows] for name in rows[0].bound}
-    columns: list[Column] = [
-        [e.moves[i].arguments.get(key) for e in rows]
+    columns: list[tuple[tuple[int, str], Column]] = [
+        ((i, key), [e.moves[i].arguments.get(key) for e in rows])
         for i, move in enumerate(rows[0].moves)
         for key in move.arguments
     ]
     result: list[tuple[float, int, Draft]] = []
-    for free in free_choices(columns, bound):
+    spare = _dispensable(rows, tools, bound)
+    asked = [column for place, column in columns if place not in spare]
+    for free in free_choices(asked, bound):
         if len(rows) < 2 + FREE_SUPPORT * len(free):
             continue
         parameters: dict[str, Column] = dict(bound)
@@ -130,6 +127,8 @@ def drafts(
         for i, move in enumerate(rows[0].moves):
             arguments: list[tuple[str, Expression]] = []
             for key in move.arguments:
+                if (i, key) in spare:
+                    continue
                 column = [e.moves[i].arguments.get(key) for e in rows]
                 expression = explain(column, parameters)
                 if expression is not None:
@@ -162,6 +161,25 @@ def drafts(
         result.append((-_derivable(rows, parameters, typed, lines), -specific, draft))
     result.sort(key=lambda item: item[:2])
     return [draft for _, _, draft in result[:1]]
+
+
+def _dispensable(
+    rows: Sequence[Example], tools: Mapping[str, ToolSpec], bound: Mapping[str, Column]
+) -> set[tuple[int, str]]:
+    """Arguments that vary with nothing and that their tool can do without: move and name.
+
+    Not those that name something which was there from the beginning: that may be chosen freely.
+    """
+    spare: set[tuple[int, str]] = set()
+    for i, move in enumerate(rows[0].moves):
+        required = tools[move.name].parameters.get("required") if move.name in tools else None
+        for key in move.arguments if isinstance(required, list) else ():
+            column = [e.moves[i].arguments.get(key) for e in rows]
+            there = any(_entity(e, value) for e, value in zip(rows, column, strict=True))
+            if key not in cast("list[JsonValue]", required) and not there:
+                if explain(column, bound) is None:
+                    spare.add((i, key))
+    return spare
 
 
 def _derivable(
@@ -304,57 +322,6 @@ def _presence(group: Group) -> dict[str, bool]:
         if len({example.before.get(name) is not None for example in group.examples}) == 1:
             result[name] = value is not None
     return result
-
-
-def clause_effects(rows: Sequence[Example]) -> tuple[str, ...]:
-    """Conditions on the final state that the examples of a clause have brought about.
-
-    Taken over all ways of meeting the clause, so that what one way does besides (clearing
-    the way, say) is not mistaken for the effect that is promised. One example in ten may lack
-    it: a clause can be met in passing.
-    """
-    counts: Counter[tuple[str, bool, bool, str]] = Counter()
-    for example in rows:
-        before, after = facts(example.before), facts(example.after)
-        counts.update(
-            {
-                (name, member, gained, _abstract(json.loads(text), example.bound))
-                for gained, changed in ((True, after - before), (False, before - after))
-                for name, member, text in changed
-                if gained or member
-            }
-        )
-    common = [effect for effect, count in counts.items() if count >= REGULAR * len(rows)]
-    conditions: list[str] = []
-    for name, member, gained, pattern in sorted(common):
-        if "\x01" not in pattern:
-            continue
-        place = f"final[{python_literal(name)}]"
-        operator = ("in" if gained else "not in") if member else "=="
-        value = re.sub("\x01([^\x01]*)\x01", r"\1", pattern)
-        conditions.append(
-            f"{value} in {place}"
-            if operator == "in"
-            else f"{value} not in {place}"
-            if operator == "not in"
-            else f"{place} == {value}"
-        )
-    return tuple(conditions)
-
-
-def _abstract(value: JsonValue, references: Mapping[str, JsonValue]) -> str:
-    """The value as Python source in which parameters stand for their references."""
-    for name, reference in references.items():
-        if value == reference:
-            return f"\x01{name}\x01"
-    if isinstance(value, list):
-        return "[" + ", ".join(_abstract(item, references) for item in value) + "]"
-    if isinstance(value, dict):
-        inner = (
-            f"{python_literal(k)}: {_abstract(v, references)}" for k, v in sorted(value.items())
-        )
-        return "{" + ", ".join(inner) + "}"
-    return python_literal(value)
 
 
 def _free_name(

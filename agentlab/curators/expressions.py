@@ -60,7 +60,14 @@ class Items:
     items: tuple[Expression, ...]
 
 
-Expression = Constant | Reference | FieldOf | Record | Items
+@dataclass(frozen=True)
+class Text:
+    """A text put together from constant parts and from what parameters say."""
+
+    parts: tuple[str | Reference | FieldOf, ...]
+
+
+Expression = Constant | Reference | FieldOf | Record | Items | Text
 
 
 def render(expression: Expression) -> str:
@@ -77,6 +84,11 @@ def render(expression: Expression) -> str:
             return "{" + inner + "}"
         case Items(items):
             return "[" + ", ".join(map(render, items)) + "]"
+        case Text(parts):
+            return " + ".join(
+                python_literal(part) if isinstance(part, str) else f"str({render(part)})"
+                for part in parts
+            )
 
 
 def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> JsonValue:
@@ -93,6 +105,10 @@ def evaluate(expression: Expression, parameters: Mapping[str, JsonValue]) -> Jso
             return {name: evaluate(value, parameters) for name, value in fields}
         case Items(items):
             return [evaluate(value, parameters) for value in items]
+        case Text(parts):
+            return "".join(
+                part if isinstance(part, str) else str(evaluate(part, parameters)) for part in parts
+            )
 
 
 def python_literal(value: JsonValue) -> str:
@@ -127,7 +143,7 @@ def explain(column: Column, parameters: Mapping[str, Column]) -> Expression | No
         return _record(column, parameters)
     if all(isinstance(value, list) for value in column):
         return _items(column, parameters)
-    return _field(column, parameters)
+    return _field(column, parameters) or composed(column, parameters)
 
 
 def _record(column: Column, parameters: Mapping[str, Column]) -> Expression | None:
@@ -174,6 +190,54 @@ def _field(
             if _equal(column, [row[field] for row in rows]):
                 return FieldOf(name, field)
     return None
+
+
+def composed(column: Column, parameters: Mapping[str, Column]) -> Text | None:
+    """A text in which constant words stand around what parameters say: `Add … to cart`."""
+    texts = [value for value in column if isinstance(value, str)]
+    if len(texts) != len(column):
+        return None
+    fitting = [
+        (way, values)
+        for way, values in _sayings(parameters)
+        if all(said and said in text for said, text in zip(values, texts, strict=True))
+    ]
+    parts: list[str | Reference | FieldOf] = [texts[0]]
+    for way, values in sorted(fitting, key=lambda each: -len(each[1][0])):
+        parts = [piece for part in parts for piece in _cut(part, values[0], way)]
+    made = Text(tuple(parts))
+    given = [
+        {name: values[index] for name, values in parameters.items()} for index in range(len(texts))
+    ]
+    return made if [evaluate(made, each) for each in given] == texts else None
+
+
+def _sayings(parameters: Mapping[str, Column]) -> list[tuple[Reference | FieldOf, list[str]]]:
+    """What each parameter says in words or numbers, whole or by its fields."""
+    found: list[tuple[Reference | FieldOf, list[str]]] = []
+    for name, values in parameters.items():
+        rows = [value for value in values if isinstance(value, dict)]
+        ways: list[tuple[Reference | FieldOf, list[JsonValue]]] = [(Reference(name), [*values])]
+        if len(rows) == len(values) and rows:
+            shared = sorted(field for field in rows[0] if all(field in row for row in rows))
+            ways = [(FieldOf(name, field), [row[field] for row in rows]) for field in shared]
+        for way, said in ways:
+            plain = [v for v in said if isinstance(v, str | int) and not isinstance(v, bool)]
+            if len(plain) == len(said):
+                found.append((way, [str(value) for value in plain]))
+    return found
+
+
+def _cut(
+    part: str | Reference | FieldOf, said: str, way: Reference | FieldOf
+) -> list[str | Reference | FieldOf]:
+    if not isinstance(part, str):
+        return [part]
+    pieces: list[str | Reference | FieldOf] = []
+    for number, piece in enumerate(part.split(said)):
+        pieces += [way] if number else []
+        pieces += [piece] if piece else []
+    return pieces
 
 
 def _equal(left: Column, right: Column) -> bool:

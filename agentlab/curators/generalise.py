@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentlab.curators.drafting import Group, clause_effects, diversity, drafts, pattern
+from agentlab.curators.drafting import Group, diversity, drafts, pattern
 from agentlab.curators.examples import Example, examples, grammar_of
+from agentlab.curators.gains import clause_effects
 from agentlab.curators.honing import mend
 from agentlab.curators.writing import write
 from agentlab.protocols import CurationContext, HoningContext
@@ -25,11 +26,14 @@ class GeneralisingCurator:
     Args:
         support: distinct tasks that must show a shape before it becomes a candidate.
         longest: moves that a skill may have; longer ones are left to composition.
+        longest_given: the same where tasks are only those that the environment brings, so that
+            no shorter one can be composed to learn a part from.
     """
 
-    def __init__(self, *, support: int = 2, longest: int = 5) -> None:
+    def __init__(self, *, support: int = 2, longest: int = 5, longest_given: int = 10) -> None:
         self._support = support
         self._longest = longest
+        self._longest_given = longest_given
 
     async def curate(self, context: CurationContext) -> Sequence[Skill]:
         """Candidates, best supported first. See `protocols.Curator`.
@@ -48,7 +52,8 @@ class GeneralisingCurator:
         names = {skill.name for skill in context.library}
         grammar = grammar_of(context)
         found = examples(context.attempts, grammar, compose=context.compose)
-        groups = self._groups(found)
+        longest = self._longest if grammar.spec.composable else self._longest_given
+        groups = self._groups(found, longest)
         effects = {
             name: clause_effects([e for e in found if e.predicate == name])
             for name in {example.predicate for example in found}
@@ -80,11 +85,11 @@ class GeneralisingCurator:
         """The candidate mended by what its replays show. See `protocols.Honer`."""
         return mend(context)
 
-    def _groups(self, found: Sequence[Example]) -> list[Group]:
+    def _groups(self, found: Sequence[Example], longest: int) -> list[Group]:
         shapes: dict[tuple[object, ...], dict[str, Example]] = {}
         for example in found:
             wrapper = len(example.moves) == 1 and example.moves[0].is_skill
-            if len(example.moves) <= self._longest and not wrapper:
+            if len(example.moves) <= longest and not wrapper:
                 key = (example.shape, pattern(example))
                 shapes.setdefault(key, {}).setdefault(example.task_id, example)
         groups = [

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from pydantic import JsonValue
@@ -61,6 +61,10 @@ class Costs(Frozen):
     """A skill bound to anything that meets its precondition, divided among its bindings."""
     unnamed: float = 6.0
     """More for a tool call that points at something the mission does not name."""
+
+
+Tell = Callable[[Sequence[ToolCall]], Sequence[float]]
+"""For each call, minus the logarithm of how much speaks for it here."""
 
 
 class Action(NamedTuple):
@@ -206,10 +210,13 @@ def _domains(tool: ToolSpec, entities: Sequence[Entity]) -> dict[str, list[JsonV
 def _values(schema: JsonObject, entities: Sequence[Entity]) -> list[JsonValue] | None:
     wanted = schema.get("x-entity")
     if isinstance(wanted, str):
+        plain = schema.get("type") == "string"
         return [
             entity.reference
             for entity in entities
-            if wanted in ("*", entity.type) and allows(schema, entity.reference)
+            if wanted in ("*", entity.type)
+            and allows(schema, entity.reference)
+            and (not plain or isinstance(entity.reference, str))
         ]
     enum, items = schema.get("enum"), schema.get("items")
     if isinstance(enum, list):
@@ -315,7 +322,11 @@ class ActionSpace:
         )
 
     def actions(
-        self, entities: Sequence[Entity], state: JsonObject | None, done: frozenset[int]
+        self,
+        entities: Sequence[Entity],
+        state: JsonObject | None,
+        done: frozenset[int],
+        clues: Tell | None = None,
     ) -> list[Weighted]:
         """What to try here, cheapest first within a class.
 
@@ -323,12 +334,17 @@ class ActionSpace:
             entities: what the observation shows now.
             state: JSON state for preconditions; None where not needed or not readable.
             done: indices of the clauses that skills on this path have achieved.
+            clues: what the environment has to say for calls (`protocols.HasClues`).
         """
         named, other = self._tool_actions(entities)
         bound, loose = self._skill_actions(entities, state, done)
         costs = self._costs
         weighted = [Weighted(cost, action) for action, cost in bound]
         weighted.extend(Weighted(cost, action) for action, cost in loose)
+        if clues is not None and self._named_first:
+            told = _told_costs([*named, *other], clues)
+            if told is not None:
+                return [*weighted, *told]
         total = math.log(len(named) + len(other) * math.exp(-costs.unnamed) or 1.0)
         weighted.extend(Weighted(total, action) for action in named)
         weighted.extend(Weighted(total + costs.unnamed, action) for action in other)
@@ -402,6 +418,20 @@ class ActionSpace:
                 extra.append(added + (self._costs.later if earlier_open else 0.0))
             earlier_open = earlier_open or any(index not in done for index in indices)
         return extra
+
+
+def _told_costs(actions: Sequence[Action], clues: Tell) -> list[Weighted] | None:
+    """Calls as likely as the environment's clues make them; None where it tells none.
+
+    They share one distribution, as calls do without clues; what would change nothing is left out.
+    """
+    calls = [ToolCall.model_construct(tool=a.name, arguments=a.arguments) for a in actions]
+    told = clues(calls)
+    if len(told) != len(calls):
+        return None
+    fit = [(cost, action) for cost, action in zip(told, actions, strict=True) if cost < math.inf]
+    total = math.log(sum(math.exp(-cost) for cost, _ in fit) or 1.0)
+    return [Weighted(cost + total, action) for cost, action in fit]
 
 
 def _said(descriptions: Sequence[JsonValue]) -> set[str]:

@@ -24,6 +24,7 @@ from agentlab.executors.actions import Action, ActionSpace
 from agentlab.protocols import (
     Environment,
     EpisodeOver,
+    HasClues,
     HasSnapshots,
     HasState,
     SkillRuntime,
@@ -201,7 +202,8 @@ class Searcher:
         state: JsonObject | None = None
         if self._space.needs_state and isinstance(self._environment, HasState):
             state = await self._environment.state()
-        for cost, action in self._space.actions(observation.entities, state, node.done):
+        clues = self._environment.clues if isinstance(self._environment, HasClues) else None
+        for cost, action in self._space.actions(observation.entities, state, node.done, clues):
             self._order += 1
             heapq.heappush(self._heap, _Edge(node.cost + cost, self._order, node, action))
 

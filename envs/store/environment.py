@@ -9,30 +9,34 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Sequence
 
+from agentlab.environments.web.clues import Clues
 from agentlab.environments.web.environment import PageEnvironment
 from agentlab.environments.web.hand import Hand
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.visit import Visit
 from agentlab.envs.store.app import create_app
-from agentlab.envs.store.grammar import SPLIT_RULE, StoreGrammar
+from agentlab.envs.store.grammar import LOOK_AROUND, SPLIT_RULE, StoreGrammar
 from agentlab.envs.store.labels import SKINS, Skin
 from agentlab.envs.store.rules import met
 from agentlab.envs.store.tasks import StoreTasks
+from agentlab.envs.store.things import named_things, offered_things, said_of
 from agentlab.envs.store.verifying import as_rows
+from agentlab.envs.store.world import SETUPS, Setup
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import JsonObject, Observation, Split, SplitRule, Task, ToolCall
 
 HOST = "http://localhost"
 TOKEN_VARIABLE = "AGENTLAB_STORE_TOKEN"
 START_SECONDS = 20.0
-_CREDENTIALS = re.compile(r"The e-mail address is (\S+) and the password is (\S+)\.")
+HARDEST = 5
+MOST_ASKED = 16
+"""Times as many tasks are looked at as are wanted."""
 
 
 @functools.cache
@@ -70,6 +74,7 @@ class Store(PageEnvironment):
     Args:
         skin: `a` or `b`: other words, order and structure, the same functions.
         questions: whether tasks may ask for an answer and not for a change.
+        level: the hardest tasks that it brings, from 1 (look something up) to 5 (several things).
         most_characters: of the page in one observation.
         trace: whether playwright's trace of each attempt is kept.
 
@@ -82,6 +87,7 @@ class Store(PageEnvironment):
         *,
         skin: str = "a",
         questions: bool = True,
+        level: int = HARDEST,
         most_characters: int = 8_000,
         trace: bool = False,
     ) -> None:
@@ -89,7 +95,10 @@ class Store(PageEnvironment):
         if known is None:
             raise ConfigError(f"store: there is no skin {skin!r}; take one of {', '.join(SKINS)}.")
         self._tasks = StoreTasks(known)
+        if not 1 <= level <= HARDEST:
+            raise ConfigError(f"store: levels of tasks go from 1 to {HARDEST}, not to {level}.")
         self._questions = questions
+        self._level = level
         os.environ[TOKEN_VARIABLE] = _token()
         super().__init__(
             Options(
@@ -118,14 +127,18 @@ class Store(PageEnvironment):
 
     def tasks(self, split: Split, count: int, seed: int) -> Sequence[Task]:
         """`count` distinct tasks of the split, the same for the same seed."""
-        if self._questions:
-            return self._tasks.tasks(split, count, seed)
         found: Sequence[Task] = ()
         wanted = count
-        while len(found) < count and wanted <= 16 * count:
+        while len(found) < count and wanted <= MOST_ASKED * count:
+            found = [t for t in self._tasks.tasks(split, wanted, seed) if self._brings(t)]
             wanted *= 2
-            found = [t for t in self._tasks.tasks(split, wanted, seed) if t.mission is not None]
         return found[:count]
+
+    def _brings(self, task: Task) -> bool:
+        level = task.parameters.get("level")
+        return (self._questions or task.mission is not None) and (
+            not isinstance(level, int) or level <= self._level
+        )
 
     async def oracle(self, task: Task) -> Sequence[ToolCall] | None:
         """Calls that solve the task; none where it asks for an answer, which no call gives."""
@@ -133,7 +146,7 @@ class Store(PageEnvironment):
 
     async def reset(self, task: Task, seed: int) -> Observation:
         """Begin the task in a fresh world of its seed and setup."""
-        self._began = {}
+        self._began, self._clues = {}, None
         observation = await super().reset(task, seed)
         self._began = await self.state()
         return observation
@@ -141,7 +154,17 @@ class Store(PageEnvironment):
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
         await super()._arrive(visit, hand)
         if self._task is not None:
-            self._texts = _sayable(self._task)
+            self._name_things(self._task)
+
+    def _name_things(self, task: Task) -> None:
+        """Show what the task names; where it asks for nothing, what could be asked for."""
+        known: Setup | None = next((s for s in SETUPS if task.setup.get("setup") == s), None)
+        free = task.instruction == LOOK_AROUND
+        self._things = offered_things(known or "visitor", task.seed) if free else named_things(task)
+        said = said_of(task, self._things)
+        self._texts = tuple(said)
+        if self._clues is None:
+            self._clues = Clues(task.instruction, said)
 
     async def _judged(self) -> tuple[float, bool]:
         task = self._task
@@ -166,14 +189,3 @@ class Store(PageEnvironment):
                 *(f"- {task.instruction}" for task in self.tasks("practice", 4, 0)),
             ]
         )
-
-
-def _sayable(task: Task) -> tuple[str, ...]:
-    """What the task names that may have to be typed."""
-    said: list[str] = []
-    for clause in task.mission.clauses if task.mission else ():
-        for description in clause.arguments.values():
-            values = description.values() if isinstance(description, dict) else (description,)
-            said.extend(str(value) for value in values)
-    said.extend(word for found in _CREDENTIALS.findall(task.instruction) for word in found)
-    return tuple(dict.fromkeys(said))

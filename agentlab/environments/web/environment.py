@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from agentlab.environments.probing import mismatch
 from agentlab.environments.web import actions, snapshot
 from agentlab.environments.web.browser import BrowserError, on_thread
+from agentlab.environments.web.clues import Clues
 from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand, Outcome, failure
 from agentlab.environments.web.locating import Failed
@@ -28,7 +29,7 @@ from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
-from agentlab.types import JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
+from agentlab.types import Entity, JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
 
 MOST_FILES = 50
 MOST_QUOTED = 30
@@ -78,6 +79,9 @@ class PageEnvironment:
         self._calls: tuple[ToolCall, ...] = ()
         self._put: Put | None = None
         self._texts: tuple[str, ...] = ()
+        self._things: tuple[Entity, ...] = ()
+        """What the task names, where it can be told; see `types.Entity`."""
+        self._clues: Clues | None = None
         self._notes: tuple[str, ...] = ()
         self.replayed_steps = 0
         """Steps that going back has taken so far."""
@@ -247,7 +251,7 @@ class PageEnvironment:
         self._notes = ()
         return Observation(
             text="\n".join(parts),
-            entities=snapshot.entities(view, self._texts),
+            entities=(*snapshot.entities(view, self._texts), *self._things),
             data=data,
             images=digests,
         )
@@ -264,6 +268,12 @@ class PageEnvironment:
             **snapshot.facts(view),
         }
         return {**self._site, "page": page}
+
+    def clues(self, calls: Sequence[ToolCall]) -> Sequence[float]:
+        """What speaks for each call, by the words of the page and the task. See `HasClues`."""
+        if self._clues is None or self._view is None:
+            return ()
+        return self._clues.costs(self._view, calls)
 
     # --- going back -------------------------------------------------------------------------
 
