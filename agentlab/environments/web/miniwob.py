@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import functools
 import http.server
+import math
 import random
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from agentlab.environments.web import snapshot
 from agentlab.environments.web.browser import BrowserError, run_now
+from agentlab.environments.web.clues import BLIND, LIKELY, Clues
 from agentlab.environments.web.environment import PageEnvironment, quoted
 from agentlab.environments.web.hand import Hand, Outcome
 from agentlab.environments.web.locating import Failed
+from agentlab.environments.web.miniwob_episode import AGAIN, ONCE_MORE, START, VERDICT
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.snapshot import View
@@ -51,70 +54,6 @@ SPLIT_RULE = SplitRule()
 """Seeds ending in 8 are `dev`, those ending in 9 are held out; every page is in each split."""
 READY_SECONDS = 10.0
 TRIES = 50
-_HANDLERS = """() => !window.jQuery || !jQuery._data ? 0 :
-  [window, document, ...document.getElementsByTagName("*")].reduce((sum, element) =>
-    sum + Object.values(jQuery._data(element, "events") || {}).flat().length, 0)"""
-"""How many of jQuery's handlers there are."""
-_START = """(seed) => {
-  if (typeof core === "undefined" || !core.cover_div || typeof genProblem === "undefined" ||
-      (typeof WOB_TASK_READY !== "undefined" && !WOB_TASK_READY)) return null;
-  const style = document.createElement("style");
-  style.textContent = "#reward-display, #click-canvas { display: none !important; }";
-  document.head.appendChild(style);
-  if (window.jQuery) jQuery.fx.off = true;
-  core.countdownTimer = () => {};
-  document.body.removeEventListener("click", core.canvasDrawClick);
-  core.EPISODE_MAX_TIME = 1e7;
-  Math.seedrandom(String(seed));
-  WOB_DONE_GLOBAL = false;
-  core.startEpisodeReal();
-  core.startEpisode = () => {};
-  core.begunByHost = true;
-  const display = document.getElementById("reward-display");
-  core.atFirst = { display: display && display.innerHTML, handlers: (%s)() };
-  const said = core.getUtterance();
-  return typeof said === "string" ? said : String(said.utterance);
-}""".replace("%s", _HANDLERS)
-_ONCE_MORE = """(seed) => {
-  if (typeof core === "undefined" || !core.atFirst) return null;
-  if (document.activeElement) document.activeElement.blur();
-  for (const field of document.querySelectorAll("input, textarea")) {
-    if (field.type === "checkbox" || field.type === "radio") field.checked = field.defaultChecked;
-    else if (field.type !== "file") field.value = field.defaultValue;
-  }
-  const kept = new Set([window, document, ...document.getElementsByTagName("*")]);
-  const target = EventTarget.prototype;
-  const add = target.addEventListener, drop = target.removeEventListener;
-  let added = 0;
-  target.addEventListener = function (...rest) {
-    added += kept.has(this);
-    return add.apply(this, rest);
-  };
-  target.removeEventListener = function (...rest) {
-    added -= kept.has(this);
-    return drop.apply(this, rest);
-  };
-  try {
-    Math.seedrandom(String(seed));
-    WOB_DONE_GLOBAL = false;
-    WOB_EPISODE_ID = 0;
-    core.startEpisodeReal();
-  } finally { target.addEventListener = add; target.removeEventListener = drop; }
-  const display = document.getElementById("reward-display");
-  if (display) display.innerHTML = core.atFirst.display;
-  return added <= 0 && (%s)() === core.atFirst.handlers;
-}""".replace("%s", _HANDLERS)
-"""Begins the episode again in a page that has seen it; false where listeners have piled up."""
-_AGAIN = """(seeds) => seeds.map((seed) => {
-  Math.seedrandom(String(seed));
-  WOB_DONE_GLOBAL = false;
-  core.startEpisodeReal();
-  const said = core.getUtterance();
-  return typeof said === "string" ? said : String(said.utterance);
-})"""
-_VERDICT = """() => typeof core === "undefined" || !core.begunByHost
-  ? [true, 0] : [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"""
-"""Whether the episode is over, and its reward; none for a page that was left."""
 _REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 LEAVING = ("goto", "back", "tabs")
 """Tools that would only leave the page, and with it the episode."""
@@ -209,7 +148,7 @@ async def _worded(page: str, seeds: list[int]) -> list[str]:
     visit = await Visit.opened(options, allowed)
     try:
         await _start(visit, Hand(visit, options, allowed), page, seeds[0])
-        said = await visit.ask(visit.page.evaluate(_AGAIN, seeds))
+        said = await visit.ask(visit.page.evaluate(AGAIN, seeds))
         return [str(each) for each in cast("list[object]", said)]
     except (BrowserError, PageLost) as error:
         raise EnvironmentFaultError(
@@ -319,11 +258,35 @@ class MiniWoB(PageEnvironment):
             raise EnvironmentFaultError(f"miniwob: a task names one of its pages, not {page!r}.")
         said = await _start(visit, hand, page, self._task.seed)
         await visit.settled()
-        self._texts = self._sayable(said)
+        named = self._sayable(said)
+        self._texts = tuple(named)
+        self._clues = Clues(said, named)
 
-    def _sayable(self, said: str) -> tuple[str, ...]:
-        """What an instruction names that may have to be typed."""
-        return quoted(said)
+    def _sayable(self, said: str) -> Mapping[str, Sequence[str]]:
+        """What an instruction names that may have to be typed, and the words that it goes by."""
+        return dict.fromkeys(quoted(said), ())
+
+    def clues(self, calls: Sequence[ToolCall]) -> Sequence[float]:
+        """As for any page; what the tree does not name can be clicked here, too.
+
+        A text that stands in the instruction alone cannot.
+        """
+        told = super().clues(calls)
+        if self._view is None:
+            return told
+        unnamed = {each.name for each in self._view.unnamed}
+        shown = self._view.root.content
+        costs: list[float] = []
+        for call, cost in zip(calls, told, strict=False):
+            name = str(call.arguments.get("name", ""))
+            if call.tool == "click" and cost == math.inf:
+                known = name in self._texts
+                if name in unnamed:
+                    cost = LIKELY if known else BLIND
+                elif known and shown.count(name) > 1:
+                    cost = LIKELY
+            costs.append(cost)
+        return costs
 
     async def _as_new(self, visit: Visit, *, fresh: bool) -> bool:
         # Most of the time of a new context goes into a process of its own for the page. These
@@ -342,7 +305,7 @@ class MiniWoB(PageEnvironment):
             return None
         try:
             await visit.page.mouse.move(0, 0)
-            same = await visit.ask(visit.page.evaluate(_ONCE_MORE, task.seed))
+            same = await visit.ask(visit.page.evaluate(ONCE_MORE, task.seed))
             if same is True:
                 await visit.settled()
                 view = await visit.ask(snapshot.look(visit.page))
@@ -393,7 +356,7 @@ class MiniWoB(PageEnvironment):
         visit = self._visit
         assert visit is not None
         try:
-            done, reward = cast("list[Any]", await visit.ask(visit.page.evaluate(_VERDICT)))
+            done, reward = cast("list[Any]", await visit.ask(visit.page.evaluate(VERDICT)))
         except (BrowserError, PageLost):
             return 0.0, False  # the page is gone, and with it whatever it thought
         return (float(reward), True) if done is True else (0.0, False)
@@ -423,7 +386,7 @@ async def _start(visit: Visit, hand: Hand, page: str, seed: int) -> str:
         await hand.open(f"{HOST}/miniwob/{page}.html")
         await visit.page.wait_for_load_state("load", timeout=READY_SECONDS * 1000)
         handle = await visit.page.wait_for_function(
-            _START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
+            START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
         )
         said = str(await handle.json_value())
     except (Failed, BrowserError) as error:
