@@ -196,7 +196,13 @@ def practise(asked: Asked, page: str) -> PracticeReport:
         begun = [row for row in records.runs.all() if "command" not in row.config]
     if begun:
         return agentlab.resume(begun[-1].run_id, workspace=place)
-    options: dict[str, Any] = {**asked.practice, **PATIENT, "index": "exact", "concurrency": 1, "heldout": 0}
+    options: dict[str, Any] = {
+        **asked.practice,
+        **PATIENT,
+        "index": "exact",
+        "concurrency": 1,
+        "heldout": 0,
+    }
     return agentlab.practice(f"miniwob:{page}", workspace=place, seed=asked.seed, **options)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK = ("--environment", "courier", "--tasks", "4")
+IN_A_BROWSER = ("miniwob_pages.py",)
+"""Run by `tests/browser`, where a missing browser is told."""
 
 pytestmark = pytest.mark.timeout(300)  # each is a process with workers of its own
 
