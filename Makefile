@@ -46,7 +46,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck browser store bench faults curves ablations seeds packs install lock clean
+.PHONY: help practice test lint format typecheck browser store bench faults curves ablations seeds miniwob packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,10 @@ ablations:  ## What each part of practice is worth: practice without it
 seeds:  ## Practice and held-out success for three seeds: ARGS="--seeds 1 2 3"
 	$(call ensure,practice)
 	@$(BIN)/python examples/three_seeds.py $(ARGS)
+
+miniwob:  ## MiniWoB page by page, with and without the library: ARGS="--pages login-user"
+	$(call ensure,dev)
+	@$(BIN)/python examples/miniwob_pages.py $(ARGS)
 
 packs:  ## Learn the shipped packs again and compare: are they what their runs made?
 	$(call ensure,practice)

@@ -28,10 +28,10 @@ from agentlab.types import (
 
 ORDINARY = frozenset({"0", "1", "-1"})
 """Numbers that mean nothing by themselves."""
-SEVERAL = 2
-"""Starts, of different tasks, that must all show a name before it is taken for the place's."""
 SHORTEST = 3
 """Characters from which a particular word is looked for inside a longer text."""
+FIXTURE = 3
+"""Different tasks that must all have begun with a thing for its name to be nobody's own."""
 
 
 class Particulars(NamedTuple):
@@ -61,8 +61,9 @@ def particulars(
     Args:
         tasks: those that a candidate was derived from.
         shown: what each attempt at them was shown first. A part of a reference that two things
-            had at once tells what kind of thing they are, and is no one's name; and a name that
-            every one of several starts shows is the place's and no task's, such as a button's.
+            had at once tells what kind of thing they are, and is no one's name. What is called
+            so by one word, is there at the start of each of several tasks and is named by none,
+            such as the button that ends them all, belongs to the place and to no task.
         states: the states they began in; the names of facts are vocabulary.
         tools: their schemas' `enum` and `const` values, and property names, are vocabulary.
         spec: the grammar's predicates, start-state families and required properties are too, and
@@ -71,6 +72,7 @@ def particulars(
     values: set[str] = set()
     wholes: set[str] = set()
     known: set[str] = set()
+    tasks, shown = list(tasks), list(shown)
     for task in tasks:
         values.update(_leaves(task.parameters))
         for clause in task.mission.clauses if task.mission else ():
@@ -88,7 +90,7 @@ def particulars(
             own[name] = own.get(name, True) and same
         if isinstance(entity.reference, dict | list):
             wholes.add(canonical_json(entity.reference))
-    values |= identifying - shared - _everywhere(starts)
+    values |= identifying - shared - _fixtures(tasks, shown)
     for state in states:
         known.update(canonical_json(name) for name in state)
     for tool in tools:
@@ -106,15 +108,19 @@ def particulars(
     )
 
 
-def _everywhere(starts: Sequence[Sequence[Entity]]) -> set[str]:
-    """Names, as canonical JSON, that each of several starts shows."""
-    if len(starts) < SEVERAL:
+def _fixtures(tasks: Sequence[Task], shown: Sequence[Sequence[Entity]]) -> set[str]:
+    """Plain references that every attempt was shown first, where there are enough tasks."""
+    if min(len({task.id for task in tasks}), len(shown)) < FIXTURE:
         return set()
-    names = [
-        {canonical_json(e.reference) for e in entities if isinstance(e.reference, str)}
-        for entities in starts
+    plain: list[set[str]] = [
+        {
+            canonical_json(entity.reference)
+            for entity in entities
+            if not isinstance(entity.reference, dict | list)
+        }
+        for entities in shown
     ]
-    return set[str].intersection(*names)
+    return plain[0].intersection(*plain[1:])
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:

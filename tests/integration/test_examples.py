@@ -15,6 +15,8 @@ from agentlab.environments.web.chromium import INSTALL, find_chromium
 REQUIRE_BROWSER = os.environ.get("REQUIRE_BROWSER")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK = ("--environment", "courier", "--tasks", "4")
+IN_A_BROWSER = ("miniwob_pages.py",)
+"""Run by `tests/browser`, where a missing browser is told."""
 
 pytestmark = pytest.mark.timeout(300)  # each is a process with workers of its own
 

@@ -55,9 +55,6 @@ class PageEnvironment:
         without: tools that are not offered.
     """
 
-    keeps_nothing = False
-    """Whether pages leave nothing in the browser, so that going back needs no new context."""
-
     def __init__(self, options: Options, *, without: Sequence[str] = ()) -> None:
         origin = origin_of(options.url)
         if origin is None:
@@ -122,15 +119,18 @@ class PageEnvironment:
 
     async def _opened(self, cookies: dict[str, str], *, fresh: bool) -> tuple[str, ...]:
         visit, hand = self._visit, self._hand
-        if visit is None or hand is None or fresh or not self.keeps_nothing or not visit.plain:
+        if not fresh and visit is not None and visit.plain:
+            view = await self._begun_again(visit)
+            if view is not None:
+                self._view = view
+                return visit.notes()
+        if visit is None or hand is None or not await self._as_new(visit, fresh=fresh):
             if visit is not None:
                 await visit.close()
             self._visit = None
             visit = await Visit.opened(self.options, self._allowed)
             hand = Hand(visit, self.options, self._allowed)
             self._visit, self._hand = visit, hand
-        else:
-            await visit.renew()  # in a page that has shown another, references begin otherwise
         if cookies:
             await visit.context.add_cookies(
                 [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
@@ -146,6 +146,14 @@ class PageEnvironment:
                 f"web: {self.options.url[:200]} cannot be opened: {why}{told}"
             ) from error
         return visit.notes()
+
+    async def _as_new(self, visit: Visit, *, fresh: bool) -> bool:
+        """Whether the visit may be used once more, as if it had just been opened."""
+        return False
+
+    async def _begun_again(self, visit: Visit) -> View | None:
+        """The start once more without opening anything; None where only a new page gives it."""
+        return None
 
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
         """Come to the page on which the task begins."""

@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import functools
 import http.server
+import math
 import random
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from agentlab.environments.web import snapshot
 from agentlab.environments.web.browser import BrowserError, run_now
+from agentlab.environments.web.clues import BLIND, LIKELY, Clues
 from agentlab.environments.web.environment import PageEnvironment, quoted
-from agentlab.environments.web.hand import Hand
+from agentlab.environments.web.hand import Hand, Outcome
 from agentlab.environments.web.locating import Failed
+from agentlab.environments.web.miniwob_episode import AGAIN, ONCE_MORE, START, VERDICT
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import (
     EnvironmentFaultError,
@@ -31,7 +37,16 @@ from agentlab.errors import (
     MissingExtraError,
     UnknownNameError,
 )
-from agentlab.types import JsonObject, Split, SplitRule, Task, derive_seed, task_id
+from agentlab.types import (
+    JsonObject,
+    Observation,
+    Split,
+    SplitRule,
+    Task,
+    ToolCall,
+    derive_seed,
+    task_id,
+)
 
 NAME = "miniwob"
 HOST = "http://miniwob.localhost"
@@ -39,33 +54,7 @@ SPLIT_RULE = SplitRule()
 """Seeds ending in 8 are `dev`, those ending in 9 are held out; every page is in each split."""
 READY_SECONDS = 10.0
 TRIES = 50
-_START = """(seed) => {
-  if (typeof core === "undefined" || !core.cover_div || typeof genProblem === "undefined" ||
-      (typeof WOB_TASK_READY !== "undefined" && !WOB_TASK_READY)) return null;
-  const style = document.createElement("style");
-  style.textContent = "#reward-display, #click-canvas { display: none !important; }";
-  document.head.appendChild(style);
-  if (window.jQuery) jQuery.fx.off = true;
-  core.countdownTimer = () => {};
-  core.EPISODE_MAX_TIME = 1e7;
-  Math.seedrandom(String(seed));
-  WOB_DONE_GLOBAL = false;
-  core.startEpisodeReal();
-  core.startEpisode = () => {};
-  core.begunByHost = true;
-  const said = core.getUtterance();
-  return typeof said === "string" ? said : String(said.utterance);
-}"""
-_AGAIN = """(seeds) => seeds.map((seed) => {
-  Math.seedrandom(String(seed));
-  WOB_DONE_GLOBAL = false;
-  core.startEpisodeReal();
-  const said = core.getUtterance();
-  return typeof said === "string" ? said : String(said.utterance);
-})"""
-_VERDICT = """() => typeof core === "undefined" || !core.begunByHost
-  ? [true, 0] : [WOB_DONE_GLOBAL === true, Number(WOB_RAW_REWARD_GLOBAL)]"""
-"""Whether the episode is over, and its reward; none for a page that was left."""
+_REF = re.compile(r"\[ref=((?:f\d+)?e\d+)\]")
 LEAVING = ("goto", "back", "tabs")
 """Tools that would only leave the page, and with it the episode."""
 
@@ -125,6 +114,8 @@ def served() -> int:
     return int(server.server_address[1])
 
 
+_keeping: set[str] = set()
+"""Pages that were found to keep something from one episode to the next."""
 _utterances: dict[tuple[str, int], str] = {}
 """By page and seed, what this process has asked already."""
 
@@ -157,7 +148,7 @@ async def _worded(page: str, seeds: list[int]) -> list[str]:
     visit = await Visit.opened(options, allowed)
     try:
         await _start(visit, Hand(visit, options, allowed), page, seeds[0])
-        said = await visit.ask(visit.page.evaluate(_AGAIN, seeds))
+        said = await visit.ask(visit.page.evaluate(AGAIN, seeds))
         return [str(each) for each in cast("list[object]", said)]
     except (BrowserError, PageLost) as error:
         raise EnvironmentFaultError(
@@ -216,6 +207,8 @@ class MiniWoB(PageEnvironment):
 
     keeps_nothing = True
     without_grammar = "practise on one page, as in `miniwob:click-test`"
+    _first: str | None = None
+    """Tells the episode's start from what came of it."""
 
     def __init__(
         self, *, page: str | None = None, most_characters: int = 8_000, trace: bool = False
@@ -267,17 +260,105 @@ class MiniWoB(PageEnvironment):
             raise EnvironmentFaultError(f"miniwob: a task names one of its pages, not {page!r}.")
         said = await _start(visit, hand, page, self._task.seed)
         await visit.settled()
-        self._texts = self._sayable(said)
+        named = self._sayable(said)
+        self._texts = tuple(named)
+        self._clues = Clues(said, named)
 
-    def _sayable(self, said: str) -> tuple[str, ...]:
-        """What an instruction names that may have to be typed."""
-        return quoted(said)
+    def _sayable(self, said: str) -> Mapping[str, Sequence[str]]:
+        """What an instruction names that may have to be typed, and the words that it goes by."""
+        return dict.fromkeys(quoted(said), ())
+
+    def clues(self, calls: Sequence[ToolCall]) -> Sequence[float]:
+        """As for any page; what the tree does not name can be clicked here, too.
+
+        A text that stands in the instruction alone cannot.
+        """
+        told = super().clues(calls)
+        if self._view is None:
+            return told
+        unnamed = {each.name for each in self._view.unnamed}
+        shown = self._view.root.content
+        costs: list[float] = []
+        for call, cost in zip(calls, told, strict=False):
+            name = str(call.arguments.get("name", ""))
+            if call.tool == "click" and cost == math.inf:
+                known = name in self._texts
+                if name in unnamed:
+                    cost = LIKELY if known else BLIND
+                elif known and shown.count(name) > 1:
+                    cost = LIKELY
+            costs.append(cost)
+        return costs
+
+    async def _as_new(self, visit: Visit, *, fresh: bool) -> bool:
+        # Most of the time of a new context goes into a process of its own for the page. These
+        # pages leave nothing in the browser, and each is asked.
+        return await visit.kept_nothing()
+
+    async def _begun_again(self, visit: Visit) -> View | None:
+        """The episode begun again in its page, if nothing of what was done there is left.
+
+        Loading a page costs twenty times as much. Whether anything is left is told by what tells
+        states apart, and by listeners, which are counted; a page that was once found to keep
+        something is loaded anew from then on.
+        """
+        task = self._task
+        if task is None or self._first is None or task.setup.get("page") in _keeping:
+            return None
+        try:
+            await visit.page.mouse.move(0, 0)
+            same = await visit.ask(visit.page.evaluate(ONCE_MORE, task.seed))
+            if same is True:
+                await visit.settled()
+                view = await visit.ask(snapshot.look(visit.page))
+                if view.mark == self._first:
+                    return view
+        except (BrowserError, PageLost):
+            return None  # it went elsewhere, or is gone
+        _keeping.add(str(task.setup.get("page")))
+        return None
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """Begin the page's episode for the task's seed."""
+        observation = await super().reset(task, seed)
+        self._first = self._view.mark if self._view is not None else None
+        return observation
+
+    def _numbered(self) -> dict[str, str]:
+        """What the view shows as references, by playwright's own.
+
+        Those go on from page to page and from episode to episode, which is no one's business.
+        """
+        nodes = self._view.root.walk() if self._view is not None else ()
+        own = [node.ref for node in nodes if node.ref]
+        return {ref: f"e{number}" for number, ref in enumerate(own, start=1)}
+
+    def _observed(
+        self,
+        images: tuple[bytes, ...] = (),
+        text: str = "",
+        files: tuple[tuple[str, bytes], ...] = (),
+    ) -> Observation:
+        observation = super()._observed(images, text, files)
+        numbered = self._numbered()
+        shown = _REF.sub(lambda m: f"[ref={numbered.get(m[1], m[1])}]", observation.text)
+        return observation.model_copy(update={"text": shown})
+
+    async def _done(self, call: ToolCall) -> tuple[Outcome, str | None]:
+        ref = call.arguments.get("ref")
+        if isinstance(ref, str):
+            own = {number: ref for ref, number in self._numbered().items()}
+            if ref not in own:
+                gone = Failed("not found", f"the reference {ref[:40]!r} is none that is shown")
+                return Outcome(), str(gone)
+            call = ToolCall(tool=call.tool, arguments={**call.arguments, "ref": own[ref]})
+        return await super()._done(call)
 
     async def _judged(self) -> tuple[float, bool]:
         visit = self._visit
         assert visit is not None
         try:
-            done, reward = cast("list[Any]", await visit.ask(visit.page.evaluate(_VERDICT)))
+            done, reward = cast("list[Any]", await visit.ask(visit.page.evaluate(VERDICT)))
         except (BrowserError, PageLost):
             return 0.0, False  # the page is gone, and with it whatever it thought
         return (float(reward), True) if done is True else (0.0, False)
@@ -307,7 +388,7 @@ async def _start(visit: Visit, hand: Hand, page: str, seed: int) -> str:
         await hand.open(f"{HOST}/miniwob/{page}.html")
         await visit.page.wait_for_load_state("load", timeout=READY_SECONDS * 1000)
         handle = await visit.page.wait_for_function(
-            _START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
+            START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
         )
         said = str(await handle.json_value())
     except (Failed, BrowserError) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from agentlab.environments.web.miniwob import (
@@ -186,12 +186,12 @@ class MiniWoBPage(MiniWoB):
         await asyncio.to_thread(self.grammar)
         return await super().reset(task, seed)
 
-    def _sayable(self, said: str) -> tuple[str, ...]:
+    def _sayable(self, said: str) -> Mapping[str, Sequence[str]]:
         try:
             clauses = self.grammar().parse(said).clauses
         except InvalidTaskError:
             return super()._sayable(said)
-        return tuple(dict.fromkeys(str(v) for c in clauses for v in c.arguments.values()))
+        return {str(v): (name,) for c in clauses for name, v in c.arguments.items()}
 
     async def _judged(self) -> tuple[float, bool]:
         reward, over = await super()._judged()

@@ -157,14 +157,24 @@ class Visit:
         """All tabs, oldest first."""
         return [page for page in self._pages if not page.is_closed()]
 
-    async def renew(self) -> None:
-        """Put a fresh page in the place of all tabs; cookies and storage stay."""
-        old = self.pages
-        await self._fresh()
-        for page in old:
-            await page.close()
+    async def kept_nothing(self) -> bool:
+        """Whether it may be used once more: one tab, in which no page left anything behind it.
+
+        What happened is forgotten then, and the mouse moved out of the way.
+        """
+        if not self.plain or self._options.trace:
+            return False
+        try:
+            left = await self.ask(self.page.evaluate(_LEFT))
+            if left or await self.context.cookies():
+                return False
+            await self.page.mouse.move(0, 0)
+        except (BrowserError, PageLost):
+            return False
         self._notes.clear()
         self._refusals.clear()
+        self.downloads.clear()
+        return True
 
     @property
     def plain(self) -> bool:
@@ -410,6 +420,11 @@ _QUIET = """() => new Promise((done) => {
   if (document.readyState !== "complete") { setTimeout(() => done(false), 20); return; }
   requestAnimationFrame(() => setTimeout(() => done(true), 0));
 })"""
+
+
+_LEFT = """async () => Boolean(window.name) || localStorage.length + sessionStorage.length > 0
+  || (await indexedDB.databases()).length > 0
+  || window.caches && (await caches.keys()).length > 0"""
 
 
 def _page_of(request: Request) -> Page | None:

@@ -162,21 +162,6 @@ def test_what_two_things_share_is_a_kind_and_no_name() -> None:
     assert task_constant(_skill(same_metal), particulars([stated], [first], [], tools=[]))
 
 
-def test_what_every_start_shows_is_the_places_own() -> None:
-    def start(*names: str) -> list[Entity]:
-        return [Entity(type="control", reference=name, properties={}) for name in names]
-
-    press = "env.press(x='Sign in')"
-    several = [start("Sign in", "Oak Chair"), start("Ash Stool", "Sign in")]
-    found = particulars([], several, [], tools=[])
-    assert task_constant(_skill(press), found) is None
-    assert task_constant(_skill("env.press(x='Oak Chair')"), found)
-    assert task_constant(_skill(press), particulars([], several[:1], [], tools=[]))
-    # What a task names is particular, wherever it is shown.
-    named = TASK.model_copy(update={"parameters": {"to": "Sign in"}})
-    assert task_constant(_skill(press), particulars([named], several, [], tools=[]))
-
-
 def test_what_stands_in_every_start_state_is_about_no_one_task() -> None:
     """A repository whose other branch is always the same one: there is nothing else to name."""
     everywhere = SPEC.model_copy(update={"standing": ("Ann-42", "Ann")})
@@ -184,3 +169,20 @@ def test_what_stands_in_every_start_state_is_about_no_one_task() -> None:
     assert task_constant(_skill("env.give(to='Ann-42')"), _found()) is not None
     assert task_constant(_skill("env.give(to='Ann-42')"), found) is None
     assert task_constant(_skill("env.give(to='urgent')"), found) is not None
+
+
+def test_what_stands_at_the_start_of_every_task_is_the_places_own() -> None:
+    def seen(*names: str) -> list[Entity]:
+        return [Entity(type="control", reference=name, properties={}) for name in names]
+
+    tasks = [TASK.model_copy(update={"id": str(number)}) for number in range(3)]
+    shown = [seen("Send", "Ann", "Kim"), seen("Send", "Ann", "Lee"), seen("Send", "Ann", "Mo")]
+    found = particulars(tasks, shown, [], tools=[])
+    assert task_constant(_skill("env.press(x='Send')"), found) is None
+    assert task_constant(_skill("env.press(x='Kim')"), found) == "'Kim'"
+    # What a task names is that task's, wherever it stands.
+    assert task_constant(_skill("env.press(x='Ann')"), found) == "'Ann'"
+    # Two tasks may have a thing in common by chance, and one task tried often is one task.
+    for few in (tasks[:2], [TASK, TASK, TASK]):
+        found = particulars(few, shown, [], tools=[])
+        assert task_constant(_skill("env.press(x='Send')"), found) == "'Send'"

@@ -1,0 +1,78 @@
+"""One MiniWoB page from practice to held-out seeds, by the command that does all pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("miniwob", reason="the extra browser is not installed")
+
+from agentlab.environments.web.miniwob import MiniWoB, pages
+from agentlab.records import Records, Workspace
+from agentlab.types import SplitRule
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "miniwob_pages.py"
+ASKED = ("--pages", "enter-text", "--attempts", "4", "--seeds", "2", "--budget", "10")
+
+
+def run(workspace: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), "--workspace", str(workspace), *ASKED, *arguments],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLE.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=380,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(400)  # four processes with a browser each, on a machine that may be busy
+def test_a_page_is_learnt_and_the_held_out_seeds_show_it(tmp_path: Path) -> None:
+    said = run(tmp_path, "--json", str(tmp_path / "rows.json"))
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert row["skills"] == ["enter_text(text: text)"]
+    assert row["solved"] == row["attempts"] == 8
+    library, empty = row["calls"]["library"], row["calls"]["empty library"]
+    assert library.keys() == empty.keys()
+    # The skill fills and clicks; without it something else is tried as well.
+    assert set(library.values()) == {2}
+    assert all(calls > 2 for calls in empty.values())
+    assert "| enter-text | 2 | 100 %" in said
+    assert "1 pages, of which practice solved some tasks on 1" in said
+
+    with Records.open(Workspace.open(tmp_path / "enter-text")) as records:
+        (skill,) = records.items.skills(status="active")
+        gates = records.items.history(skill.item.id)[-1].evidence["gates"]
+        assert isinstance(gates, list)
+        names = [gate["gate"] for gate in gates if isinstance(gate, dict) and gate["passed"]]
+        assert {"static", "replay", "effect", "controls", "use"} <= set(names)
+        run_id = skill.run_id
+        assert run_id is not None
+        practised = [records.tasks.get(each) for each in skill.item.source_tasks]
+        tried = records.attempts.all(run_id)
+    rule = SplitRule()
+    assert {rule.split_of_seed(task.seed) for task in practised} == {"practice"}
+    assert {attempt.split for attempt in tried} == {"practice"}
+    assert {attempt.kind for attempt in tried} == {"practice", "shadow"}
+
+    # What is done is kept: the same question is answered from there.
+    (before,) = [line for line in said.splitlines() if line.startswith("| 10 |")]
+    again = run(tmp_path)
+    assert before in again
+    assert again.count("| enter-text |") == 1
+
+
+def test_the_pages_of_the_command_exist() -> None:
+    source = EXAMPLE.read_text(encoding="utf-8")
+    start = source.index("PAGES = (")
+    listed = [part for part in source[start : source.index('"""', start)].split('"') if "-" in part]
+    assert len(listed) == len(set(listed)) >= 30
+    assert set(listed) <= set(pages())
+    assert MiniWoB(page=listed[0]).tools
