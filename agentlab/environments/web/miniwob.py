@@ -39,7 +39,7 @@ SPLIT_RULE = SplitRule()
 """Seeds ending in 8 are `dev`, those ending in 9 are held out; every page is in each split."""
 READY_SECONDS = 10.0
 TRIES = 50
-_START = """(seed) => {
+START = """(seed) => {
   if (typeof core === "undefined" || !core.cover_div || typeof genProblem === "undefined" ||
       (typeof WOB_TASK_READY !== "undefined" && !WOB_TASK_READY)) return null;
   const style = document.createElement("style");
@@ -306,7 +306,7 @@ async def _start(visit: Visit, hand: Hand, page: str, seed: int) -> str:
         await hand.open(f"{HOST}/miniwob/{page}.html")
         await visit.page.wait_for_load_state("load", timeout=READY_SECONDS * 1000)
         handle = await visit.page.wait_for_function(
-            _START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
+            START, arg=seed, timeout=READY_SECONDS * 1000, polling=20
         )
         said = str(await handle.json_value())
     except (Failed, BrowserError) as error:
