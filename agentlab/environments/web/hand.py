@@ -49,6 +49,7 @@ _SAYS: tuple[tuple[str, Kind, str], ...] = (
     ("err_too_many_redirects", "not possible", "the address leads in circles"),
     ("err_tunnel_connection_failed", "refused", "what lies there may not be reached from here"),
     ("err_blocked", "refused", "what lies there may not be reached from here"),
+    ("err_cert", "refused", "its certificate is not trusted (see the option own_certificates)"),
     ("err_aborted", "not possible", "it leads to no page: a download, or nothing"),
     ("err_", "not possible", "the page could not be loaded"),
 )

@@ -106,6 +106,7 @@ class Visit:
                         viewport={"width": options.width, "height": options.height},
                         accept_downloads="download" in options.grants,
                         service_workers="block",
+                        ignore_https_errors=options.own_certificates,
                         reduced_motion="reduce",
                         locale="en-US",
                         timezone_id="UTC",
@@ -267,10 +268,15 @@ class Visit:
         work = asyncio.ensure_future(question)
         page = self._page
         limit = time.monotonic() + seconds
-        while not work.done():
-            if page in self._crashed or time.monotonic() > limit:
-                break
-            await asyncio.wait((work,), timeout=0.1)
+        try:
+            while not work.done():
+                if page in self._crashed or time.monotonic() > limit:
+                    break
+                await asyncio.wait((work,), timeout=0.1)
+        except asyncio.CancelledError:
+            work.cancel()
+            work.add_done_callback(_forget)
+            raise
         if work.done() and page not in self._crashed:
             try:
                 return work.result()
