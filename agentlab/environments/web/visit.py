@@ -100,8 +100,9 @@ class Visit:
         options = self._options
         for again in (True, False):
             try:
+                running = await browser()  # has a time of its own to start in
                 async with asyncio.timeout(ANSWER_SECONDS * 2):
-                    self._context = await (await browser()).new_context(
+                    self._context = await running.new_context(
                         proxy={"server": self._proxy.address},
                         viewport={"width": options.width, "height": options.height},
                         accept_downloads="download" in options.grants,
@@ -116,7 +117,8 @@ class Visit:
             except (BrowserError, TimeoutError) as error:
                 await forget_browser()
                 if not again:
-                    raise EnvironmentFaultError(f"web: no page can be opened: {error}") from error
+                    why = str(error) or f"no answer within {ANSWER_SECONDS * 2:.0f} s"
+                    raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
         assert self._context is not None
         context = self._context
         context.set_default_timeout(options.seconds * 1000)
