@@ -16,6 +16,8 @@ WORKERS ?= 2
 ARGS ?=
 # Kills that `make faults` spreads over runs; the tests do 10.
 KILLS ?= 50
+# How long `make soak` goes on.
+HOURS ?= 2
 
 # A name may be on the path and still not start (a version switcher's), so each one is tried.
 FIT := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -46,7 +48,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck browser store bench faults curves ablations seeds miniwob packs install lock clean
+.PHONY: help practice test lint format typecheck browser store bench soak faults curves ablations seeds miniwob packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +79,10 @@ typecheck:  ## pyright, strict, on package, tests and examples
 bench:  ## Benchmarks: what agentlab costs over bare parts
 	$(call ensure,dev)
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --timeout 0 $(ARGS)
+
+soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
+	$(call ensure,dev)
+	@AGENTLAB_SOAK_HOURS=$(HOURS) $(BIN)/python -m pytest tests/benchmarks/test_bench_soak.py --benchmark-only --timeout 0 $(ARGS)
 
 browser:  ## Every task of the shop in a browser, in both skins
 	$(call ensure,dev)

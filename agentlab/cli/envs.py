@@ -49,12 +49,20 @@ def list_(as_json: bool, display: DisplayName | None) -> None:
 @click.argument("environment", metavar="ENV")
 @option("--tasks", type=Whole(2), default=8, show_default=True, help="Tasks to try.")
 @option("--seed", type=Whole(), default=0, show_default=True, help="Chooses the tasks.")
+@option(
+    "--seconds",
+    type=Whole(1),
+    default=60,
+    show_default=True,
+    help="After which a check takes up no further case.",
+)
 @environment_options
 @output_options
 def check(
     environment: str,
     tasks: int,
     seed: int,
+    seconds: int,
     pairs: tuple[str, ...],
     view: str | None,
     toolset: str | None,
@@ -64,7 +72,7 @@ def check(
     """Check that ENV keeps the promises that search, replay and verifiers rest on."""
     with opened(as_json=as_json, display=display) as output:
         given = gather_options(pairs, view=view, toolset=toolset)
-        report = asyncio.run(_check(environment, given, tasks=tasks, seed=seed))
+        report = asyncio.run(_check(environment, given, tasks=tasks, seed=seed, seconds=seconds))
         output.document({"passed": report.passed, **report.model_dump(mode="json")})
         _tell(report, output)
         if not report.passed:
@@ -98,7 +106,9 @@ def _state(described: JsonObject) -> str:
     return "ready" if described["available"] else str(described["hint"])
 
 
-async def _check(environment: str, given: JsonObject, *, tasks: int, seed: int) -> CheckReport:
+async def _check(
+    environment: str, given: JsonObject, *, tasks: int, seed: int, seconds: int
+) -> CheckReport:
     from agentlab.environments.checker import check_environment
     from agentlab.environments.registration import make_environment
     from agentlab.errors import ConfigError
@@ -120,7 +130,7 @@ async def _check(environment: str, given: JsonObject, *, tasks: int, seed: int) 
         chosen = made.tasks("practice", tasks, seed)
     finally:
         await made.close()
-    return await check_environment(make, tasks=chosen, subject=environment)
+    return await check_environment(make, tasks=chosen, subject=environment, seconds=seconds)
 
 
 def _tell(report: CheckReport, output: Output) -> None:

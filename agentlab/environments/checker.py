@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from agentlab.environments import checks, snapshot_checks, task_checks
+from agentlab.environments import checks, pacing, snapshot_checks, task_checks
 from agentlab.environments.report import CheckLine, CheckReport, CheckSkipped
 from agentlab.errors import ConfigError
 from agentlab.protocols import EnvironmentFactory
@@ -43,7 +43,11 @@ CHECKS: Mapping[str, Check] = {
 
 
 async def check_environment(
-    factory: EnvironmentFactory, *, tasks: Sequence[Task], subject: str = ""
+    factory: EnvironmentFactory,
+    *,
+    tasks: Sequence[Task],
+    subject: str = "",
+    seconds: float | None = None,
 ) -> CheckReport:
     """Run every check on fresh instances.
 
@@ -52,24 +56,31 @@ async def check_environment(
         tasks: tasks to check with, two or more; the more kinds, the more is found. The time
             grows with their number.
         subject: the name to report under; the class's by default.
+        seconds: after which each check takes up no further case, for environments whose steps
+            are slow; the lines say where cases were left out. All cases without it.
 
     Returns:
         One line for each check, in a fixed order.
 
     Raises:
-        ConfigError: there are fewer than two tasks.
+        ConfigError: there are fewer than two tasks, or no time.
     """
     if len(tasks) < 2:
         raise ConfigError("check_environment needs at least two tasks; give it more.")
-    lines = [await _run(name, factory, tasks) for name in CHECKS]
+    if seconds is not None and seconds <= 0:
+        raise ConfigError("check_environment needs more than 0 seconds for each check.")
+    lines = [await _run(name, factory, tasks, seconds) for name in CHECKS]
     return CheckReport(subject=subject or _subject(factory), lines=tuple(lines))
 
 
-async def _run(name: str, factory: EnvironmentFactory, tasks: Sequence[Task]) -> CheckLine:
+async def _run(
+    name: str, factory: EnvironmentFactory, tasks: Sequence[Task], seconds: float | None
+) -> CheckLine:
     check = CHECKS[name]
     says = (check.__doc__ or name).splitlines()[0]
     try:
-        count = await check(factory, tasks)
+        with pacing.paced(seconds) as pace:
+            count = await check(factory, tasks)
     except CheckSkipped as skipped:
         return CheckLine(name=name, passed=False, skipped=True, detail=str(skipped))
     except AssertionError as error:
@@ -79,6 +90,8 @@ async def _run(name: str, factory: EnvironmentFactory, tasks: Sequence[Task]) ->
         return CheckLine(name=name, passed=False, detail=detail, n=1)
     if count == 0:
         return CheckLine(name=name, passed=False, detail="No case could be checked.")
+    if pace.cut:
+        says = f"{says} (Cases were left out after {seconds:g} s.)"
     return CheckLine(name=name, passed=True, detail=says, n=count)
 
 

@@ -213,7 +213,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 KEYWORDS = frozenset(
     {"type", "properties", "required", "additionalProperties", "enum", "const", "items"}
-    | {"description", "title", "default", "examples", "x-entity", "x-volatile"}
+    | {"description", "title", "default", "examples", "x-entity", "x-property-of", "x-volatile"}
     | {"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"}
 )
 """The part of JSON schema that a tool's parameters may use."""

@@ -14,6 +14,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from agentlab.environments import probing
+from agentlab.environments.pacing import in_time
 from agentlab.environments.probing import Opened, Walk
 from agentlab.environments.report import CheckSkipped
 from agentlab.protocols import Environment, EnvironmentFactory, HasSnapshots, Snapshot
@@ -30,11 +31,11 @@ TWINS = 20
 async def snapshots(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
     """A snapshot carries everything: going back and acting again gives the same, verdict too."""
     count = 0
-    for task in tasks:
+    for task in in_time(tasks):
         async with Opened(factory) as environment:
             if not isinstance(environment, HasSnapshots):
                 raise CheckSkipped("There are no snapshots.")
-            for calls in await _plans(environment, task):
+            for calls in in_time(await _plans(environment, task)):
                 await probing.start(environment, task)
                 plain = await probing.follow(environment, calls)
                 await probing.start(environment, task)
@@ -45,8 +46,7 @@ async def snapshots(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
                     said = f"{probing.say(call)} in {task.instruction!r}"
                     assert got == expected, f"{said} does something else after snapshots."
                     saved.append(await _save(environment))
-                await _branch(environment, task, calls, saved, plain.records)
-                count += min(BRANCHES, len(saved)) + 1
+                count += await _branch(environment, task, calls, saved, plain.records)
     return count
 
 
@@ -70,12 +70,13 @@ async def _branch(
     calls: Sequence[ToolCall],
     saved: Sequence[tuple[Snapshot, str]],
     results: Sequence[str],
-) -> None:
-    """From snapshots late and early in turn, replay the rest and compare."""
+) -> int:
+    """From snapshots late and early in turn, replay the rest and compare; how many."""
     assert isinstance(environment, HasSnapshots)
     rng = random.Random(derive_seed("check branch", task.id))
     order = rng.sample(range(len(saved)), min(BRANCHES, len(saved)))
-    for index in [*order, 0]:
+    count = 0
+    for index in in_time([*order, 0]):
         snapshot, expected = saved[index]
         observation = await environment.restore(snapshot)
         got = await probing.record(environment, observation)
@@ -88,26 +89,30 @@ async def _branch(
         for number, (old, new) in enumerate(zip(results[index:], walk.records, strict=False)):
             call = calls[index + number]
             assert old == new, f"Restored {where}, {probing.say(call)} does not do what it did."
+        count += 1
+    return count
 
 
 async def snapshot_keys(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
     """States with equal keys behave alike, verifier state included."""
     count = 0
-    for task in tasks:
+    for task in in_time(tasks):
         async with Opened(factory) as environment:
             if not isinstance(environment, HasSnapshots):
                 raise CheckSkipped("There are no snapshots.")
             solution = tuple(await probing.oracle_of(environment, task) or ())
             pool: dict[Hashable, list[tuple[Snapshot, str]]] = {}
-            for salt in "abcdefgh":  # short walks meet again more often than long ones
-                for prefix in range(0, len(solution) or 1, max(1, len(solution) // 4)):
-                    await probing.start(environment, task)
-                    await probing.follow(environment, solution[:prefix])
-                    await _collect(environment, task, f"{salt}{prefix}", pool)
+            prefixes = range(0, len(solution) or 1, max(1, len(solution) // 4))
+            # Short walks meet again more often than long ones; two of them from one state do.
+            walks = [(salt, prefix) for salt in "abcdefgh" for prefix in prefixes]
+            for salt, prefix in in_time(walks, share=0.5, least=len(prefixes) + 1):
+                await probing.start(environment, task)
+                await probing.follow(environment, solution[:prefix])
+                await _collect(environment, task, f"{salt}{prefix}", pool)
             probe = await probing.wander(environment, task, length=8, salt="probe")
             twins = [found for found in pool.values() if len(found) > 1]
             rng = random.Random(derive_seed("check twins", task.id))
-            for found in rng.sample(twins, min(TWINS, len(twins))):
+            for found in in_time(rng.sample(twins, min(TWINS, len(twins)))):
                 (one, shown), *others = found[0], found[len(found) // 2], found[-1]
                 said = f"in {task.instruction!r}: two snapshots with equal keys"
                 for other, also in others[len(found) == 2 :]:

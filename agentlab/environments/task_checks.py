@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from agentlab.environments import probing
+from agentlab.environments.pacing import in_time
 from agentlab.environments.probing import Opened
 from agentlab.environments.report import CheckSkipped
 from agentlab.errors import InvalidTaskError
@@ -30,7 +31,7 @@ SPLIT_TASKS = 20
 async def oracle_solves(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
     """The oracle's calls solve the task, none of them refused."""
     solved = 0
-    for task in tasks:
+    for task in in_time(tasks):
         async with Opened(factory) as environment:
             if not isinstance(environment, HasOracle):
                 raise CheckSkipped("There is no oracle.")
@@ -51,7 +52,8 @@ async def oracle_solves(factory: EnvironmentFactory, tasks: Sequence[Task]) -> i
 
 async def empty_fails(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
     """Doing nothing, or only looking, solves no task."""
-    for task in tasks:
+    count = 0
+    for task in in_time(tasks):
         async with Opened(factory) as environment:
             observation, _ = await probing.start(environment, task)
             idle = [ToolCall(tool=probing.UNKNOWN_TOOL)]
@@ -64,7 +66,8 @@ async def empty_fails(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int
                 assert not done, (
                     f"{task.instruction!r} counts as solved after {probing.say(call)} alone."
                 )
-    return len(tasks)
+        count += 1
+    return count
 
 
 async def grammar_round_trip(factory: EnvironmentFactory, tasks: Sequence[Task]) -> int:
@@ -77,7 +80,7 @@ async def grammar_round_trip(factory: EnvironmentFactory, tasks: Sequence[Task])
             raise CheckSkipped("There is no grammar.")
         grammar = environment.grammar()
         spec = grammar.spec
-        for task in tasks:
+        for task in in_time(tasks):
             if task.mission is None:
                 continue
             said = repr(task.instruction)

@@ -23,6 +23,17 @@ _ORDERS = (
         r"\b(you are now|from now on you|new instructions?:|system prompt)\b",
     ),
     (
+        "an order to take up another task",
+        r"\b(ignore|disregard|forget|abandon)\b[^.\n]{0,20}\b(task|goal|mission)s?\b"
+        r"|\byour (new|real|true|actual) (task|goal|mission)\b",
+    ),
+    (
+        "an order to tell a secret",
+        r"\b(reveal|disclose|leak|tell|send|print|post)\b[^.\n]{0,40}"
+        r"(\bapi[ _-]?keys?\b|_(api_)?(key|token|secret)\b"
+        r"|\b(your|the agent's) (key|token|secret|credential)s?\b)",
+    ),
+    (
         "words for a judge",
         r"\b(the|any|every|all|dear|your)\s+(judge|evaluator|grader|verifier|scorer|curator)s?\b"
         r"[^.\n]{0,60}\b(must|should|shall|mark|give|return|score|pass|accept|approve|report)\b",

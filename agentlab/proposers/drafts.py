@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, JsonValue
 
 from agentlab.errors import InvalidTaskError
+from agentlab.library.planted import planted
 from agentlab.proposers.surroundings import Scene, clip
 from agentlab.types import (
     CodeVerifier,
@@ -96,6 +97,8 @@ def task_of(
     instruction = " ".join(draft.instruction.split())
     if not instruction:
         raise DraftRefusedError("no instruction")
+    if (found := planted(instruction)) is not None:
+        raise DraftRefusedError(f"planted: the instruction holds {found}")
     _check_tools(draft, tools)
     task = _in_the_language(draft, instruction, scene)
     if task is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 HTML = (("Content-Type", "text/html; charset=utf-8"),)
+
+JSON = (("Content-Type", "application/json"),)
 
 
 class Reply(NamedTuple):
@@ -22,9 +25,13 @@ class Reply(NamedTuple):
 
 
 class Site:
-    """A site on loopback: path to reply, or to what makes one; remembers what was asked."""
+    """A site on loopback: path to reply, or to what makes one; remembers what was asked.
 
-    def __init__(self) -> None:
+    Args:
+        secure: with a certificate, for a site of https.
+    """
+
+    def __init__(self, *, secure: ssl.SSLContext | None = None) -> None:
         self.replies: dict[str, Reply | Callable[[str], Reply]] = {}
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         site = self
@@ -56,7 +63,11 @@ class Site:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if secure is not None:
+            self._server.socket = secure.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"{'https' if secure else 'http'}://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def page(self, path: str, html: str) -> None:

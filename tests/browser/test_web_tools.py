@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from agentlab.environments.registration import make_environment
+from agentlab.environments.web import snapshot
+from agentlab.environments.web.browser import Page
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import EnvironmentRef, JsonObject
 from tests.browser.opened_site import OpenedSite, task_of
@@ -300,3 +303,45 @@ def test_a_site_that_is_not_there_is_no_failure_of_the_agent(site: Site) -> None
 def test_wrong_options_are_told(url: str, options: JsonObject, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         make_environment(EnvironmentRef(name=f"web:{url}", options=options))
+
+
+CHANGED = {
+    "names that were exchanged": "for (const b of document.querySelectorAll('button')) "
+    "b.textContent = b.textContent === 'This' ? 'That' : 'This'",
+    "names in a shadow root": "for (const b of document.querySelector('#s').shadowRoot"
+    ".querySelectorAll('button')) b.textContent = b.textContent === 'This' ? 'That' : 'This'",
+    "another document at the same address": "if (!sessionStorage.again) { sessionStorage.again = 1;"
+    " location.reload() }",
+}
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_what_changed_since_it_was_shown_is_found_as_it_is_now(site: Site, how: str) -> None:
+    buttons = (
+        "<button id=1 onclick='document.title = this.textContent'>This</button>"
+        "<button id=2 onclick='document.title = this.textContent'>That</button>"
+    )
+    if "shadow" in how:
+        buttons = f"<div id=s><template shadowrootmode=open>{buttons}</template></div>"
+    site.page("/", f"{buttons}<script>setTimeout(() => {{ {CHANGED[how]} }}, 700)</script>")
+    with OpenedSite(site.url) as opened:
+        time.sleep(1.2)  # the environment is not asked, so it has not seen what came of it
+        opened.done("click", name="This")
+        assert opened.page()["title"] == "This"
+
+
+def test_what_is_as_it_was_shown_is_not_read_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.page("/", "<button>This</button><p>Text</p>")
+    looks: list[bool] = []
+    looked = snapshot._looked  # pyright: ignore[reportPrivateUsage]
+
+    async def counted(page: Page, *, mark: bool) -> snapshot.View:
+        looks.append(mark)
+        return await looked(page, mark=mark)
+
+    with OpenedSite(site.url) as opened:
+        monkeypatch.setattr(snapshot, "_looked", counted)
+        opened.done("click", name="This")
+    assert looks == [True]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import pytest
 
+from agentlab.environments import pacing
 from agentlab.environments.checker import CHECKS, check_environment
 from agentlab.environments.registration import make_environment
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import ConfigError, InvalidTaskError
 from agentlab.protocols import EnvironmentFactory, HasTasks
-from agentlab.types import EnvironmentRef, Mission, Split, Task
+from agentlab.types import EnvironmentRef, Mission, Split, StepResult, Task, ToolCall
 from tests.conformance.broken_couriers import BROKEN, Bare
 
 
@@ -90,6 +92,49 @@ def test_what_is_not_offered_is_skipped() -> None:
 def test_too_few_tasks_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="at least two tasks"):
         asyncio.run(check_environment(Courier, tasks=courier_tasks()[:1]))
+
+
+class Slow(Courier):
+    """A courier whose clock, the tests', goes on by a second a step."""
+
+    seconds: ClassVar[float] = 0.0
+
+    async def step(self, call: ToolCall) -> StepResult:
+        """A second later."""
+        type(self).seconds += 1
+        return await super().step(call)
+
+
+def test_slow_steps_leave_out_cases_and_the_lines_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Slow, "seconds", 0.0)
+    monkeypatch.setattr(pacing, "clock", lambda: Slow.seconds)
+    report = asyncio.run(check_environment(Slow, tasks=courier_tasks(), seconds=60))
+    assert report.passed, report.failures
+    cut = {line.name for line in report.lines if "left out after 60 s" in line.detail}
+    assert cut >= {"contract", "determinism", "snapshots", "snapshot_keys"}
+    assert "splits_disjoint" not in cut
+    # Of each task 20 pairs of snapshots are compared where there is time, and thousands of steps
+    # are made over it.
+    assert 0 < report.line("snapshot_keys").n < 20
+    assert Slow.seconds < 5_000
+
+
+@pytest.mark.parametrize("name", ["snapshot forgets the verifier", "key is never equal"])
+def test_a_broken_promise_is_noticed_in_little_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slow, "seconds", 0.0)
+    monkeypatch.setattr(pacing, "clock", lambda: Slow.seconds)
+    factory, check = BROKEN[name]
+    assert isinstance(factory, type)
+    slow = cast("EnvironmentFactory", type("SlowToo", (Slow, factory), {}))
+    report = asyncio.run(check_environment(slow, tasks=courier_tasks(), seconds=60))
+    assert check in {line.name for line in report.failures}
+
+
+def test_no_time_is_a_sentence() -> None:
+    with pytest.raises(ConfigError, match="more than 0 seconds"):
+        asyncio.run(check_environment(Courier, tasks=courier_tasks(), seconds=0))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("minigrid") is None, reason="needs the extra 'babyai'")

@@ -120,9 +120,7 @@ class Control:
         if origin in aliases:
             host, port = "127.0.0.1", aliases[origin]
         connection = (
-            http.client.HTTPSConnection(
-                host, port, timeout=SECONDS, context=ssl.create_default_context()
-            )
+            http.client.HTTPSConnection(host, port, timeout=SECONDS, context=self._secure())
             if origin.scheme == "https"
             else http.client.HTTPConnection(host, port, timeout=SECONDS)
         )
@@ -142,6 +140,12 @@ class Control:
             return Answer(response.status, data, _cookies(response.headers.get_all("Set-Cookie")))
         finally:
             connection.close()
+
+    def _secure(self) -> ssl.SSLContext:
+        secure = ssl.create_default_context()
+        if self._options.own_certificates:
+            secure.check_hostname, secure.verify_mode = False, ssl.CERT_NONE
+        return secure
 
 
 def _cookies(headers: list[str] | None) -> dict[str, str]:

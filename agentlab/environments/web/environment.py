@@ -8,6 +8,7 @@ begins where it was left, which is then the attempt's start.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -109,35 +110,53 @@ class PageEnvironment:
         return self._observed(())
 
     async def _begin(self, *, fresh: bool) -> None:
-        assert self._task is not None
-        await self._control.reset(self._task.seed, self._task.setup.get("setup"))
-        cookies = await self._control.enter()
-        notes = await on_thread(self._opened(cookies, fresh=fresh))
+        # The site makes its world while the browser makes a context; both are waited for, so
+        # that what was opened is closed with this environment whichever of them fails.
+        cookies, there = await asyncio.gather(
+            self._made(), on_thread(self._opened(fresh=fresh)), return_exceptions=True
+        )
+        for failed in (cookies, there):
+            if isinstance(failed, BaseException):
+                raise failed
+        assert isinstance(cookies, dict)
+        if there is not True:
+            await on_thread(self._arrived(cookies))
         self._calls, self._over = (), False
         self._site = await self._control.state()
-        self._notes = notes
 
-    async def _opened(self, cookies: dict[str, str], *, fresh: bool) -> tuple[str, ...]:
-        visit, hand = self._visit, self._hand
+    async def _made(self) -> dict[str, str]:
+        """Have the site's world made; the cookies by which a browser is in it."""
+        assert self._task is not None
+        await self._control.reset(self._task.seed, self._task.setup.get("setup"))
+        return await self._control.enter()
+
+    async def _opened(self, *, fresh: bool) -> bool:
+        """Have an empty page; True where the start is there already, without opening anything."""
+        visit = self._visit
         if not fresh and visit is not None and visit.plain:
             view = await self._begun_again(visit)
             if view is not None:
-                self._view = view
-                return visit.notes()
-        if visit is None or hand is None or not await self._as_new(visit, fresh=fresh):
+                self._view, self._notes = view, visit.notes()
+                return True
+        if visit is None or self._hand is None or not await self._as_new(visit, fresh=fresh):
+            self._visit = self._hand = None
             if visit is not None:
                 await visit.close()
-            self._visit = None
             visit = await Visit.opened(self.options, self._allowed)
-            hand = Hand(visit, self.options, self._allowed)
-            self._visit, self._hand = visit, hand
+            self._visit, self._hand = visit, Hand(visit, self.options, self._allowed)
+        return False
+
+    async def _arrived(self, cookies: dict[str, str]) -> None:
+        """Come to where the task begins, and look."""
+        visit, hand = self._visit, self._hand
+        assert visit is not None and hand is not None
         if cookies:
             await visit.context.add_cookies(
                 [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
             )
         try:
             await self._arrive(visit, hand)
-            self._view = await visit.ask(snapshot.look(visit.page))
+            self._view = await visit.ask(hand.look())
         except (Failed, PageLost, BrowserError) as error:
             why = str(failure(error)) if isinstance(error, BrowserError) else str(error)
             notes = visit.notes()
@@ -145,14 +164,17 @@ class PageEnvironment:
             raise EnvironmentFaultError(
                 f"web: {self.options.url[:200]} cannot be opened: {why}{told}"
             ) from error
-        return visit.notes()
+        self._notes = visit.notes()
 
     async def _as_new(self, visit: Visit, *, fresh: bool) -> bool:
         """Whether the visit may be used once more, as if it had just been opened."""
         return False
 
     async def _begun_again(self, visit: Visit) -> View | None:
-        """The start once more without opening anything; None where only a new page gives it."""
+        """The start once more without opening anything; None where only a new page gives it.
+
+        Only a site that keeps no world of its own can have one: it is asked for meanwhile.
+        """
         return None
 
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
@@ -180,7 +202,9 @@ class PageEnvironment:
         before = self._view.mark if self._view is not None else ""
         site = self._site
         outcome, failed = await on_thread(self._done(call))
-        self._site = await self._control.state()
+        # The page is at rest now: what it shows and what the site tells can be asked at once.
+        lost, self._site = await asyncio.gather(on_thread(self._looked()), self._control.state())
+        failed = lost or failed
         assert self._view is not None
         changed = self._view.mark != before or self._site != site
         reward, over = await on_thread(self._judged())
@@ -199,28 +223,35 @@ class PageEnvironment:
         )
 
     async def _done(self, call: ToolCall) -> tuple[Outcome, str | None]:
-        """Carry out a call and look at what came of it; why it failed, if it did."""
+        """Carry out a call, until the page is at rest; why it failed, if it did."""
         visit, hand = self._visit, self._hand
         assert visit is not None and hand is not None
-        outcome, failed = Outcome(), None
+        outcome = Outcome()
         try:
             outcome = await hand.do(call)
             if call.tool not in ("read", "screenshot"):
                 await visit.settled()
         except (Failed, PageLost) as error:
-            failed = str(error)
+            return outcome, str(error)
+        return outcome, None
+
+    async def _looked(self) -> str | None:
+        """Look at the page; why it was lost, if it was."""
+        visit, hand = self._visit, self._hand
+        assert visit is not None and hand is not None
+        lost = None
         for _ in range(3):
             try:
-                self._view = await visit.ask(snapshot.look(visit.page))
+                self._view = await visit.ask(hand.look())
                 break
             except PageLost as error:
-                failed = str(error)
+                lost = str(error)
             except BrowserError as error:
-                failed = str(failure(error))
+                lost = str(failure(error))
                 # A page that never stays is left, for one that does.
                 await visit.stop()
         self._notes = visit.notes()
-        return outcome, failed
+        return lost
 
     async def _judged(self) -> tuple[float, bool]:
         """Reward, and whether the episode is over; a site says nothing of that."""

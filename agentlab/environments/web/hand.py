@@ -20,7 +20,7 @@ from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, loc
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.proxy import MARK, REFUSED
-from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, look
+from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, is_as_it_was, look
 from agentlab.environments.web.visit import Visit
 from agentlab.types import JsonObject, ToolCall
 
@@ -49,6 +49,7 @@ _SAYS: tuple[tuple[str, Kind, str], ...] = (
     ("err_too_many_redirects", "not possible", "the address leads in circles"),
     ("err_tunnel_connection_failed", "refused", "what lies there may not be reached from here"),
     ("err_blocked", "refused", "what lies there may not be reached from here"),
+    ("err_cert", "refused", "its certificate is not trusted (see the option own_certificates)"),
     ("err_aborted", "not possible", "it leads to no page: a download, or nothing"),
     ("err_", "not possible", "the page could not be loaded"),
 )
@@ -77,6 +78,8 @@ class Hand:
         self._visit = visit
         self._options = options
         self._allowed = allowed
+        self._seen: tuple[Page, View] | None = None
+        """The tab and what it showed, where nothing was done since."""
         self._acts: dict[str, Callable[[JsonObject], Awaitable[Outcome]]] = {
             "goto": self._goto,
             "click": self._click,
@@ -115,8 +118,27 @@ class Hand:
     async def _look(self) -> View:
         return await look(self._page, mark=False)
 
+    async def look(self) -> View:
+        """The page now, of which what is named next is found without another look.
+
+        Raises:
+            BrowserError: it went elsewhere each time it was looked at.
+        """
+        page = self._page
+        self._seen = None
+        view = await look(page)
+        self._seen = (page, view)
+        return view
+
     async def _find(self, wanted: Wanted) -> Target:
-        return await locate(self._page, wanted, self._look, patience=self._options.patience)
+        known = None
+        if self._seen is not None and self._seen[0] is self._page:
+            view = self._seen[1]
+            known = view if await is_as_it_was(self._page, view) else None
+        self._seen = None  # another look gives other references
+        return await locate(
+            self._page, wanted, self._look, patience=self._options.patience, known=known
+        )
 
     # --- going ------------------------------------------------------------------------------
 

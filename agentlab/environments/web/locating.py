@@ -59,7 +59,9 @@ class Wanted(NamedTuple):
         return f"{self.role or self.what}{name}"
 
 
-async def locate(page: Page, wanted: Wanted, look: Look, *, patience: float) -> Target:
+async def locate(
+    page: Page, wanted: Wanted, look: Look, *, patience: float, known: View | None = None
+) -> Target:
     """The one element that is meant.
 
     Args:
@@ -67,6 +69,7 @@ async def locate(page: Page, wanted: Wanted, look: Look, *, patience: float) -> 
         wanted: what is named.
         look: gives the tree as it is now.
         patience: seconds that it may take to appear.
+        known: the tree as it still is, which saves a look where it has what is meant.
 
     Raises:
         Failed: nothing, or more than one thing, is meant; or it is hidden.
@@ -75,6 +78,8 @@ async def locate(page: Page, wanted: Wanted, look: Look, *, patience: float) -> 
         return await _by_ref(page, wanted.ref)
     if wanted.name is None and wanted.role is None:
         raise Failed("not possible", "name it: give its role and name, or a ref")
+    if known is not None and (node := _seen(wanted, known)) is not None and node.ref:
+        return page.locator(f"aria-ref={node.ref}")
     limit = time.monotonic() + patience
     while True:
         view = await look()
@@ -101,15 +106,28 @@ async def _by_ref(page: Page, ref: str) -> Target:
     return target
 
 
-async def _tried(page: Page, wanted: Wanted, view: View) -> Target | None:
+def _seen(wanted: Wanted, view: View) -> Node | None:
+    """What is meant, where the tree tells it alone.
+
+    Raises:
+        Failed: several things are meant.
+    """
     listed = dict(view.controls).get(wanted.name or "")
     if listed is not None and _has_role(listed, wanted):
-        return await _target(page, listed, wanted)
+        return listed
     name, number = _split(wanted.name)
     for said, which in ((wanted.name, None), (name, number)):
         nodes = _nodes(view, wanted, said)
         if nodes:
-            return await _target(page, _chosen(nodes, wanted, which), wanted)
+            return _chosen(nodes, wanted, which)
+    return None
+
+
+async def _tried(page: Page, wanted: Wanted, view: View) -> Target | None:
+    node = _seen(wanted, view)
+    if node is not None:
+        return await _target(page, node, wanted)
+    name, number = _split(wanted.name)
     if name is None:
         return None
     if any(each.name == wanted.name for each in view.unnamed):

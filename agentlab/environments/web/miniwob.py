@@ -20,7 +20,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from agentlab.environments.web import snapshot
 from agentlab.environments.web.browser import BrowserError, run_now
 from agentlab.environments.web.clues import BLIND, LIKELY, Clues
 from agentlab.environments.web.environment import PageEnvironment, quoted
@@ -205,7 +204,6 @@ class MiniWoB(PageEnvironment):
         UnknownNameError: there is no such page.
     """
 
-    keeps_nothing = True
     without_grammar = "practise on one page, as in `miniwob:click-test`"
     _first: str | None = None
     """Tells the episode's start from what came of it."""
@@ -303,14 +301,17 @@ class MiniWoB(PageEnvironment):
         something is loaded anew from then on.
         """
         task = self._task
-        if task is None or self._first is None or task.setup.get("page") in _keeping:
+        hand = self._hand
+        if task is None or hand is None or self._first is None:
+            return None
+        if task.setup.get("page") in _keeping:
             return None
         try:
             await visit.page.mouse.move(0, 0)
             same = await visit.ask(visit.page.evaluate(ONCE_MORE, task.seed))
             if same is True:
                 await visit.settled()
-                view = await visit.ask(snapshot.look(visit.page))
+                view = await visit.ask(hand.look())
                 if view.mark == self._first:
                     return view
         except (BrowserError, PageLost):

@@ -43,6 +43,8 @@ class Options(Frozen):
     token_header: str = "X-Control-Token"
     login: str = ""
     """A file of cookies and storage that each attempt begins with (playwright's)."""
+    own_certificates: bool = False
+    """Whether certificates are accepted that no authority signed, as a site under test has them."""
     grants: tuple[Grant, ...] = ()
     files: str = ""
     """The folder whose files may be uploaded."""

@@ -53,12 +53,13 @@
       if (drawn ? !(SHAPES.has(tag) && tag !== "g") && !listens : tag === "a" && element.href) continue;
       const style = getComputedStyle(element);
       if (style.visibility === "hidden" || style.display === "none" || style.pointerEvents === "none") continue;
-      const name = named(element);
       const acts = drawn || listens || element.draggable && tag !== "img" || element.hasAttribute("tabindex")
         || tag === "button" || tag === "canvas"
         || style.cursor === "pointer" && (!element.parentElement || getComputedStyle(element.parentElement).cursor !== "pointer")
         || iconic.test(element.getAttribute("class") || "");
-      if (!acts || tag === "button" && name) continue;
+      if (!acts) continue;
+      const name = named(element); // dear: it lays the page out
+      if (tag === "button" && name) continue;
       // What has a text is told only where its listener or the mouse says that it acts.
       if (name && (!(listens || style.cursor === "pointer") || name.length > 60)) continue;
       if (!drawn && element.getElementsByTagName("*").length > 12) continue;
@@ -89,7 +90,7 @@
   const large = all.length > ask.most_nodes;
   const facts = { nodes: all.length, large, title: words(document.title), ready: document.readyState,
     passwords: [], unnamed: [], left: 0, outline: "", mark: "", height: document.documentElement.scrollHeight,
-    top: Math.round(window.scrollY) };
+    top: Math.round(window.scrollY), changes: "" };
 
   if (large) {
     // Too much for a tree: what can be used, and the beginning of the text.
@@ -113,6 +114,11 @@
     facts.mark = "large " + all.length;
     return facts;
   }
+
+  // Changes within other roots or frames are not counted: then nothing is said of them.
+  const parted = window.frames.length > 0 || [...all].some((element) => element.shadowRoot);
+  const count = window[Symbol.for("agentlab.changes")];
+  facts.changes = parted || !count ? "" : count();
 
   const { found, left } = unnamed();
   facts.unnamed = found.map(({ element, ...rest }) => rest);

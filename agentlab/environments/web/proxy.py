@@ -28,6 +28,7 @@ MOST_HEAD = 64 * 1024
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 120.0
 CHUNK = 64 * 1024
+MOST_DIGITS = 16
 HOP = frozenset(
     {"connection", "proxy-connection", "keep-alive", "proxy-authorization", "proxy-authenticate"}
 )
@@ -111,16 +112,19 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                head = await reader.readuntil(b"\r\n\r\n")
-            line, _, rest = head.partition(b"\r\n")
-            words = line.decode("latin-1").split(" ")
-            if len(words) != 3:
-                await _answer(writer, "400 Bad Request", "That is no request.")
-            elif words[0] == "CONNECT":
-                await self._tunnel(words[1], reader, writer)
-            else:
-                await self._forward(words, rest, reader, writer)
+            more = True
+            while more:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                line, _, rest = head.partition(b"\r\n")
+                words = line.decode("latin-1").split(" ")
+                more = False
+                if len(words) != 3:
+                    await _answer(writer, "400 Bad Request", "That is no request.")
+                elif words[0] == "CONNECT":
+                    await self._tunnel(words[1], reader, writer)
+                else:
+                    more = await self._forward(words, rest, reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             pass  # whoever hangs up early, on either side, gets no more
         finally:
@@ -155,12 +159,13 @@ class Proxy:
         rest: bytes,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-    ) -> None:
+    ) -> bool:
+        """Carry out one request; whether another may follow it, to be looked at like the first."""
         method, url, _ = words
         origin = origin_of(url)
         if not self._allowed.allows(origin) or origin is None or origin.scheme != "http":
             await self._refuse(writer, url.partition("?")[0][:200], origin.host if origin else "")
-            return
+            return False
         alias = self._aliases.get(origin)
         target = (
             _Target("127.0.0.1", alias, own=True)
@@ -169,7 +174,7 @@ class Proxy:
         )
         there = await self._connected(target, writer)
         if there is None:
-            return
+            return False
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         upstream_reader, upstream = there
@@ -178,14 +183,22 @@ class Proxy:
             + _without_hops(rest)
             + b"Connection: close\r\n\r\n"
         )
-        up = asyncio.ensure_future(_pump(reader, upstream))
+        sent = _length(rest, otherwise=0)
+        up = asyncio.ensure_future(_pump(reader, upstream, sent))
         try:
             async with asyncio.timeout(IDLE_SECONDS):
                 head = await _final_head(upstream_reader)
             line, _, rest = head.partition(b"\r\n")
-            # One answer for each connection: the next request may be for elsewhere.
-            writer.write(line + b"\r\n" + _without_hops(rest) + b"Connection: close\r\n\r\n")
-            await self._down(upstream_reader, writer, str(origin), origin.host)
+            empty = method == "HEAD" or line.split(b" ", 2)[1:2] in ([b"204"], [b"304"])
+            size = 0 if empty else _length(rest, otherwise=None)
+            # Only where both lengths are told is it known where the next request begins.
+            more = sent is not None and size is not None
+            kept = b"keep-alive" if more else b"close"
+            writer.write(
+                line + b"\r\n" + _without_hops(rest) + b"Connection: " + kept + b"\r\n\r\n"
+            )
+            came = await self._down(upstream_reader, writer, str(origin), origin.host, size)
+            return more and came == size and up.done() and up.exception() is None
         finally:
             await _ended(up, upstream)
 
@@ -233,19 +246,28 @@ class Proxy:
             await _ended(up, upstream)
 
     async def _down(
-        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str, host: str
-    ) -> None:
-        """Pass on what the server sends, up to the limit."""
-        left = self._most
-        while data := await upstream.read(CHUNK):
-            left -= len(data)
-            if left < 0:
+        self,
+        upstream: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        where: str,
+        host: str,
+        size: int | None = None,
+    ) -> int:
+        """Pass on what the server sends, up to its length or to the limit; how much came."""
+        came = 0
+        while size is None or came < size:
+            data = await upstream.read(CHUNK if size is None else min(CHUNK, size - came))
+            if not data:
+                break
+            came += len(data)
+            if came > self._most:
                 why = f"it sent more than {self._most:,} bytes and was cut off"
                 self._tell(Refusal(where, host, why))
                 writer.transport.abort()
-                return
+                break
             writer.write(data)
             await writer.drain()
+        return came
 
     async def _refuse(
         self, writer: asyncio.StreamWriter, shown: str, host: str, why: str = ""
@@ -264,13 +286,39 @@ async def _final_head(reader: asyncio.StreamReader) -> bytes:
             return head
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int | None = None
+) -> None:
+    """Pass on so many bytes; without a number, all until the end, and the end."""
+    left = size
     with contextlib.suppress(OSError):
-        while data := await reader.read(CHUNK):
+        while left is None or left > 0:
+            data = await reader.read(CHUNK if left is None else min(CHUNK, left))
+            if not data:
+                break
+            left = None if left is None else left - len(data)
             writer.write(data)
             await writer.drain()
-        if writer.can_write_eof():
+        if size is None and writer.can_write_eof():
             writer.write_eof()
+
+
+def _length(headers: bytes, *, otherwise: int | None) -> int | None:
+    """How long a body is, by its header; None where it is told in another way, or in two."""
+    told: list[bytes] = []
+    for line in headers.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        match name.strip().lower():
+            case b"transfer-encoding":
+                return None
+            case b"content-length":
+                told.append(value.strip())
+            case _:
+                pass
+    if not told:
+        return otherwise
+    plain = len(told) == 1 and told[0].isdigit() and len(told[0]) < MOST_DIGITS
+    return int(told[0]) if plain else None
 
 
 async def _ended(pump: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:

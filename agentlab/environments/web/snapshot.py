@@ -28,6 +28,9 @@ MOST_TEXT = 200_000
 """Characters of a page's text that are looked at, for reading on."""
 TRIES = 4
 """That a page which goes elsewhere meanwhile is looked at."""
+_CHANGES = (
+    "() => { const count = window[Symbol.for('agentlab.changes')]; return count && count(); }"
+)
 
 
 class Unnamed(NamedTuple):
@@ -57,6 +60,8 @@ class View(NamedTuple):
     """Tells states of the page apart."""
     scrolled: tuple[int, int]
     """Pixels from the top, and the page's height."""
+    changes: str = ""
+    """Names the document and how often it had changed by then; empty where that is not known."""
 
 
 async def look(page: Page, *, mark: bool = True) -> View:
@@ -99,7 +104,22 @@ async def _looked(page: Page, *, mark: bool) -> View:
         outline=str(facts["outline"]),
         mark=str(facts["mark"]),
         scrolled=(int(facts["top"]), int(facts["height"])),
+        changes=str(facts["changes"]),
     )
+
+
+async def is_as_it_was(page: Page, view: View) -> bool:
+    """Whether the document has not changed since: its tree and references are what they were.
+
+    What styles alone bring about is not noticed, nor is anything in a page with frames, which
+    therefore counts as changed.
+    """
+    if not view.changes or page.url != view.url:
+        return False
+    try:
+        return await page.evaluate(_CHANGES) == view.changes
+    except BrowserError:
+        return False  # it is on its way elsewhere
 
 
 async def pick_unnamed(page: Page, name: str) -> ElementHandle | None:

@@ -100,12 +100,14 @@ class Visit:
         options = self._options
         for again in (True, False):
             try:
+                running = await browser()  # has a time of its own to start in
                 async with asyncio.timeout(ANSWER_SECONDS * 2):
-                    self._context = await (await browser()).new_context(
+                    self._context = await running.new_context(
                         proxy={"server": self._proxy.address},
                         viewport={"width": options.width, "height": options.height},
                         accept_downloads="download" in options.grants,
                         service_workers="block",
+                        ignore_https_errors=options.own_certificates,
                         reduced_motion="reduce",
                         locale="en-US",
                         timezone_id="UTC",
@@ -115,7 +117,8 @@ class Visit:
             except (BrowserError, TimeoutError) as error:
                 await forget_browser()
                 if not again:
-                    raise EnvironmentFaultError(f"web: no page can be opened: {error}") from error
+                    why = str(error) or f"no answer within {ANSWER_SECONDS * 2:.0f} s"
+                    raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
         assert self._context is not None
         context = self._context
         context.set_default_timeout(options.seconds * 1000)
@@ -277,10 +280,15 @@ class Visit:
         work = asyncio.ensure_future(question)
         page = self._page
         limit = time.monotonic() + seconds
-        while not work.done():
-            if page in self._crashed or time.monotonic() > limit:
-                break
-            await asyncio.wait((work,), timeout=0.1)
+        try:
+            while not work.done():
+                if page in self._crashed or time.monotonic() > limit:
+                    break
+                await asyncio.wait((work,), timeout=0.1)
+        except asyncio.CancelledError:
+            work.cancel()
+            work.add_done_callback(_forget)
+            raise
         if work.done() and page not in self._crashed:
             try:
                 return work.result()

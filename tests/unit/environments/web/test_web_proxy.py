@@ -160,3 +160,82 @@ def test_nonsense_ends_the_connection_alone() -> None:
             assert answer.endswith(b"hello")
 
     asyncio.run(ended())
+
+
+async def _telling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers with a body of a told length: the request line, and what came behind the head."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    size = next((int(x.split(":")[1]) for x in head.splitlines() if "Length" in x), 0)
+    body = (head.split("\r\n")[0] + "|").encode() + await reader.readexactly(size)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await writer.drain()
+    writer.close()
+
+
+async def _whole(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    size = next(int(x.split(b":")[1]) for x in head.splitlines() if b"Length" in x)
+    return head, await reader.readexactly(size)
+
+
+def test_each_request_of_a_connection_is_looked_at() -> None:
+    async def asked() -> None:
+        async with Between(_telling) as between:
+            reader, writer = await asyncio.open_connection("127.0.0.1", between.proxy.port)
+            # Two at once: the second begins where the first's body ends, wherever that lies.
+            writer.write(
+                b"POST http://shop.localhost/a HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET "
+                b"GET http://shop.localhost/b HTTP/1.1\r\n\r\n"
+            )
+            head, body = await _whole(reader)
+            assert b"Connection: keep-alive\r\n" in head and body == b"POST /a HTTP/1.1|GET "
+            assert (await _whole(reader))[1] == b"GET /b HTTP/1.1|"
+            writer.write(b"GET http://evil.example/ HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 403 ")
+            assert [each.host for each in between.told] == ["evil.example"]
+            writer.close()
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        "Transfer-Encoding: chunked",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Content-Length: 4\r\nContent-Length: 5",
+        "Content-Length: -4",
+        "Content-Length: 4, 4",
+        f"Content-Length: {'9' * 5000}",
+    ],
+)
+def test_where_a_request_ends_is_never_guessed(lengths: str) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    async def asked() -> None:
+        async with Between(plain) as between:
+            answer = await between.say(
+                f"POST http://shop.localhost/ HTTP/1.1\r\n{lengths}\r\n\r\nabcd"
+                "GET http://shop.localhost/next HTTP/1.1\r\n\r\n"
+            )
+            assert b"Connection: close\r\n" in answer
+            assert answer.count(b"HTTP/1.1 200 OK") == 1
+
+    asyncio.run(asked())
+
+
+def test_an_answer_that_is_shorter_than_it_says_ends_the_connection() -> None:
+    async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort")
+        writer.close()
+
+    async def asked() -> None:
+        async with Between(short) as between:
+            answer = await between.say("GET http://shop.localhost/ HTTP/1.1\r\n\r\n" * 2)
+            assert answer.count(b"HTTP/1.1 200 OK") == 1 and answer.endswith(b"short")
+
+    asyncio.run(asked())

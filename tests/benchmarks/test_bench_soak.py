@@ -1,0 +1,171 @@
+"""Whether the browser grows: the shop and pages that mean harm, four at a time, for a long while.
+
+Run for 10 minutes by `make bench`, for `HOURS` (2) by `make soak`. After each wave, when no
+episode is open, memory, descriptors, threads and contexts are counted. The first fifth is for
+warming up. It fails where memory of this process (the sites' servers are in it) or of the browser
+grows by more than 5 % over the rest (the slope of Theil and Sen, over the median), where
+descriptors, threads or files grow, where a context stays, and where a process is left at the end.
+
+`AGENTLAB_SOAK_HOURS` says how long (a sixth of one without it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Generator, Sequence
+from itertools import combinations, count
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, cast
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from agentlab.environments.web.browser import browser, end_now, on_thread
+from agentlab.environments.web.chromium import HOMES
+from agentlab.errors import EnvironmentFaultError
+from agentlab.records.blobs import Blobs
+from tests.benchmarks.bench_clicking import Shopping
+from tests.benchmarks.bench_processes import below, taken
+from tests.benchmarks.bench_soaking import HARM, harm_episode, harmful, shop_episode
+from tests.benchmarks.bench_waiting import machine, uncaptured
+
+SECONDS = 3600 * float(os.environ.get("AGENTLAB_SOAK_HOURS", str(1 / 6)))
+AT_ONCE = 4
+TASKS = 24
+WARM = 0.2
+"""Share of the time after which growth counts."""
+FEWEST = 6
+"""Samples after that, without which nothing can be said."""
+MOST = 0.05
+"""Growth of memory that passes."""
+ORPHAN_SECONDS = 20.0
+LINES: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(request: pytest.FixtureRequest) -> Generator[None]:
+    """Prints what was measured."""
+    yield
+    with uncaptured(request):
+        print(f"\nSoak of {SECONDS / 60:.0f} minutes, {machine()}")
+        print("\n".join(LINES))
+
+
+class Sample(NamedTuple):
+    """What there is between two waves."""
+
+    seconds: float
+    host: float
+    """Megabytes of this process."""
+    browser: float
+    """Megabytes of the browser and playwright's driver."""
+    host_files: int
+    host_threads: int
+    processes: int
+    """Below this one."""
+    below_files: int
+    contexts: int
+    homes: int
+    """Files in the browser's folders."""
+
+
+def growth(samples: Sequence[Sample], field: str) -> float:
+    """How much a quantity grew over these samples, as a share of its median."""
+    values = [(sample.seconds, float(getattr(sample, field))) for sample in samples]
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(values, 2) if b[0] > a[0]]
+    return median(slopes) * (values[-1][0] - values[0][0]) / median(v for _, v in values)
+
+
+async def contexts() -> int:
+    """How many contexts the browser has."""
+
+    async def work() -> int:
+        return len((await browser()).contexts)
+
+    return await on_thread(work())
+
+
+def homes() -> int:
+    """How many files lie in the folders of this process's browsers."""
+    mine = Path(tempfile.gettempdir()).glob(f"{HOMES}{os.getpid()}-*")
+    return sum(1 for home in mine for _ in home.rglob("*"))
+
+
+async def sampled(began: float) -> Sample:
+    """What there is now, when what was closed has had a moment to go."""
+    await asyncio.sleep(0.5)
+    gc.collect()
+    own, others = taken({os.getpid()}), taken(below(os.getpid()))
+    return Sample(
+        time.monotonic() - began, own.megabytes, others.megabytes, own.files, own.threads,
+        others.processes, others.files, await contexts(),
+        homes(),
+    )  # fmt: skip
+
+
+def test_soak(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    shopping, site, blobs = Shopping(TASKS), harmful(), Blobs(tmp_path)
+    samples: list[Sample] = []
+    episodes = count()
+
+    failed: list[str] = []
+
+    async def lane(number: int) -> None:
+        await noted(shop_episode(shopping, shopping.tasks[number % TASKS], blobs))
+        await noted(harm_episode(site, HARM[number % len(HARM)], blobs))
+
+    async def noted(episode: Awaitable[str | None]) -> None:
+        try:
+            why = await episode
+        except EnvironmentFaultError as error:
+            # A browser that must be ended over one page ends the others' episodes too.
+            why = str(error)
+        if why is not None:
+            failed.append(why)
+
+    async def work() -> None:
+        began = time.monotonic()
+        while time.monotonic() - began < SECONDS:
+            await asyncio.gather(*(lane(next(episodes)) for _ in range(AT_ONCE)))
+            samples.append(await sampled(began))
+
+    try:
+        cast("Any", benchmark).pedantic(lambda: asyncio.run(work()), rounds=1)
+    finally:
+        site.close()
+        end_now()
+    limit = time.monotonic() + ORPHAN_SECONDS
+    while (left := below(os.getpid())) and time.monotonic() < limit:
+        time.sleep(0.2)
+    counted = [each for each in samples if each.seconds > WARM * SECONDS]
+    kept = sum(1 for path in tmp_path.rglob("*") if path.is_file())
+    played = 2 * next(episodes)
+    LINES.append(
+        f"{played} episodes in {samples[-1].seconds:.0f} s, {kept} blobs kept; "
+        f"{len(failed)} ended otherwise than they should {[each[:300] for each in failed[:5]]}; "
+        f"{len(left)} processes left at the end; n = {len(counted)} samples after warming up"
+    )
+    assert len(counted) >= FEWEST, f"Only {len(counted)} samples: let it run longer."
+    for field in Sample._fields[1:]:
+        values = [getattr(each, field) for each in counted]
+        LINES.append(
+            f"  {field:<13} first {values[0]:.0f}, least {min(values):.0f}, median "
+            f"{median(values):.0f}, most {max(values):.0f}, last {values[-1]:.0f}"
+            + (f", growth {100 * growth(counted, field):+.1f} %" if median(values) else "")
+        )
+    third = len(counted) // 3
+    for field in ("host", "browser"):
+        grown = growth(counted, field)
+        assert grown <= MOST, f"The memory of the {field} grew by {100 * grown:.1f} %."
+    for field in ("host_files", "host_threads", "processes", "below_files", "homes"):
+        early = median(getattr(each, field) for each in counted[:third])
+        late = median(getattr(each, field) for each in counted[-third:])
+        assert late <= max(early * (1 + MOST), early + 2), f"{field}: {early} became {late}."
+    assert len(failed) <= played * MOST, failed
+    assert max(each.contexts for each in samples) == 0, "A context stayed open."
+    assert not left, f"{len(left)} processes are left."
