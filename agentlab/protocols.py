@@ -6,10 +6,10 @@ An implementation needs no base class: it fits by its methods. Register it under
 agentlab asks for the environment's name.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001 - one name a line would not leave one page
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,32 +18,10 @@ from pydantic import JsonValue
 
 from agentlab.events import Event
 from agentlab.types import (
-    AttemptSpec,
-    ChatReply,
-    ChatRequest,
-    Clause,
-    GrammarSpec,
-    Insight,
-    InsightChange,
-    JsonObject,
-    Mission,
-    Observation,
-    Origin,
-    PastAttempt,
-    PastProposal,
-    Replay,
-    Score,
-    Skill,
-    Split,
-    SplitRule,
-    StepResult,
-    Task,
-    Template,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    Usage,
-)
+    AttemptSpec, ChatReply, ChatRequest, Clause, GrammarSpec, Insight, InsightChange, JsonObject,
+    Mission, Observation, Origin, PastAttempt, PastProposal, Replay, Score, Skill, Split,
+    SplitRule, StepResult, Survey, Task, Template, ToolCall, ToolSpec, Trajectory, Usage,
+)  # fmt: skip
 
 # --- environments ---------------------------------------------------------------------------
 
@@ -106,6 +84,15 @@ class HasDescription(Protocol):
 
     def describe(self) -> str:
         """A page of text: what is here, what can be done, what a task looks like."""
+        ...
+
+
+@runtime_checkable
+class HasSurvey(Protocol):
+    """An environment that can look around by itself before anything is proposed there."""
+
+    async def survey(self, task: Task) -> Survey | None:
+        """What is found from the start of a task, bounded; None where it was told not to look."""
         ...
 
 
@@ -228,6 +215,8 @@ class ProposalContext:
     """What is served."""
     archive: Sequence[PastProposal] = ()
     """Earlier proposals, oldest first."""
+    surveys: Sequence[Survey] = ()
+    """What the environment found by looking around, one for each family of start states."""
 
 
 class Proposer(Protocol):
@@ -288,6 +277,10 @@ class EvaluationContext:
     model: ChatModel | None = None
     stronger: ChatModel | None = None
     """Asked where `model` disagrees with itself."""
+    picture: Callable[[str], bytes] | None = None
+    """The bytes of a picture by its digest; None where pictures are not at hand."""
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the environment kept of the attempt, by name: digests of blobs."""
 
 
 class Evaluator(Protocol):

@@ -24,6 +24,7 @@ from agentlab.graph.archive import archive
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
+from agentlab.graph.surveying import surveys
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
 from agentlab.proposers.novelty import refusals
@@ -64,6 +65,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             model=practice.model("proposer"),
             library=practice.active(),
             archive=archive(practice, round_),
+            surveys=await surveys(practice),
         )
         tasks: Sequence[Task] = []
         try:

@@ -59,7 +59,8 @@ def particulars(
     Args:
         tasks: those that a candidate was derived from.
         shown: what each attempt at them was shown first. A part of a reference that two things
-            had at once tells what kind of thing they are, and is no one's name.
+            had at once tells what kind of thing they are, and is no one's name. Nor is a name
+            that every attempt was shown while other names differed, unless a task speaks of it.
         states: the states they began in; the names of facts are vocabulary.
         tools: their schemas' `enum` and `const` values, and property names, are vocabulary.
         spec: the grammar's predicates, start-state families and required properties are too.
@@ -74,7 +75,8 @@ def particulars(
     identifying: set[str] = set()
     shared: set[str] = set()
     own: dict[str, bool] = {}
-    for entity in (entity for entities in shown for entity in _counted(entities, shared)):
+    starts = list(shown)
+    for entity in (entity for entities in starts for entity in _counted(entities, shared)):
         identifying.update(_leaves(entity.reference))
         known.update(_keys(entity.reference), _keys(entity.properties))
         known.add(canonical_json(entity.type))
@@ -83,7 +85,7 @@ def particulars(
             own[name] = own.get(name, True) and same
         if isinstance(entity.reference, dict | list):
             wholes.add(canonical_json(entity.reference))
-    values |= identifying - shared
+    values |= identifying - shared - _fixtures(starts)
     for state in states:
         known.update(canonical_json(name) for name in state)
     for tool in tools:
@@ -99,6 +101,18 @@ def particulars(
         frozenset(wholes),
         frozenset(name for name, always in own.items() if always),
     )
+
+
+def _fixtures(starts: Sequence[Sequence[Entity]]) -> set[str]:
+    """Names that were there at every start while other names came and went: a menu's, a form's."""
+    named = [
+        {canonical_json(each.reference) for each in entities if isinstance(each.reference, str)}
+        for entities in starts
+    ]
+    if len(named) < 2:
+        return set()
+    always = set.intersection(*named)
+    return always if set.union(*named) - always else set()
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:

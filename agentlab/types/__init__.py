@@ -34,6 +34,7 @@ from agentlab.types.skill import (
     Status,
     skill_id,
 )
+from agentlab.types.survey import Survey
 from agentlab.types.task import (
     Clause,
     ClauseTemplate,
@@ -120,6 +121,7 @@ __all__ = [
     "Step",
     "StepResult",
     "StopReason",
+    "Survey",
     "Task",
     "Template",
     "ToolCall",

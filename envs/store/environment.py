@@ -72,6 +72,7 @@ class Store(PageEnvironment):
         questions: whether tasks may ask for an answer and not for a change.
         most_characters: of the page in one observation.
         trace: whether playwright's trace of each attempt is kept.
+        crawl_pages: that are looked at before a model proposes tasks, in each family of starts.
 
     Raises:
         ConfigError: there is no such skin.
@@ -84,6 +85,7 @@ class Store(PageEnvironment):
         questions: bool = True,
         most_characters: int = 8_000,
         trace: bool = False,
+        crawl_pages: int = 12,
     ) -> None:
         known: Skin | None = next((each for each in SKINS if each == skin), None)
         if known is None:
@@ -103,6 +105,7 @@ class Store(PageEnvironment):
                 settle=0.0,
                 most_characters=most_characters,
                 trace=trace,
+                crawl_pages=crawl_pages,
             )
         )
         self._began: JsonObject = {}

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from agentlab.environments.probing import mismatch
-from agentlab.environments.web import actions, snapshot
+from agentlab.environments.web import actions, crawl, snapshot
 from agentlab.environments.web.browser import BrowserError, on_thread
 from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand, Outcome, failure
@@ -26,9 +26,18 @@ from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.snapshot import View
+from agentlab.environments.web.surveying import told
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
-from agentlab.types import JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
+from agentlab.types import (
+    JsonObject,
+    Observation,
+    StepResult,
+    Survey,
+    Task,
+    ToolCall,
+    ToolSpec,
+)
 
 MOST_FILES = 50
 MOST_QUOTED = 30
@@ -304,6 +313,21 @@ class PageEnvironment:
         except (BrowserError, PageLost):
             pass  # a page that is gone leaves no picture
         return kept
+
+    async def survey(self, task: Task) -> Survey | None:
+        """Look around from a task's start, within the limits of the options.
+
+        Raises:
+            EnvironmentFaultError: the browser or the site is not there.
+        """
+        if not self.options.crawl_pages:
+            return None
+        await self._control.reset(task.seed, task.setup.get("setup"))
+        cookies = await self._control.enter()
+        place = task.setup.get("url", "")
+        start = urljoin(self.options.url, place if isinstance(place, str) else "")
+        found = await on_thread(crawl.crawled(self.options, self._allowed, cookies, start))
+        return Survey(text=told(found), data=found)
 
     async def close(self) -> None:
         """Close the context. Safe to call twice."""
