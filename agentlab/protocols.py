@@ -18,9 +18,10 @@ from pydantic import JsonValue
 
 from agentlab.events import Event
 from agentlab.types import (
-    AttemptSpec, ChatReply, ChatRequest, Clause, GrammarSpec, Insight, InsightChange, JsonObject,
-    Mission, Observation, Origin, PastAttempt, PastProposal, Replay, Score, Skill, Split,
-    SplitRule, StepResult, Survey, Task, Template, ToolCall, ToolSpec, Trajectory, Usage,
+    AttemptSpec, ChatReply, ChatRequest, Clause, Demonstration, GrammarSpec, Insight,
+    InsightChange, JsonObject, Mission, Observation, Origin, PastAttempt, PastProposal, Replay,
+    Score, Skill, Split, SplitRule, StepResult, Survey, Task, Template, ToolCall, ToolSpec,
+    Trajectory, Usage,
 )  # fmt: skip
 
 # --- environments ---------------------------------------------------------------------------
@@ -93,7 +94,13 @@ class HasSurvey(Protocol):
 
     async def survey(self, task: Task) -> Survey | None:
         """What is found from the start of a task, bounded; None where it was told not to look."""
-        ...
+
+
+@runtime_checkable
+class ReadsRecordings(Protocol):
+    """Understands a recording of somebody's use of it; one of nothing raises ConfigError."""
+
+    def recorded(self, name: str, data: bytes) -> Demonstration: ...  # noqa: D102 - see above
 
 
 class Grammar(Protocol):
@@ -278,9 +285,8 @@ class EvaluationContext:
     stronger: ChatModel | None = None
     """Asked where `model` disagrees with itself."""
     picture: Callable[[str], bytes] | None = None
-    """The bytes of a picture by its digest; None where pictures are not at hand."""
     files: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the environment kept of the attempt, by name: digests of blobs."""
+    """A picture by its digest, where there are any; and digests of what was kept, by name."""
 
 
 class Evaluator(Protocol):

@@ -27,6 +27,7 @@ from agentlab.config import (
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.executors.wrapping import make_executor
+from agentlab.graph.demonstrating import read_demonstrations
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
@@ -377,7 +378,8 @@ def _check(config: PracticeConfig) -> None:
     if config.insights != "none":
         resolve("insights", config.insights)
     resolve("evaluator", config.evaluator)
-    make_environment(EnvironmentRef(name=config.environment, options=config.environment_options))
+    ref = EnvironmentRef(name=config.environment, options=config.environment_options)
+    read_demonstrations(config, make_environment(ref))
 
 
 def _run_id(records: Records, name: str, seed: int, config: JsonObject) -> str:

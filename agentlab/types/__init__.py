@@ -11,6 +11,7 @@ from agentlab.types.base import (
     derive_uniform,
     digest,
 )
+from agentlab.types.demonstration import DEMONSTRATED, Demonstration
 from agentlab.types.history import PastAttempt, PastProposal
 from agentlab.types.insight import Insight, InsightChange, InsightOperation, Outcomes
 from agentlab.types.message import (
@@ -76,6 +77,7 @@ from agentlab.types.trajectory import (
 from agentlab.types.usage import Allotment, Limits, Usage
 
 __all__ = [
+    "DEMONSTRATED",
     "Allotment",
     "AttemptKind",
     "AttemptOutcome",
@@ -86,6 +88,7 @@ __all__ = [
     "Clause",
     "ClauseTemplate",
     "CodeVerifier",
+    "Demonstration",
     "Entity",
     "EnvironmentRef",
     "EnvironmentVerifier",

@@ -25,11 +25,13 @@ from agentlab.environments.web.hand import Hand, Outcome, failure
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.recordings import read_recording
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.surveying import told
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
 from agentlab.types import (
+    Demonstration,
     JsonObject,
     Observation,
     StepResult,
@@ -313,6 +315,11 @@ class PageEnvironment:
         except (BrowserError, PageLost):
             pass  # a page that is gone leaves no picture
         return kept
+
+    def recorded(self, name: str, data: bytes) -> Demonstration:
+        """The calls in a recording of playwright's. See `recordings.read_recording`."""
+        found = read_recording(name, data, self._allowed, self.options.url)
+        return Demonstration(name=name, calls=found.calls, left_out=found.left_out)
 
     async def survey(self, task: Task) -> Survey | None:
         """Look around from a task's start, within the limits of the options.
