@@ -92,6 +92,8 @@ class HasDescription(Protocol):
 class HasSurvey(Protocol):
     """An environment that can look around by itself before anything is proposed there."""
 
+    def start(self, seed: int) -> Task: ...  # noqa: D102 - without a goal, where it has no grammar
+
     async def survey(self, task: Task) -> Survey | None:
         """What is found from the start of a task, bounded; None where it was told not to look."""
 
@@ -222,8 +224,7 @@ class ProposalContext:
     """What is served."""
     archive: Sequence[PastProposal] = ()
     """Earlier proposals, oldest first."""
-    surveys: Sequence[Survey] = ()
-    """What the environment found by looking around, one for each family of start states."""
+    surveys: Sequence[Survey] = ()  # of looking around, one for each family of start states
 
 
 class Proposer(Protocol):

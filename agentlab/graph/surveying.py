@@ -90,4 +90,6 @@ def _starts(practice: Practice, environment: Environment) -> list[tuple[str, Tas
     if isinstance(environment, HasTasks):
         known = environment.tasks("practice", 1, rng.randrange(SEED_SPACE))
         return [("", without_goal(task)) for task in known[:1]]
+    if isinstance(environment, HasSurvey):
+        return [("", environment.start(practice_seed(rng.randrange(SEED_SPACE), rule)))]
     return []

@@ -20,6 +20,7 @@ from agentlab.protocols import (
     HasDescription,
     HasGrammar,
     HasState,
+    HasSurvey,
     HasTasks,
     ProposalContext,
 )
@@ -59,6 +60,8 @@ class Scene(NamedTuple):
     state: JsonObject | None
     """None where no state can be read."""
     grammar: Grammar | None = None
+    shown_only: bool = False
+    """Whether the state is only what is shown, so that a judge may be asked instead."""
 
 
 async def look(environment: Environment, context: ProposalContext, *labels: object) -> Scene:
@@ -76,7 +79,8 @@ async def look(environment: Environment, context: ProposalContext, *labels: obje
     bare = _start(environment, grammar, context, random.Random(seed))
     family = bare.template.partition(": ")[0] if grammar is not None else ""
     observation = await begin(environment, bare)
-    return Scene(bare, family, observation, await read_state(environment), grammar)
+    shown_only = getattr(environment, "shown_only", False) is True
+    return Scene(bare, family, observation, await read_state(environment), grammar, shown_only)
 
 
 def families_of(grammar: Grammar, rule: SplitRule) -> list[str]:
@@ -103,6 +107,8 @@ def _start(
         return bare.model_copy(update={"template": f"{family}: "})
     if isinstance(environment, HasTasks):
         known = list(environment.tasks("practice", 1, rng.randrange(SEED_SPACE)))
+    elif isinstance(environment, HasSurvey):
+        known = [environment.start(practice_seed(rng.randrange(SEED_SPACE), rule))]
     else:
         known = [past.task for past in (*context.recent, *context.archive)]
     known = [task for task in known if rule.split_of_seed(task.seed) == "practice"]

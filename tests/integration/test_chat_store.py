@@ -45,7 +45,8 @@ SMALL: dict[str, Any] = {
 
 
 def practise(place: Path, base_url: str, **options: Any) -> PracticeReport:
-    return agentlab.practice(workspace=place, **{**SMALL, "endpoint.base_url": base_url, **options})
+    given: dict[str, Any] = {**SMALL, "endpoint.base_url": base_url, **options}
+    return agentlab.practice(workspace=place, **given)
 
 
 @pytest.mark.timeout(1800)

@@ -39,6 +39,7 @@ from agentlab.types import (
     Task,
     ToolCall,
     ToolSpec,
+    task_id,
 )
 
 MOST_FILES = 50
@@ -320,6 +321,24 @@ class PageEnvironment:
         """The calls in a recording of playwright's. See `recordings.read_recording`."""
         found = read_recording(name, data, self._allowed, self.options.url)
         return Demonstration(name=name, calls=found.calls, left_out=found.left_out)
+
+    @property
+    def shown_only(self) -> bool:
+        """Whether the state is what the page shows and nothing that the site itself tells."""
+        return not self._control.has_state
+
+    def start(self, seed: int) -> Task:
+        """The first page, with nothing to reach."""
+        said = "Look around."
+        name = task_id("web", said, {}, seed)
+        return Task(
+            id=name,
+            environment="web",
+            instruction=said,
+            setup={},
+            seed=seed,
+            template="look around",
+        )
 
     async def survey(self, task: Task) -> Survey | None:
         """Look around from a task's start, within the limits of the options.

@@ -70,8 +70,8 @@ def steps(clause: Clause, *, quantity: bool) -> list[Call]:
         case "viewing":
             return found
         case "in_cart":
-            size = [("select", _arguments(label="Size", option=values["size"]))]
-            found += size if "size" in values else []
+            if "size" in values:
+                found.append(("select", _arguments(label="Size", option=values["size"])))
             found += [_fill("Quantity", values["count"])] if quantity else []
             return [*found, _press(f"Add {name} to cart")]
         case "saved":
