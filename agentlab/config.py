@@ -261,6 +261,9 @@ class PracticeConfig(Part):
     begins."""
     trust_judge: bool = False
     """Let a judge admit items whatever its calibration says."""
+    demonstrations: tuple[str, ...] = ()
+    """Files of recordings: tasks are made of them, and skills where their attempts are learnt
+    from. What was typed in them is recorded with the run."""
     compose: bool = True
     """Whether skills may call skills."""
     box: BoxName = "auto"

@@ -5,10 +5,10 @@ An implementation needs no base class: it fits by its methods. Register it under
 further small protocols, tested with `isinstance`; nothing here asks for the environment's name.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001 - one name a line would not leave one page
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,32 +17,11 @@ from pydantic import JsonValue
 
 from agentlab.events import Event
 from agentlab.types import (
-    AttemptSpec,
-    ChatReply,
-    ChatRequest,
-    Clause,
-    GrammarSpec,
-    Insight,
-    InsightChange,
-    JsonObject,
-    Mission,
-    Observation,
-    Origin,
-    PastAttempt,
-    PastProposal,
-    Replay,
-    Score,
-    Skill,
-    Split,
-    SplitRule,
-    StepResult,
-    Task,
-    Template,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    Usage,
-)
+    AttemptSpec, ChatReply, ChatRequest, Clause, Demonstration, GrammarSpec, Insight,
+    InsightChange, JsonObject, Mission, Observation, Origin, PastAttempt, PastProposal, Replay,
+    Score, Skill, Split, SplitRule, StepResult, Survey, Task, Template, ToolCall, ToolSpec,
+    Trajectory, Usage,
+)  # fmt: skip
 
 # --- environments ---------------------------------------------------------------------------
 
@@ -106,6 +85,23 @@ class HasDescription(Protocol):
     def describe(self) -> str:
         """A page of text: what is here, what can be done, what a task looks like."""
         ...
+
+
+@runtime_checkable
+class HasSurvey(Protocol):
+    """An environment that can look around by itself before anything is proposed there."""
+
+    def start(self, seed: int) -> Task: ...  # noqa: D102 - without a goal, where it has no grammar
+
+    async def survey(self, task: Task) -> Survey | None:
+        """What is found from the start of a task, bounded; None where it was told not to look."""
+
+
+@runtime_checkable
+class ReadsRecordings(Protocol):
+    """Understands a recording of somebody's use of it; one of nothing raises ConfigError."""
+
+    def recorded(self, name: str, data: bytes) -> Demonstration: ...  # noqa: D102 - see above
 
 
 class Grammar(Protocol):
@@ -231,6 +227,7 @@ class ProposalContext:
     """What is served."""
     archive: Sequence[PastProposal] = ()
     """Earlier proposals, oldest first."""
+    surveys: Sequence[Survey] = ()  # of looking around, one for each family of start states
 
 
 class Proposer(Protocol):
@@ -291,6 +288,9 @@ class EvaluationContext:
     model: ChatModel | None = None
     stronger: ChatModel | None = None
     """Asked where `model` disagrees with itself."""
+    picture: Callable[[str], bytes] | None = None
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """A picture by its digest, where there are any; and digests of what was kept, by name."""
 
 
 class Evaluator(Protocol):

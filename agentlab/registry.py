@@ -51,6 +51,7 @@ BUILT_IN: dict[str, str] = {
     "curriculum/learning_progress": "agentlab.curricula.learning_progress:LearningProgress",
     "curriculum/uniform": "agentlab.curricula.uniform:Uniform",
     "executor/code": "agentlab.executors.code:CodeExecutor",
+    "executor/demonstrated": "agentlab.executors.demonstrated:DemonstratedExecutor",
     "executor/react": "agentlab.executors.react:ReactExecutor",
     "executor/reflect": "agentlab.executors.reflect:ReflectExecutor",
     "executor/selective": "agentlab.executors.selective:SelectiveExecutor",

@@ -29,6 +29,7 @@ from agentlab.protocols import (
     SkillReturn,
 )
 from agentlab.records import AttemptRow, Records, Workspace
+from agentlab.records.blobs import Blobs
 from agentlab.records.calibrations import (
     Calibration,
     Calibrations,
@@ -88,6 +89,8 @@ class Known(NamedTuple):
     trajectory: Trajectory
     success: bool
     heldout: bool
+    files: Mapping[str, str] = {}
+    """What the environment kept of it, by name: digests of blobs."""
 
 
 def calibrate(
@@ -143,7 +146,7 @@ def calibrate(
 
     async def work() -> list[tuple[Rating, bool]]:
         try:
-            return await _judged(judge, attempts, (first, second), progress)
+            return await _judged(judge, attempts, (first, second), progress, Blobs(place.blobs))
         finally:
             if closing is not None:
                 await closing()
@@ -234,7 +237,7 @@ def _first_known(
             tasks[place] = {spec.id: spec.task for spec in planned}
         left -= 1
         task = tasks[place][row.attempt_id]
-        yield Known(row.attempt_id, task, outcome.trajectory, success, heldout)
+        yield Known(row.attempt_id, task, outcome.trajectory, success, heldout, outcome.files)
 
 
 async def _judged(
@@ -242,6 +245,7 @@ async def _judged(
     attempts: Sequence[Known],
     models: tuple[ChatModel, ChatModel | None],
     progress: Progress | None,
+    blobs: Blobs,
 ) -> list[tuple[Rating, bool]]:
     """What the judge says of each, in order; attempts that the endpoint failed on are left out."""
     gate = asyncio.Semaphore(CONCURRENCY)
@@ -250,7 +254,14 @@ async def _judged(
 
     async def one(known: Known) -> tuple[Rating, bool] | None:
         nonlocal done
-        context = EvaluationContext(known.task, known.trajectory, _NoCode(), *models)
+        context = EvaluationContext(
+            known.task,
+            known.trajectory,
+            _NoCode(),
+            *models,
+            picture=blobs.get,
+            files=known.files,
+        )
         async with gate:
             try:
                 score = await judge.evaluate(context)

@@ -73,6 +73,12 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Who writes advice; with a chat model `alphaopt`. [default: none]",
 )
+@option(
+    "--demonstrations",
+    multiple=True,
+    metavar="FILE",
+    help="A recording to begin with: a script of playwright's codegen, or a trace; repeatable.",
+)
 @option("--curriculum", metavar="NAME", help="How tasks are chosen. [default: learning_progress]")
 @option("--concurrency", type=Whole(), help="Attempts at a time; 0 for one a core. [default: 0]")
 @environment_options
@@ -117,6 +123,7 @@ def practice(
             raise click.UsageError("Name an environment, as in `agentlab practice babyai`.")
         overrides: dict[str, Any] = {"environment": environment, **given_budgets(options)}
         overrides |= options
+        overrides["demonstrations"] = list(overrides.pop("demonstrations")) or None
         overrides["endpoint.base_url"] = overrides.pop("base_url", None)
         for name, value in gather_options(pairs, view=view, toolset=toolset).items():
             overrides[f"environment_options.{name}"] = value

@@ -15,9 +15,11 @@ temperatures and a threshold on their spread would turn two against one into a n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentlab.errors import ConfigError, UsageError
+from agentlab.evaluators.pictures import Looking, Shot, chosen, gallery, with_pictures
+from agentlab.evaluators.pictures import told as pictures_told
 from agentlab.evaluators.planted import addressed
 from agentlab.evaluators.reading import MOST_POINTS, Point, Points, Reading, Reply, read
 from agentlab.evaluators.transcript import Transcript, transcribe, visible
@@ -62,6 +64,14 @@ STYLES: dict[Style, Prompt[RecordInputs]] = {
 }
 
 
+class _Record(NamedTuple):
+    """What a reading is of."""
+
+    instruction: str
+    transcript: Transcript
+    shots: tuple[Shot, ...]
+
+
 class Judge:
     """The evaluator `judge`.
 
@@ -75,6 +85,9 @@ class Judge:
             judges anyway, to measure the judge.
         context_tokens: tokens of four characters that the record may take in a request.
         max_tokens: tokens that a reply may have.
+        pictures: of the attempt that a model which takes any is shown with the record, at most;
+            see `pictures.chosen`.
+        picture_bytes: of one of them; a larger one is left out, which is said.
 
     Raises:
         ConfigError: an option is out of range.
@@ -92,12 +105,16 @@ class Judge:
         verify: bool = True,
         context_tokens: int = 24_000,
         max_tokens: int = 2048,
+        pictures: int = 3,
+        picture_bytes: int = 2_000_000,
     ) -> None:
         for name, value, least, most in (
             ("samples", samples, 1, 100),
             ("temperature", temperature, 0, 2),
             ("context_tokens", context_tokens, 500, 10**9),
             ("max_tokens", max_tokens, 64, 10**9),
+            ("pictures", pictures, 0, 50),
+            ("picture_bytes", picture_bytes, 0, 10**9),
         ):
             if not least <= value <= most:
                 raise ConfigError(f"judge: {name!r} must be {least} to {most}, not {value!r}.")
@@ -113,6 +130,8 @@ class Judge:
         self._verify = verify
         self._context_tokens = context_tokens
         self._max_tokens = max_tokens
+        self._pictures = pictures
+        self._picture_bytes = picture_bytes
 
     def identity(self, model: str, stronger: str | None = None) -> JsonObject:
         """What makes this judge one and no other, for `records.calibrations.judge_digest`."""
@@ -125,6 +144,7 @@ class Judge:
             "temperature": self._temperature,
             "context_tokens": self._context_tokens,
             "max_tokens": self._max_tokens,
+            "pictures": [self._pictures, self._picture_bytes],
         }
 
     async def evaluate(self, context: EvaluationContext) -> Score:
@@ -147,25 +167,35 @@ class Judge:
                 "as `--model openai:<model>` or 'model' of 'roles.evaluator' in a --config file, "
                 "or choose the evaluator 'verifier'."
             )
-        transcript = transcribe(context.trajectory, tokens=self._context_tokens)
+        found = gallery(context, most_bytes=self._picture_bytes)
+        shots = found.shots if self._pictures else ()
+        taken = min(len(shots), self._pictures)
+        transcript = transcribe(context.trajectory, tokens=self._context_tokens, pictures=taken)
         instruction = context.task.instruction
         points = await self._points(model, instruction)
         if points is None:
             told = _told(instruction, transcript)
             return _undecided("the points of the instruction could not be worked out", told)
-        readings = await self._readings(model, instruction, points, transcript)
+        said = "\n".join(point.text for point in points)
+        shots = await chosen(model, said, shots, most=self._pictures, max_tokens=self._max_tokens)
+        record = _Record(instruction, transcript, shots)
+        readings, unseen = await self._readings(model, points, record)
         verdict = agreed(readings, self._samples)
         stronger = context.stronger if self._asks == "model" else None
         escalated = verdict is None and stronger is not None
         told: JsonObject = {
             "points": [{"text": visible(p.text), "about": p.about} for p in points],
             "readings": [reading.as_json() for reading in readings],
-            **_told(instruction, transcript),
+            **_told(instruction, transcript, found.notes),
         }
         if escalated and stronger is not None:
-            readings = await self._readings(stronger, instruction, points, transcript)
+            readings, unseen = await self._readings(stronger, points, record)
             verdict = agreed(readings, self._samples)
             told["escalated"] = [reading.as_json() for reading in readings]
+        if shots and unseen:
+            told["pictures_not_shown"] = f"{readings[0].model} reads text alone"
+        elif shots:
+            told["pictures"] = [{"digest": s.picture.digest, "when": s.when} for s in shots]
         return self._score(verdict, readings, points, told, escalated=escalated)
 
     async def _points(self, model: ChatModel, instruction: str) -> tuple[Point, ...] | None:
@@ -183,32 +213,37 @@ class Judge:
         return None if found is None else found.points
 
     async def _readings(
-        self,
-        model: ChatModel,
-        instruction: str,
-        points: Sequence[Point],
-        transcript: Transcript,
-    ) -> list[Reading]:
-        """Readings until all are there or two disagree; one by one, so that they have an order."""
+        self, asked: ChatModel, points: Sequence[Point], record: _Record
+    ) -> tuple[list[Reading], int]:
+        """Readings until all are there or two disagree; one by one, so that they have an order.
+
+        Beside them, how many pictures the model was not shown, since it takes none.
+        """
         prompt = STYLES[self._style]
+        instruction, transcript, shots = record
+        model = Looking(asked)
         readings: list[Reading] = []
         for number in range(self._samples):
             # A judge that goes by the order of the points contradicts itself when it changes.
             order = list(range(len(points)))[:: -1 if number % 2 else 1]
             drawn = (instruction, transcript.text, prompt.ref.hash, number)
+            drawn += tuple(shot.picture.digest for shot in shots)
             mark = digest("mark", *drawn)[:8]
             listed = [
                 f"{place}. ({points[n].about}) {points[n].text}" for place, n in enumerate(order, 1)
             ]
             request = ChatRequest(
-                messages=prompt.messages(
-                    RecordInputs(
-                        instruction=instruction,
-                        points="\n".join(listed),
-                        record=transcript.text,
-                        notes=" ".join(transcript.notes),
-                        mark=mark,
-                    )
+                messages=with_pictures(
+                    prompt.messages(
+                        RecordInputs(
+                            instruction=instruction,
+                            points="\n".join(listed),
+                            record=transcript.text,
+                            notes=" ".join([*transcript.notes, pictures_told(shots)]).strip(),
+                            mark=mark,
+                        )
+                    ),
+                    shots,
                 ),
                 schema_name="verdict",
                 sampling=Sampling(
@@ -219,10 +254,13 @@ class Judge:
                 prompt=prompt.ref,
             )
             reply = await ask(model, request, Reply)
-            readings.append(read(reply, points, order, transcript, mark=mark, model=model.name))
+            seen = len(shots) - model.unseen
+            readings.append(
+                read(reply, points, order, transcript, mark=mark, model=model.name, pictures=seen)
+            )
             if len({r.verdict for r in readings} - {None}) > 1:
                 break
-        return readings
+        return readings, model.unseen
 
     def _score(
         self,
@@ -255,9 +293,9 @@ class Judge:
             unmet = sorted({f.point for r in readings for f in r.findings if f.met is False})
             detail = "not met: " + "; ".join(visible(points[n].text).rstrip(".") for n in unmet)
         return Score(
-            value=float(verdict),
+            value=points_met(readings, points),
             success=verdict,
-            explanation=f"{head}: {detail}.{planted}",
+            explanation=f"{head}: {detail}.{_pictured(readings)}{planted}",
             evidence=told,
             source="judge",
             confidence=confidence(agreeing, len(readings)),
@@ -289,6 +327,23 @@ def confidence(agreeing: int, readings: int) -> float:
     return (agreeing + 1) / (readings + 2)
 
 
+def points_met(readings: Sequence[Reading], points: Sequence[Point]) -> float:
+    """The share of the points that are met, by the mean of the readings: 1 for a success.
+
+    ACuRL and PAE reward the verdict alone; the share tells a near miss from a miss, and decides
+    nothing.
+    """
+    met = sum(found.met is True for reading in readings for found in reading.findings)
+    return met / (len(points) * len(readings))
+
+
+def _pictured(readings: Sequence[Reading]) -> str:
+    """A sentence where a point rests on a picture, which no code can look up."""
+    found = {f.point + 1 for r in readings for f in r.findings if f.place.startswith("picture ")}
+    listed = ", ".join(map(str, sorted(found)))
+    return f" Only pictures show point {listed}." if found else ""
+
+
 def _undecided(why: str, told: JsonObject) -> Score:
     return Score(explanation=f"undecided: {why}", evidence=told, source="judge", confidence=0.0)
 
@@ -297,7 +352,7 @@ def _spoken(verdict: bool | None) -> str:
     return "unclear" if verdict is None else "success" if verdict else "failure"
 
 
-def _told(instruction: str, transcript: Transcript) -> JsonObject:
+def _told(instruction: str, transcript: Transcript, notes: Sequence[str] = ()) -> JsonObject:
     """What a reader of the score should know of what the judge was shown."""
     found = [("instruction", line) for line in addressed(instruction.splitlines())]
     found += transcript.planted
@@ -306,6 +361,6 @@ def _told(instruction: str, transcript: Transcript) -> JsonObject:
         told["addressed_to_a_judge"] = [
             {"place": place, "text": visible(line)[:200]} for place, line in found[:MOST_TOLD]
         ]
-    if transcript.notes:
-        told["not_shown"] = list(transcript.notes)
+    if transcript.notes or notes:
+        told["not_shown"] = [*transcript.notes, *notes]
     return told

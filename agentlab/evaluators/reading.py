@@ -43,6 +43,8 @@ class Finding(Frozen):
     point: int
     quotation: str = ""
     met: Met
+    picture: int = 0
+    """The number of the picture that shows it, where no words do; 0 for none."""
 
 
 class Reply(Frozen):
@@ -100,6 +102,7 @@ def read(
     *,
     mark: str,
     model: str,
+    pictures: int = 0,
 ) -> Reading:
     """What a reply is worth: success only where every point has evidence that exists.
 
@@ -111,6 +114,9 @@ def read(
         mark: what the reply must repeat. Nobody who wrote into the record could know it, so a
             verdict that stood there, and that the model repeats, is told from the model's own.
         model: who replied.
+        pictures: how many it was shown. One is evidence for a point about the world, and only
+            where the record holds no text that speaks to a judge: what a picture says cannot be
+            looked up.
 
     Returns:
         A reading without verdict where the reply cannot be used or contradicts itself.
@@ -123,12 +129,18 @@ def read(
         return Reading(model, None, "the reply does not have one finding for each point")
     checked: list[Checked] = []
     only_planted = False
+    trusted = pictures if not transcript.planted else 0
     for found in reply.findings:
         number = order[found.point - 1]
         place = transcript.find(found.quotation, SOURCES[points[number].about])
         met = {"yes": True, "no": False, "unclear": None}[found.met]
         label = place.label if place is not None else ""
-        if met:
+        points_at = points[number].about == "world" and 1 <= found.picture <= pictures
+        if met and place is None and points_at:
+            only_planted = only_planted or not trusted
+            label = f"picture {found.picture}" if trusted else ""
+            met = bool(trusted)
+        elif met:
             only_planted = only_planted or (place is not None and place.planted)
             met = place is not None and not place.planted
         checked.append(Checked(number, met, _short(found.quotation), label))
@@ -147,7 +159,10 @@ def _verdict(
     if reply.verdict == "failure" and all(found.met == "yes" for found in reply.findings):
         return None, "the verdict is failure, and the findings say that every point is met"
     if only_planted:
-        return None, "a point's only evidence is text that speaks to a judge"
+        return (
+            None,
+            "a point's only evidence is text that speaks to a judge, or a picture beside such",
+        )
     missing = [found.point + 1 for found in findings if found.met is False]
     if missing and not denied:
         return False, f"no such words stand in the record for point {missing[0]}"

@@ -99,9 +99,10 @@ class Transcript:
         return best
 
 
-def transcribe(trajectory: Trajectory, *, tokens: int) -> Transcript:
+def transcribe(trajectory: Trajectory, *, tokens: int, pictures: int = 0) -> Transcript:
     """A trajectory for a judge, in at most about so many tokens of four characters.
 
+    Of its images, `pictures` are shown beside it; the others are said to be missing.
     The start, the answer and as many of the last and first steps as fit are shown, each whole or
     with the middle of a long text left out.
     """
@@ -138,8 +139,10 @@ def transcribe(trajectory: Trajectory, *, tokens: int) -> Transcript:
     cut = sum(p.label.endswith("left out") for p in kept) - len(middle)
     if cut:
         notes.append(f"{_counted(cut, 'text')} shown without the middle.")
-    if images:
-        notes.append(f"{_counted(images, 'image')} not shown to you; judge by the text alone.")
+    if images > pictures:
+        rest = _counted(images - pictures, "image")
+        alone = "" if pictures else "; judge by the text alone"
+        notes.append(f"{rest} not shown to you{alone}.")
     if not trajectory.answer:
         notes.append("The agent gave no answer.")
     return Transcript(tuple(map(_searched, kept)), tuple(notes))

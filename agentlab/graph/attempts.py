@@ -53,11 +53,12 @@ async def run_attempt(
         return await _judged(spec, outcome, evaluator, pool, mine) if judged else outcome
     began = time.monotonic()
     environment = make_environment(spec.environment)
-    jobs.keep_blobs(environment, Blobs(pool.blobs) if pool.blobs is not None else None)
+    blobs = _blobs(pool)
+    jobs.keep_blobs(environment, blobs)
     runtime = open_settled(pool.box, single_use=_alone(spec))
     paused = seats.paused_seconds if seats is not None else 0.0
     work = asyncio.ensure_future(
-        jobs.run_attempt(spec, evaluator, environment, runtime, mine, executor)
+        jobs.run_attempt(spec, evaluator, environment, runtime, mine, executor, blobs)
     )
     try:
         while not work.done():
@@ -163,7 +164,8 @@ async def _judged(
         return outcome
     runtime = open_settled(pool.box)
     try:
-        score = await jobs.scored(spec, outcome.trajectory, evaluator, runtime, seats)
+        files, blobs = outcome.files, _blobs(pool)
+        score = await jobs.scored(spec, outcome.trajectory, evaluator, runtime, seats, files, blobs)
     except AgentLabError as error:
         if isinstance(error, UsageError):
             raise
@@ -178,6 +180,11 @@ async def _judged(
             "trajectory": outcome.trajectory.model_copy(update={"model_calls": calls}),
         }
     )
+
+
+def _blobs(pool: WorkerPool) -> Blobs | None:
+    """Where pictures are; None where nobody keeps any."""
+    return Blobs(pool.blobs) if pool.blobs is not None else None
 
 
 def _failed(spec: AttemptSpec, error: str, seats: AttemptSeats | None = None) -> AttemptOutcome:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import signature
 from itertools import permutations, product
 from pathlib import Path
@@ -203,6 +203,7 @@ async def run_attempt(
     runtime: SkillRuntime,
     seats: AttemptSeats | None = None,
     executor: Executor | None = None,
+    blobs: Blobs | None = None,
 ) -> AttemptOutcome:
     """Execute, score, and name what was achieved; by the spec's executor, or one in its place.
 
@@ -214,7 +215,8 @@ async def run_attempt(
     try:
         execution = await executor.execute(context)
         files = await _kept(environment)
-        score = await scored(spec, execution.trajectory, evaluator, runtime, seats)
+        done = execution.trajectory
+        score = await scored(spec, done, evaluator, runtime, seats, files, blobs)
         if getattr(execution, "ending", "") == "budget" and not score.success:
             # What a cap cut off says nothing of the agent.
             score = Score(explanation="a budget cut it off", source=score.source)
@@ -258,12 +260,34 @@ async def scored(
     evaluator: str,
     runtime: SkillRuntime,
     seats: AttemptSeats | None = None,
+    files: Mapping[str, str] | None = None,
+    blobs: Blobs | None = None,
 ) -> Score:
-    """The evaluator's verdict; unknown where a budget did not allow asking for one."""
+    """The evaluator's verdict; unknown where a budget did not allow asking for one.
+
+    Args:
+        spec: of the attempt.
+        trajectory: what happened.
+        evaluator: its name.
+        runtime: where generated verifiers run.
+        seats: the models.
+        files: what the environment kept of the attempt, by name.
+        blobs: where its pictures are; those of this process where none are given.
+    """
     judge = evaluator_of(evaluator, seats.judging if seats is not None else None)
     models = (seats.evaluator, seats.stronger) if seats is not None else (None, None)
     try:
-        return await judge.evaluate(EvaluationContext(spec.task, trajectory, runtime, *models))
+        kept = blobs or _blobs
+        return await judge.evaluate(
+            EvaluationContext(
+                spec.task,
+                trajectory,
+                runtime,
+                *models,
+                picture=kept.get if kept is not None else None,
+                files=files or {},
+            )
+        )
     except BudgetSpentError as error:
         return Score(explanation=f"not judged: {error}", source="judge")
 

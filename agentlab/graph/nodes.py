@@ -24,9 +24,11 @@ from agentlab.events import (
 from agentlab.graph import advice, jobs
 from agentlab.graph.archive import archive
 from agentlab.graph.attempts import finished_event, run_attempt
+from agentlab.graph.demonstrating import shown_attempts, shown_tasks
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
 from agentlab.graph.remarks import REFUSED, as_result, dropped_by
+from agentlab.graph.surveying import surveys
 from agentlab.graph.workers import WorkerFault
 from agentlab.library.admission import REJECTED
 from agentlab.proposers.novelty import refusals
@@ -67,11 +69,13 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             model=practice.model("proposer"),
             library=practice.active(),
             archive=archive(practice, round_),
+            surveys=await surveys(practice),
         )
         tasks: Sequence[Task] = []
         before = dropped_by(practice.proposer)
         try:
-            tasks = await _proposals(practice, context)
+            shown = await shown_tasks(practice, context)
+            tasks = [*shown, *await _proposals(practice, context)]
         except BudgetSpentError:
             pass  # what was asked by then is charged, and the round ends the run
         except BaseException:
@@ -253,7 +257,7 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
         context = CurationContext(
             environment=practice.environment_name,
             toolset=practice.toolset,
-            attempts=_lately_solved(practice, round_),
+            attempts=[*shown_attempts(practice), *_lately_solved(practice, round_)],
             library=[row.item for row in rows],
             refused=[
                 row.item

@@ -15,6 +15,7 @@ from agentlab.environments.registration import make_environment
 from agentlab.errors import ConfigError, UnknownNameError, UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.budgets import Budget
+from agentlab.graph.demonstrating import read_demonstrations
 from agentlab.graph.practice import LEAST_STEPS, LEAST_TOKENS
 from agentlab.graph.run import refuse_secrets, refuse_unknown_price
 from agentlab.graph.seats import ROLES, STRONGER, Endpoints, asks_models, open_seat
@@ -70,6 +71,7 @@ def check_practice(config: PracticeConfig) -> None:
         EnvironmentRef(name=config.environment, options=config.environment_options)
     )
     _check_grammar(config, world, needed=getattr(proposer, "needs_grammar", False))
+    read_demonstrations(config, world)
 
 
 def check_evaluation(config: PracticeConfig) -> None:

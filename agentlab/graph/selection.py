@@ -14,6 +14,7 @@ from typing import NamedTuple
 from agentlab.curricula.draw import Pool, draw_tasks
 from agentlab.embeddings import uses_model
 from agentlab.events import AttemptsPlanned, Event
+from agentlab.graph.demonstrating import EXECUTOR, is_shown
 from agentlab.graph.practice import LEAST_STEPS, Practice, RunState, RunUpdate
 from agentlab.library.attribution import (
     Retrieved,
@@ -41,6 +42,7 @@ from agentlab.types import (
 )
 
 SELECT_SEQUENCE = 10_000
+EMPTY: JsonObject = {}
 TRIES = 4
 """Attempts from which on it is known whether a task can be learnt from."""
 
@@ -158,7 +160,31 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
         known = outcomes.get(task.template, Template(name=task.template))
         spec = _spec(practice, round_, slot, task, chances, limits, known)
         specs.append(spec.model_copy(update={"allotted": reserved.allotted}))
-    return specs
+    return [*specs, *_shown(practice, round_, len(places), fresh, limits)]
+
+
+def _shown(
+    practice: Practice, round_: int, slot: int, fresh: Sequence[Task], limits: Limits
+) -> list[AttemptSpec]:
+    """What was demonstrated, carried out once, in the round in which it was proposed."""
+    tasks = [task for task in fresh if is_shown(task)] if not round_ else []
+    specs = [
+        _spec(practice, round_, slot + number, task, {}, limits, Template(name=task.template))
+        for number, task in enumerate(tasks)
+    ]
+    return [
+        spec.model_copy(
+            update={
+                "executor": EXECUTOR,
+                "executor_options": EMPTY,
+                "skills": (),
+                "insights": (),
+                "unverified": (),
+                "offers": (),
+            }
+        )
+        for spec in specs
+    ]
 
 
 def _undecided(practice: Practice, count: int) -> list[Task]:

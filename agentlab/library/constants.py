@@ -30,8 +30,6 @@ ORDINARY = frozenset({"0", "1", "-1"})
 """Numbers that mean nothing by themselves."""
 SHORTEST = 3
 """Characters from which a particular word is looked for inside a longer text."""
-FIXTURE = 3
-"""Different tasks that must all have begun with a thing for its name to be nobody's own."""
 
 
 class Particulars(NamedTuple):
@@ -61,9 +59,8 @@ def particulars(
     Args:
         tasks: those that a candidate was derived from.
         shown: what each attempt at them was shown first. A part of a reference that two things
-            had at once tells what kind of thing they are, and is no one's name. What is called
-            so by one word, is there at the start of each of several tasks and is named by none,
-            such as the button that ends them all, belongs to the place and to no task.
+            had at once tells what kind of thing they are, and is no one's name. Nor is a name
+            that every attempt was shown while other names differed, unless a task speaks of it.
         states: the states they began in; the names of facts are vocabulary.
         tools: their schemas' `enum` and `const` values, and property names, are vocabulary.
         spec: the grammar's predicates, start-state families and required properties are too, and
@@ -90,7 +87,7 @@ def particulars(
             own[name] = own.get(name, True) and same
         if isinstance(entity.reference, dict | list):
             wholes.add(canonical_json(entity.reference))
-    values |= identifying - shared - _fixtures(tasks, shown)
+    values |= identifying - shared - _fixtures(starts)
     for state in states:
         known.update(canonical_json(name) for name in state)
     for tool in tools:
@@ -108,19 +105,16 @@ def particulars(
     )
 
 
-def _fixtures(tasks: Sequence[Task], shown: Sequence[Sequence[Entity]]) -> set[str]:
-    """Plain references that every attempt was shown first, where there are enough tasks."""
-    if min(len({task.id for task in tasks}), len(shown)) < FIXTURE:
-        return set()
-    plain: list[set[str]] = [
-        {
-            canonical_json(entity.reference)
-            for entity in entities
-            if not isinstance(entity.reference, dict | list)
-        }
-        for entities in shown
+def _fixtures(starts: Sequence[Sequence[Entity]]) -> set[str]:
+    """Names that were there at every start while other names came and went: a menu's, a form's."""
+    named = [
+        {canonical_json(each.reference) for each in entities if isinstance(each.reference, str)}
+        for entities in starts
     ]
-    return plain[0].intersection(*plain[1:])
+    if len(named) < 2:
+        return set()
+    always = set.intersection(*named)
+    return always if set.union(*named) - always else set()
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:

@@ -17,6 +17,8 @@ BYTES_A_TOKEN = 4
 CHARACTERS_A_TOKEN = 6
 """Of text without runs of white space: more than tokenizers pack on average in prose, code or
 JSON (3 to 5), so that a true figure is not doubted."""
+PICTURE_TOKENS = 1_100
+"""Of one picture of a page: what large models charge for about 1280 by 800 pixels."""
 UNSEEN = 10
 """Times the text's bytes, or the limit on a reply, that a figure may be: an endpoint adds
 instructions of its own to a prompt, and thought that it does not show to a reply."""
@@ -40,7 +42,7 @@ class Tokens(NamedTuple):
 
 def expected(request: ChatRequest) -> Tokens:
     """What a call may take: its prompt, as estimated from the text, and all of its output."""
-    return Tokens(_estimate(_sent(request)), 0, request.sampling.max_tokens)
+    return Tokens(_estimate(_sent(request)) + _pictured(request), 0, request.sampling.max_tokens)
 
 
 def counted(request: ChatRequest, reply: ChatReply) -> Tokens:
@@ -50,7 +52,8 @@ def counted(request: ChatRequest, reply: ChatReply) -> Tokens:
         request: as it was sent.
         reply: with the endpoint's figures, which may be missing (0) or false.
     """
-    prompt = _credible(reply.prompt_tokens, _sent(request))
+    shown = 0 if reply.pictures_unseen else _pictured(request)
+    prompt = _credible(reply.prompt_tokens, _sent(request), beside=shown)
     limit = request.sampling.max_tokens
     output = _credible(reply.output_tokens, [_said(reply.message)], limit)
     spoken = max(len(reply.output_token_ids or ()), len(reply.log_probabilities or ()))
@@ -58,11 +61,15 @@ def counted(request: ChatRequest, reply: ChatReply) -> Tokens:
     return Tokens(prompt, min(reply.cached_tokens, prompt), max(output, spoken))
 
 
-def _credible(figure: int, texts: list[str], limit: int = 0) -> int:
+def _credible(figure: int, texts: list[str], limit: int = 0, beside: int = 0) -> int:
     least = sum(len(re.sub(r"\s+", " ", text)) for text in texts) // CHARACTERS_A_TOKEN
-    estimate = _estimate(texts)
+    estimate = _estimate(texts) + beside
     most = UNSEEN * max(estimate * BYTES_A_TOKEN, limit) + UNSEEN_TOKENS
     return figure if figure > 0 and least <= figure <= most else estimate
+
+
+def _pictured(request: ChatRequest) -> int:
+    return PICTURE_TOKENS * sum(len(message.pictures) for message in request.messages)
 
 
 def _estimate(texts: list[str]) -> int:

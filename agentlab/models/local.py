@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast
 
 from agentlab.errors import ConfigError, MissingExtraError, ModelFaultError
 from agentlab.models.faults import RefusedRequestError
-from agentlab.models.wire import request_body, wire_names
+from agentlab.models.wire import request_body, unseen, wire_names
 from agentlab.types import (
     ChatReply,
     ChatRequest,
@@ -115,6 +115,7 @@ class LocalModel:
             model=self._spec,
             prompt_tokens=len(drawn.prompt),
             output_tokens=len(drawn.output),
+            pictures_unseen=unseen(request),
             prompt_token_ids=tuple(drawn.prompt) if sampling.token_ids else None,
             output_token_ids=tuple(drawn.output) if sampling.token_ids else None,
             log_probabilities=tuple(drawn.log_probabilities) if sampling.logprobs else None,
@@ -152,7 +153,7 @@ class LocalModel:
         return _Drawn(prompt, output, cast("list[float]", chosen.tolist()))
 
     def _prompt(self, request: ChatRequest) -> list[int]:
-        body = request_body(request, schema=False)
+        body = request_body(request, schema=False, pictures=False)
         messages = [_for_template(each) for each in cast("list[JsonObject]", body["messages"])]
         try:
             text = self._tokenizer.apply_chat_template(

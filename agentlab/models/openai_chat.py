@@ -2,18 +2,19 @@
 
 One request is one request here: retries, pauses, limits and meters are wrappers around this. The
 exception is what the endpoint does not take, which is asked again in the other way at once: a
-schema for the reply (then the model is told it) and the name of the token limit. What was
-refused is remembered in `Habits`, which every model at the endpoint shares.
+schema for the reply (then the model is told it), pictures (then it is told that there were some)
+and the name of the token limit. What was refused is remembered in `Habits`, which every model at
+the endpoint shares.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from agentlab.models.faults import RefusedRequestError
 from agentlab.models.openai_client import ChatEndpoint
 from agentlab.models.replies import read_reply, read_stream
-from agentlab.models.wire import MaxTokens, request_body
+from agentlab.models.wire import MaxTokens, request_body, unseen
 from agentlab.types import ChatReply, ChatRequest, JsonObject, Message
 
 _OPENAI = "api.openai.com"
@@ -27,6 +28,7 @@ class Habits:
         self._limit: MaxTokens = "max_completion_tokens" if host == _OPENAI else "max_tokens"
         self._limits: dict[str, MaxTokens] = {}
         self._without_schema: set[str] = set()
+        self._without_pictures: set[str] = set()
 
     def limit(self, model: str) -> MaxTokens:
         """What it calls the limit on a reply's tokens."""
@@ -47,6 +49,32 @@ class Habits:
     def refuse_schema(self, model: str) -> None:
         """Remember that it cannot."""
         self._without_schema.add(model)
+
+    def takes_pictures(self, model: str) -> bool:
+        """Whether it can be shown pictures, as far as is known."""
+        return model not in self._without_pictures
+
+    def refuse_pictures(self, model: str) -> None:
+        """Remember that it cannot."""
+        self._without_pictures.add(model)
+
+
+class _Way(NamedTuple):
+    """What of a request an endpoint is asked to take as it is."""
+
+    schema: bool
+    pictures: bool
+
+
+def _ways(wanted: _Way) -> list[_Way]:
+    """The way that is wanted, then those without what the endpoint may not take."""
+    fewer = (
+        wanted,
+        wanted._replace(pictures=False),
+        wanted._replace(schema=False),
+        _Way(schema=False, pictures=False),
+    )
+    return list(dict.fromkeys(fewer))
 
 
 class OpenAIChat:
@@ -93,28 +121,31 @@ class OpenAIChat:
             RefusedRequestError: the endpoint does not take the request.
         """
         habits, model = self._habits, self._model
-        schema = habits.takes_schema(model)
-        try:
-            return await self._ask(request, schema=schema, limit=habits.limit(model))
-        except RefusedRequestError as refusal:
-            if refusal.status not in _REFUSALS:
-                raise
-            turned = "max_completion_tokens" in str(refusal) and habits.turn_limit(model)
-            if not turned and (request.reply_schema is None or not schema):
-                raise
-            first = refusal
-        if turned:
-            return await self.chat(request)
-        try:
-            reply = await self._ask(request, schema=False, limit=habits.limit(model))
-        except RefusedRequestError:
-            # It was not the schema: what was said about the request as it was meant is told.
-            raise first from None
-        habits.refuse_schema(model)
-        return reply
+        schema = request.reply_schema is not None and habits.takes_schema(model)
+        pictures = unseen(request) > 0 and habits.takes_pictures(model)
+        first: RefusedRequestError | None = None
+        for way in _ways(_Way(schema, pictures)):
+            try:
+                reply = await self._ask(request, way, limit=habits.limit(model))
+            except RefusedRequestError as refusal:
+                if first is None and refusal.status not in _REFUSALS:
+                    raise
+                turned = "max_completion_tokens" in str(refusal) and first is None
+                if turned and habits.turn_limit(model):
+                    return await self.chat(request)
+                first = first or refusal
+                continue
+            if schema and not way.schema:
+                habits.refuse_schema(model)
+            if pictures and not way.pictures:
+                habits.refuse_pictures(model)
+            return reply
+        assert first is not None
+        # What was said about the request as it was meant is told.
+        raise first
 
-    async def _ask(self, request: ChatRequest, *, schema: bool, limit: MaxTokens) -> ChatReply:
-        body = request_body(request, schema=schema, max_tokens=limit)
+    async def _ask(self, request: ChatRequest, way: _Way, *, limit: MaxTokens) -> ChatReply:
+        body = request_body(request, schema=way.schema, pictures=way.pictures, max_tokens=limit)
         # A secret that a tool showed is not told to the endpoint either.
         body = cast("JsonObject", self._endpoint.redactor.json(body))
         if self._stream:
@@ -123,6 +154,8 @@ class OpenAIChat:
         what = f"The endpoint {self._endpoint.url!r} failed at chat with {self._model!r}"
         reply = (read_stream if self._stream else read_reply)(received, request, what)
         # Once more when escapes are read and the parts of a stream are joined.
+        if not way.pictures and unseen(request):
+            reply = reply.model_copy(update={"pictures_unseen": unseen(request)})
         spelt = reply.message.model_dump(mode="json")
         clean = self._endpoint.redactor.json(spelt)
         if clean == spelt:

@@ -6,6 +6,7 @@ back as calls that a server's template can hold. `replies` reads what comes back
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ def request_body(
     request: ChatRequest,
     *,
     schema: bool = True,
+    pictures: bool = True,
     max_tokens: MaxTokens = "max_tokens",
 ) -> JsonObject:
     """The body of a request, but for the model and for streaming.
@@ -35,6 +37,7 @@ def request_body(
     Args:
         request: what is asked.
         schema: whether the endpoint is to enforce the reply's schema; else the model is told it.
+        pictures: whether it takes pictures; else the model is told how many there were.
         max_tokens: what the endpoint calls the limit.
     """
     sampling = request.sampling
@@ -45,7 +48,7 @@ def request_body(
         body["response_format"] = _response_format(request)
     elif request.reply_schema is not None:
         messages = _with_schema(messages, request.reply_schema)
-    body["messages"] = [_message(message, names) for message in messages]
+    body["messages"] = [_message(message, names, pictures=pictures) for message in messages]
     if request.tools:
         body["tools"] = [_tool(tool, names[tool.name]) for tool in request.tools]
         if not request.parallel_tool_calls:
@@ -78,8 +81,29 @@ def _wire_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
 
 
-def _message(message: Message, names: Mapping[str, str]) -> JsonObject:
-    body: JsonObject = {"role": message.role, "content": message.text}
+def unseen(request: ChatRequest) -> int:
+    """How many pictures a request has."""
+    return sum(len(message.pictures) for message in request.messages)
+
+
+def told_instead(message: Message) -> str:
+    """The text of a message whose pictures cannot be shown."""
+    count = len(message.pictures)
+    if not count:
+        return message.text
+    what = "1 picture that goes" if count == 1 else f"{count} pictures that go"
+    return f"{message.text}\n\n({what} with this cannot be shown to you.)"
+
+
+def _message(message: Message, names: Mapping[str, str], *, pictures: bool = True) -> JsonObject:
+    content: JsonValue = message.text if pictures else told_instead(message)
+    if message.pictures and pictures:
+        shown: list[JsonValue] = [
+            {"type": "image_url", "image_url": {"url": _address(each.data)}}
+            for each in message.pictures
+        ]
+        content = [{"type": "text", "text": message.text}, *shown]
+    body: JsonObject = {"role": message.role, "content": content}
     if message.tool_use_id is not None:
         body["tool_call_id"] = message.tool_use_id
     if message.tool_uses:
@@ -95,6 +119,10 @@ def _message(message: Message, names: Mapping[str, str]) -> JsonObject:
             for use in message.tool_uses
         ]
     return body
+
+
+def _address(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def _sendable(arguments: str) -> str:

@@ -105,7 +105,7 @@ class ChallengerProposer:
             scene = await look(desk.environment, context, NAME, place)
             log = await explore(desk, scene, place, calls=self._explored)
             inputs = ChallengeInputs(
-                description=described(desk.environment),
+                description=described(desk.environment, desk.context, scene.family),
                 observation=clip(scene.observation.text, LONGEST_PAGE),
                 state=shown_state(scene.state),
                 tools=shown_tools(desk.environment.tools),
@@ -135,7 +135,7 @@ async def explore(desk: Desk, scene: Scene, place: int, *, calls: int) -> list[s
     """
     inputs = ExploreInputs(
         calls=calls,
-        description=described(desk.environment),
+        description=described(desk.environment, desk.context, scene.family),
         observation=clip(scene.observation.text, LONGEST_PAGE),
         state=shown_state(scene.state),
         library=shown_skills(desk.context.library),

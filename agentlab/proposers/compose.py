@@ -111,7 +111,7 @@ def _together(
         inputs = ComposeInputs(
             first=first,
             second=second,
-            description=described(desk.environment),
+            description=described(desk.environment, desk.context, scene.family),
             observation=clip(scene.observation.text, LONGEST_PAGE),
             state=shown_state(scene.state),
             tools=shown_tools(desk.environment.tools),

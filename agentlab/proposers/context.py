@@ -94,7 +94,7 @@ def _reply(context: ProposalContext, archives: Archives, place: int, limit: int)
         scene = await look(desk.environment, context, NAME, place)
         inputs = ContextInputs(
             count=limit,
-            description=described(desk.environment),
+            description=described(desk.environment, desk.context, scene.family),
             observation=clip(scene.observation.text, 6_000),
             state=shown_state(scene.state),
             tools=shown_tools(desk.environment.tools),

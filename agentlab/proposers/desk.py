@@ -65,6 +65,10 @@ JUDGE_CHECKED = (
     "No state can be read here, so a judge will look at what was done: ask only for what shows "
     "in it, name one explicit target, and leave `verify`, `solution` and `failing` empty."
 )
+OR_JUDGED = (
+    "That state is only what the page shows. Where it cannot decide a task, leave `verify`, "
+    "`solution` and `failing` empty, name one explicit target, and a judge will look at what shows."
+)
 FAILING_CASES = (
     f"Give at least {FAILING} failing cases: short lists of tool calls that look like an attempt "
     "and leave undone, or do differently, what is asked."
@@ -248,6 +252,8 @@ def checking(scene: Scene) -> Trusted:
         parts.append(LANGUAGE_CHECKED)
     if scene.state is not None:
         parts.append(CODE_CHECKED)
+    if scene.state is not None and scene.grammar is None and scene.shown_only:
+        parts.append(OR_JUDGED)
     return " ".join([*parts, FAILING_CASES]) if parts else JUDGE_CHECKED
 
 

@@ -78,7 +78,8 @@ def task_of(
     """The task that a draft states in a start state.
 
     An instruction in the environment's own language is checked by the environment. Any other
-    brings code over the state. Where no state can be read nothing can check it: such a task
+    brings code over the state. Where no state can be read, or only what is shown and the draft
+    brings no code, nothing can check it: such a task
     has the environment's verifier, which never rewards it, neither solution nor failing cases,
     and the parameter `judged`; only a judge's score says anything of it.
 
@@ -103,7 +104,9 @@ def task_of(
     task = _in_the_language(draft, instruction, scene)
     if task is None:
         task = _freely_worded(instruction, draft, scene)
-    if scene.state is not None or scene.grammar is not None:
+    if (scene.state is not None or scene.grammar is not None) and not _left_to_a_judge(
+        draft, scene
+    ):
         if solved and not draft.solution:
             raise DraftRefusedError("no solution: give the tool calls that do what is asked")
         failing = tuple(each for each in _distinct(draft) if each)
@@ -165,7 +168,7 @@ def _in_the_language(draft: Draft, instruction: str, scene: Scene) -> Task | Non
 def _freely_worded(instruction: str, draft: Draft, scene: Scene) -> Task:
     bare = scene.bare
     verifier: CodeVerifier | EnvironmentVerifier = EnvironmentVerifier()
-    if scene.state is not None:
+    if scene.state is not None and not _left_to_a_judge(draft, scene):
         check_verifier(draft.verify)
         verifier = CodeVerifier(source=draft.verify, origin="model")
     return bare.model_copy(
@@ -177,6 +180,11 @@ def _freely_worded(instruction: str, draft: Draft, scene: Scene) -> Task:
             "parameters": {PARTICULARS: particulars_of(instruction)},
         }
     )
+
+
+def _left_to_a_judge(draft: Draft, scene: Scene) -> bool:
+    """Whether a task brings no code, where code could read only what is shown anyway."""
+    return scene.grammar is None and scene.shown_only and not draft.verify.strip()
 
 
 def check_verifier(source: str) -> None:

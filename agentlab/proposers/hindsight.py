@@ -114,7 +114,7 @@ def _relabel(found: Accident) -> Work:
             before=shown_state(found.before),
             after=shown_state(found.after),
             changes=listed(changed_facts(found.before, found.after)),
-            description=described(desk.environment),
+            description=described(desk.environment, desk.context, scene.family),
             checking=checking(scene),
         )
         page = Page(

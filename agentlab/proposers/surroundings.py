@@ -20,6 +20,7 @@ from agentlab.protocols import (
     HasDescription,
     HasGrammar,
     HasState,
+    HasSurvey,
     HasTasks,
     ProposalContext,
 )
@@ -28,6 +29,7 @@ from agentlab.types import (
     Observation,
     PastAttempt,
     Skill,
+    SplitRule,
     Task,
     Template,
     ToolCall,
@@ -58,6 +60,8 @@ class Scene(NamedTuple):
     state: JsonObject | None
     """None where no state can be read."""
     grammar: Grammar | None = None
+    shown_only: bool = False
+    """Whether the state is only what is shown, so that a judge may be asked instead."""
 
 
 async def look(environment: Environment, context: ProposalContext, *labels: object) -> Scene:
@@ -75,7 +79,13 @@ async def look(environment: Environment, context: ProposalContext, *labels: obje
     bare = _start(environment, grammar, context, random.Random(seed))
     family = bare.template.partition(": ")[0] if grammar is not None else ""
     observation = await begin(environment, bare)
-    return Scene(bare, family, observation, await read_state(environment), grammar)
+    shown_only = getattr(environment, "shown_only", False) is True
+    return Scene(bare, family, observation, await read_state(environment), grammar, shown_only)
+
+
+def families_of(grammar: Grammar, rule: SplitRule) -> list[str]:
+    """The families of start states in which something may be practised."""
+    return [each for each in grammar.spec.setups if not rule.reserved_template(f"{each}: _")]
 
 
 def _start(
@@ -86,9 +96,7 @@ def _start(
 ) -> Task:
     rule = context.split_rule
     if grammar is not None:
-        families = [
-            each for each in grammar.spec.setups if not rule.reserved_template(f"{each}: _")
-        ]
+        families = families_of(grammar, rule)
         if not families:
             raise UsageError(
                 "Every start-state family of the grammar is reserved; nothing to propose."
@@ -99,6 +107,8 @@ def _start(
         return bare.model_copy(update={"template": f"{family}: "})
     if isinstance(environment, HasTasks):
         known = list(environment.tasks("practice", 1, rng.randrange(SEED_SPACE)))
+    elif isinstance(environment, HasSurvey):
+        known = [environment.start(practice_seed(rng.randrange(SEED_SPACE), rule))]
     else:
         known = [past.task for past in (*context.recent, *context.archive)]
     known = [task for task in known if rule.split_of_seed(task.seed) == "practice"]
@@ -170,11 +180,26 @@ def listed(lines: Sequence[str], *, most: int = MOST_LINES) -> str:
     return "\n".join(shown) or "none"
 
 
-def described(environment: Environment) -> str:
-    """What the environment says of itself."""
+def described(
+    environment: Environment, context: ProposalContext | None = None, family: str = ""
+) -> str:
+    """What the environment says of itself, and what was found by looking around in it.
+
+    Args:
+        environment: an instance.
+        context: with surveys, where there were any.
+        family: of start states; that of the survey that is told.
+    """
+    said = "It does not describe itself."
     if isinstance(environment, HasDescription):
-        return clip(environment.describe(), LONGEST_PAGE)
-    return "It does not describe itself."
+        said = clip(environment.describe(), LONGEST_PAGE)
+    surveys = context.surveys if context is not None else ()
+    found = [survey for survey in surveys if survey.start == family] or list(surveys[:1])
+    if not found:
+        return said
+    where = f", begun in another start state ({found[0].start})" if found[0].start else ""
+    where = "" if found[0].start == family else where
+    return f"{said}\n\nLooking around{where}:\n{clip(found[0].text, LONGEST_PAGE)}"
 
 
 def shown_state(state: JsonObject | None) -> str:

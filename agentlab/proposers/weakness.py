@@ -167,7 +167,7 @@ def _follow(
             measured=str(subject.measured),
             subject=clip(shown),
             failures=shown_failures(subject.failures),
-            description=described(desk.environment),
+            description=described(desk.environment, desk.context, scene.family),
             observation=clip(scene.observation.text, LONGEST_PAGE),
             state=shown_state(scene.state),
             tools=shown_tools(desk.environment.tools),

@@ -11,12 +11,14 @@ from agentlab.types.base import (
     derive_uniform,
     digest,
 )
+from agentlab.types.demonstration import DEMONSTRATED, Demonstration
 from agentlab.types.history import PastAttempt, PastProposal
 from agentlab.types.insight import Insight, InsightChange, InsightOperation, Outcomes
 from agentlab.types.message import (
     ChatReply,
     ChatRequest,
     Message,
+    Picture,
     PromptRef,
     Role,
     Sampling,
@@ -34,6 +36,7 @@ from agentlab.types.skill import (
     Status,
     skill_id,
 )
+from agentlab.types.survey import Survey
 from agentlab.types.task import (
     Clause,
     ClauseTemplate,
@@ -74,6 +77,7 @@ from agentlab.types.trajectory import (
 from agentlab.types.usage import Allotment, Limits, Usage
 
 __all__ = [
+    "DEMONSTRATED",
     "Allotment",
     "AttemptKind",
     "AttemptOutcome",
@@ -84,6 +88,7 @@ __all__ = [
     "Clause",
     "ClauseTemplate",
     "CodeVerifier",
+    "Demonstration",
     "Entity",
     "EnvironmentRef",
     "EnvironmentVerifier",
@@ -105,6 +110,7 @@ __all__ = [
     "Parameter",
     "PastAttempt",
     "PastProposal",
+    "Picture",
     "PromptRef",
     "Replay",
     "Role",
@@ -120,6 +126,7 @@ __all__ = [
     "Step",
     "StepResult",
     "StopReason",
+    "Survey",
     "Task",
     "Template",
     "ToolCall",

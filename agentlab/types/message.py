@@ -28,6 +28,16 @@ class ToolUse(Frozen):
     """JSON text, unchecked."""
 
 
+class Picture(Frozen):
+    """A picture that is shown to a model: PNG, kept elsewhere under its digest.
+
+    Its bytes go with a request and into no record.
+    """
+
+    digest: str
+    data: bytes = Field(default=b"", exclude=True, repr=False)
+
+
 class Message(Frozen):
     """One message of a conversation."""
 
@@ -37,6 +47,8 @@ class Message(Frozen):
     """Only the assistant's."""
     tool_use_id: str | None = None
     """Only a tool's: which call this answers."""
+    pictures: tuple[Picture, ...] = ()
+    """Only a user's; a model that takes none is told how many there were."""
 
 
 class Sampling(Frozen):
@@ -83,6 +95,8 @@ class ChatReply(Frozen):
     """As the endpoint calls it."""
     prompt_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
+    pictures_unseen: int = Field(default=0, ge=0)
+    """Pictures of the request that the model does not take and was not shown."""
     cached_tokens: int = Field(default=0, ge=0)
     """Of the prompt's, those that the endpoint had in its cache."""
     prompt_token_ids: tuple[int, ...] | None = None

@@ -81,6 +81,7 @@ class Store(PageEnvironment):
         kinds: structures of missions, such as `saved & viewing`, if only those are to be brought.
         most_characters: of the page in one observation.
         trace: whether playwright's trace of each attempt is kept.
+        crawl_pages: that are looked at before a model proposes tasks, in each family of starts.
 
     Raises:
         ConfigError: there is no such skin.
@@ -96,6 +97,7 @@ class Store(PageEnvironment):
         kinds: Sequence[str] = (),
         most_characters: int = 8_000,
         trace: bool = False,
+        crawl_pages: int = 12,
     ) -> None:
         known: Skin | None = next((each for each in SKINS if each == skin), None)
         if known is None:
@@ -122,6 +124,7 @@ class Store(PageEnvironment):
                 settle=0.0,
                 most_characters=most_characters,
                 trace=trace,
+                crawl_pages=crawl_pages,
             )
         )
         self._began: JsonObject = {}

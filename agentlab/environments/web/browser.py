@@ -31,6 +31,7 @@ from playwright.async_api import (
     Playwright,
     Position,
     Request,
+    Route,
     async_playwright,
 )
 from playwright.async_api import Error as BrowserError
@@ -52,6 +53,7 @@ __all__ = [
     "Page",
     "Position",
     "Request",
+    "Route",
     "browser",
     "end_now",
     "forget_browser",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from agentlab.environments.probing import mismatch
-from agentlab.environments.web import actions, snapshot
+from agentlab.environments.web import actions, crawl, snapshot
 from agentlab.environments.web.browser import BrowserError, on_thread
 from agentlab.environments.web.clues import Clues
 from agentlab.environments.web.control import Control
@@ -27,10 +27,23 @@ from agentlab.environments.web.hand import Hand, Outcome, failure
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.recordings import read_recording
 from agentlab.environments.web.snapshot import View
+from agentlab.environments.web.surveying import told
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
-from agentlab.types import Entity, JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
+from agentlab.types import (
+    Demonstration,
+    Entity,
+    JsonObject,
+    Observation,
+    StepResult,
+    Survey,
+    Task,
+    ToolCall,
+    ToolSpec,
+    task_id,
+)
 
 MOST_FILES = 50
 MOST_QUOTED = 30
@@ -353,6 +366,44 @@ class PageEnvironment:
         except (BrowserError, PageLost):
             pass  # a page that is gone leaves no picture
         return kept
+
+    def recorded(self, name: str, data: bytes) -> Demonstration:
+        """The calls in a recording of playwright's. See `recordings.read_recording`."""
+        found = read_recording(name, data, self._allowed, self.options.url)
+        return Demonstration(name=name, calls=found.calls, left_out=found.left_out)
+
+    @property
+    def shown_only(self) -> bool:
+        """Whether the state is what the page shows and nothing that the site itself tells."""
+        return not self._control.has_state
+
+    def start(self, seed: int) -> Task:
+        """The first page, with nothing to reach."""
+        said = "Look around."
+        name = task_id("web", said, {}, seed)
+        return Task(
+            id=name,
+            environment="web",
+            instruction=said,
+            setup={},
+            seed=seed,
+            template="look around",
+        )
+
+    async def survey(self, task: Task) -> Survey | None:
+        """Look around from a task's start, within the limits of the options.
+
+        Raises:
+            EnvironmentFaultError: the browser or the site is not there.
+        """
+        if not self.options.crawl_pages:
+            return None
+        await self._control.reset(task.seed, task.setup.get("setup"))
+        cookies = await self._control.enter()
+        place = task.setup.get("url", "")
+        start = urljoin(self.options.url, place if isinstance(place, str) else "")
+        found = await on_thread(crawl.crawled(self.options, self._allowed, cookies, start))
+        return Survey(text=told(found), data=found)
 
     async def close(self) -> None:
         """Close the context. Safe to call twice."""

@@ -64,3 +64,10 @@ class Options(Frozen):
     """Of one answer of a server; a longer one is cut off."""
     trace: bool = False
     """Whether playwright's trace of each attempt is kept."""
+    crawl_pages: int = Field(default=24, ge=0, le=500)
+    """That are looked at before tasks are proposed by a model; 0 looks at none."""
+    crawl_depth: int = Field(default=3, ge=0, le=20)
+    """Links from the first page on."""
+    crawl_seconds: float = Field(default=60.0, gt=0, le=3600)
+    crawl_changes: bool = False
+    """Whether looking around may send what changes something: each form as it stands, once."""

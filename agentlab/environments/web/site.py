@@ -46,6 +46,10 @@ class WebEnvironment(PageEnvironment):
         most_characters: int = 8_000,
         most_bytes: int = 5_000_000,
         trace: bool = False,
+        crawl_pages: int = 24,
+        crawl_depth: int = 3,
+        crawl_seconds: float = 60.0,
+        crawl_changes: bool = False,
     ) -> WebEnvironment:
         """The environment for an address; see `options.Options` for what each option means.
 
@@ -76,6 +80,10 @@ class WebEnvironment(PageEnvironment):
                 most_characters=most_characters,
                 most_bytes=most_bytes,
                 trace=trace,
+                crawl_pages=crawl_pages,
+                crawl_depth=crawl_depth,
+                crawl_seconds=crawl_seconds,
+                crawl_changes=crawl_changes,
             )
         except ValidationError as error:
             first = error.errors()[0]

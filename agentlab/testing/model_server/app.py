@@ -96,6 +96,7 @@ class App:
         models: Sequence[str],
         key: str | None,
         schemas: bool,
+        pictures: bool,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -105,6 +106,7 @@ class App:
         self._models = tuple(models)
         self._key = key
         self._schemas = schemas
+        self._pictures = pictures
         self._clock, self._wall = clock, wall
         self._began = clock()
         self.seen: deque[ChatRequest] = deque(maxlen=KEPT_REQUESTS)
@@ -173,7 +175,7 @@ class App:
         asked = None
         if request.path == CHAT:
             self._counts["chat"] += 1
-            asked = read_chat(request.body, schemas=self._schemas)
+            asked = read_chat(request.body, schemas=self._schemas, pictures=self._pictures)
             self.seen.append(asked.request)
         else:
             self._counts["embeddings"] += 1

@@ -46,6 +46,7 @@ class ModelServer:
         models: names that `GET /v1/models` lists; any name is answered.
         key: refuse requests without it, with status 401.
         schemas: False refuses `response_format`, as endpoints do that do not know it.
+        pictures: False refuses pictures, as endpoints do whose model reads text alone.
         clock: seconds for outages.
         wall: seconds since 1970, for a Retry-After that is a date.
     """
@@ -60,6 +61,7 @@ class ModelServer:
         models: Sequence[str] = ("rules",),
         key: str | None = None,
         schemas: bool = True,
+        pictures: bool = True,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -70,6 +72,7 @@ class ModelServer:
             models=models,
             key=key,
             schemas=schemas,
+            pictures=pictures,
             clock=clock,
             wall=wall,
         )

@@ -8,6 +8,9 @@ is a `ChatRequest`, the very type that a `ScriptedModel` gives its rule.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple, cast
@@ -18,6 +21,7 @@ from agentlab.types import (
     ChatRequest,
     JsonObject,
     Message,
+    Picture,
     Sampling,
     ToolSpec,
     ToolUse,
@@ -58,9 +62,14 @@ class Asked(NamedTuple):
     """Whether a stream ends with a chunk that holds the usage."""
 
 
+class _Address(BaseModel):
+    url: str
+
+
 class _Part(BaseModel):
     type: str
     text: str = ""
+    image_url: _Address | None = None
 
 
 class _Function(BaseModel):
@@ -127,12 +136,13 @@ class _Body(BaseModel):
     stream_options: _StreamOptions | None = None
 
 
-def read_chat(body: bytes, *, schemas: bool = True) -> Asked:
+def read_chat(body: bytes, *, schemas: bool = True, pictures: bool = True) -> Asked:
     """The request that a body holds.
 
     Args:
         body: of `POST /v1/chat/completions`.
         schemas: whether this endpoint knows `response_format` with a JSON schema.
+        pictures: whether it takes pictures, as PNG in the request itself.
 
     Raises:
         WireError: an endpoint would refuse it.
@@ -145,7 +155,7 @@ def read_chat(body: bytes, *, schemas: bool = True) -> Asked:
         raise WireError(f"Invalid body at {where!r}: {first['msg']}.") from None
     if asked.n not in (None, 1):
         raise WireError("This endpoint gives one choice; leave 'n' out.")
-    messages = tuple(_message(message) for message in asked.messages)
+    messages = tuple(_message(message, pictures=pictures) for message in asked.messages)
     _check_order(messages)
     name, schema = _schema(asked.response_format, schemas)
     stop = asked.stop if isinstance(asked.stop, list) else [asked.stop] if asked.stop else []
@@ -170,12 +180,18 @@ def read_chat(body: bytes, *, schemas: bool = True) -> Asked:
     return Asked(request, asked.model, bool(asked.stream), usage)
 
 
-def _message(message: _Message) -> Message:
+def _message(message: _Message, *, pictures: bool) -> Message:
     content = message.content
+    shown: tuple[Picture, ...] = ()
     if isinstance(content, list):
-        if any(part.type != "text" for part in content):
-            raise WireError("This endpoint reads text alone; leave other parts out.")
+        known = ("text", "image_url") if pictures else ("text",)
+        if any(part.type not in known for part in content):
+            takes = "text and pictures" if pictures else "text alone"
+            raise WireError(f"This endpoint reads {takes}; leave other parts out.")
+        shown = tuple(_picture(part) for part in content if part.type == "image_url")
         content = "".join(part.text for part in content)
+    if shown and message.role != "user":
+        raise WireError("Only a user's message has pictures.")
     if content is None and not (message.role == "assistant" and message.tool_calls):
         raise WireError(f"A message of the role {message.role!r} needs a content.")
     if message.tool_calls and message.role != "assistant":
@@ -190,7 +206,20 @@ def _message(message: _Message) -> Message:
             for call in message.tool_calls or ()
         ),
         tool_use_id=message.tool_call_id,
+        pictures=shown,
     )
+
+
+def _picture(part: _Part) -> Picture:
+    url = part.image_url.url if part.image_url else ""
+    head, _, spelt = url.partition(",")
+    try:
+        data = base64.b64decode(spelt, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if head != "data:image/png;base64" or not data.startswith(b"\x89PNG"):
+        raise WireError("A picture is given as 'data:image/png;base64,…' and nothing else.")
+    return Picture(digest=hashlib.sha256(data).hexdigest(), data=data)
 
 
 def _check_order(messages: Sequence[Message]) -> None:

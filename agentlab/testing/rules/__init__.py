@@ -22,6 +22,7 @@ RULES = {
     "courier": "agentlab.testing.rules.roles:courier_rules",
     "files": "agentlab.testing.rules.roles:files_rules",
     "git": "agentlab.testing.rules.roles:git_rules",
+    "store": "agentlab.testing.rules.roles:store_rules",
     "tools": "agentlab.testing.rules.roles:tools_rules",
 }
 """Names of the shipped sets, and where they are."""

@@ -1,8 +1,8 @@
-"""A writer of insights: it reads why attempts failed, and knows six lessons by heart.
+"""A writer of insights: it reads why attempts failed, and knows seven lessons by heart.
 
-Those of the lock, the key, what is not staged, and the missing folder, branch and place are what
-the executors of this package forget. Of any other refusal it makes a sentence, which helps nobody:
-admission is to find that out.
+Those of the lock, the key, the quantity, what is not staged, and the missing folder, branch and
+place are what the executors of this package forget. Of any other refusal it makes a sentence, which
+helps nobody: admission is to find that out.
 """
 
 from __future__ import annotations
@@ -53,7 +53,14 @@ BRANCH: JsonObject = {
     "advice": "Create the branch first, and then check it out.",
     "example": "For the current branch topic: create the branch topic, then check out topic.",
 }
+QUANTITY: JsonObject = {
+    "condition": "The task asks for more than one of a product in the cart.",
+    "negative_condition": "The task asks for one of it, or for no product.",
+    "advice": "Fill in the quantity on the product's page before it is added to the cart.",
+    "example": "For 3 of a lamp: open its page, fill Quantity with 3, then add it.",
+}
 LESSONS: tuple[tuple[str, JsonObject], ...] = (
+    (r"Task: Have [2-9][\s\S]*Page: Cart\b", QUANTITY),
     (r"container is locked", LOCK),
     (r"is locked; carry the \w+ key", KEY),
     (r"refused: KeyError", PLACE),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from agentlab.testing.rules import courier
+from agentlab.testing.rules import courier, store
 from agentlab.testing.rules.reading import labelled
 from agentlab.types import ChatRequest, JsonObject, derive_uniform
 
@@ -25,7 +25,7 @@ SMALL = frozenset("the and then into onto from with that this for all are its ha
 
 def points(request: ChatRequest) -> JsonObject:
     """The parts of the instruction."""
-    instruction = labelled(request, "instruction")
+    instruction = store.CREDENTIALS.sub("", labelled(request, "instruction"))
     parts = [part.strip(" .,") for part in JOINTS.split(instruction)]
     kept = [part for part in parts if part][:10] or [instruction or "the task"]
     return {
@@ -66,6 +66,9 @@ def verdict(request: ChatRequest) -> JsonObject:
 
 def _evidence(point: str, answers: list[str], shown: list[str], done: list[str]) -> str:
     """The line that shows a point; empty where there is none."""
+    in_shop = store.evidence(point, shown)
+    if in_shop is not None:
+        return in_shop
     asked = courier.parse(point)
     worlds = courier.worlds("\n".join(shown)) if asked else []
     if worlds:

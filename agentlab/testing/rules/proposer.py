@@ -1,10 +1,10 @@
 """A proposer that makes tasks from what its prompt shows: the start state, the tools, the changes.
 
-It knows four kinds of world. Where it sees a courier's, BabyAI's rooms or facts that can be brought
-about, it words tasks in the language of these and needs no code; where it sees tools for files, it
-asks for files to be written and moved too, with a verifier over whatever state there is. Elsewhere
-it proposes nothing, which is a valid answer. It sometimes forgets the unlocking, or what else comes
-first, in a solution, and mends it when it is told that the task failed.
+It knows five kinds of world. Where it sees a courier's, BabyAI's rooms, a shop or facts that can be
+brought about, it words tasks in the language of these and needs no code; where it sees tools for
+files, it asks for files to be written and moved too, with a verifier over whatever state there is.
+Elsewhere it proposes nothing, which is a valid answer. It sometimes forgets the unlocking, or what
+else comes first, in a solution, and mends it when it is told that the task failed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import asked, babyai, courier, effects, files, git
+from agentlab.testing.rules import asked, babyai, courier, effects, files, git, store
 from agentlab.testing.rules.reading import Call, given, labelled, whole_text
 from agentlab.types import ChatRequest, JsonObject, ToolSpec, derive_seed
 
@@ -62,7 +62,11 @@ def _tasks(request: ChatRequest, count: int) -> list[JsonObject]:
             forgets = rng.random() < FORGETS and not repaired
             new = _delivery(worlds[0], rng, forgets=forgets, pairs="composed" in known)
         else:
-            new = _worded(request, rng, mends=repaired) or _file_task(request, rng)
+            new = (
+                _shopping(request, rng)
+                or _worded(request, rng, mends=repaired)
+                or _file_task(request, rng)
+            )
         if new is None:
             break
         instruction = str(new["instruction"])
@@ -176,6 +180,11 @@ def _name(reference: JsonValue) -> str:
     if "name" in reference:
         return f"the {reference['name']}"
     return f"the {reference.get('colour') or reference.get('metal')} {reference.get('kind')}"
+
+
+def _shopping(request: ChatRequest, rng: random.Random) -> JsonObject | None:
+    said, solution, failing = store.task(request, rng)
+    return _draft(said, solution, failing) if said else None
 
 
 # --- worlds with a language of their own ----------------------------------------------------

@@ -26,6 +26,7 @@ from agentlab.testing.rules import (
     judge,
     proposer,
     skills,
+    store,
 )
 from agentlab.testing.rules.reading import acting, arguments_of, json_reply, own_turns
 from agentlab.types import ChatRequest, JsonObject, Message, derive_seed, derive_uniform
@@ -84,17 +85,26 @@ def babyai_rules(request: ChatRequest) -> Message:
     return _any_role(request, babyai.play)
 
 
+def store_rules(request: ChatRequest) -> Message:
+    """Every role, in the shop on the web."""
+    return _any_role(request, store.play, store.explore)
+
+
 def _on_files(request: ChatRequest) -> Message:
     return effects.play(request) if effects.understands(request) else files.play(request)
 
 
-def _any_role(request: ChatRequest, executor: Callable[[ChatRequest], Message]) -> Message:
+def _any_role(
+    request: ChatRequest,
+    executor: Callable[[ChatRequest], Message],
+    explorer: Callable[[ChatRequest], Message] | None = None,
+) -> Message:
     schema = wanted_schema(request)
     if schema is not None:
         return _json(request, schema)
     first = request.messages[0].text
     if request.tools and re.match(r"You explore", first):
-        return _explore(request)
+        return (explorer or _explore)(request)
     said = executor(request)
     if not request.tools and PYTHON in first:
         return _as_python(request, said)

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import asked
+from agentlab.testing.rules import asked, store
 from agentlab.testing.rules.reading import Call, labelled
 from agentlab.types import ChatRequest, JsonObject, canonical_json
 
@@ -61,6 +61,8 @@ def write(request: ChatRequest) -> JsonObject | None:
         return None
     taken = labelled(request, "taken").split()
     predicate = kind.rpartition(" ")[2]
+    if any(store.parse(attempt.task) for attempt in attempts):
+        return store.skill(predicate, [(attempt.number, attempt.task) for attempt in attempts])
     clause = re.search(rf"(?m)^{predicate}\((.*)\)$", labelled(request, "can be achieved"))
     wanted = clause[1].split(", ") if clause else []
     if not clause and not labelled(request, "can be achieved").startswith("nothing"):

@@ -182,7 +182,6 @@ def test_what_stands_at_the_start_of_every_task_is_the_places_own() -> None:
     assert task_constant(_skill("env.press(x='Kim')"), found) == "'Kim'"
     # What a task names is that task's, wherever it stands.
     assert task_constant(_skill("env.press(x='Ann')"), found) == "'Ann'"
-    # Two tasks may have a thing in common by chance, and one task tried often is one task.
-    for few in (tasks[:2], [TASK, TASK, TASK]):
-        found = particulars(few, shown, [], tools=[])
-        assert task_constant(_skill("env.press(x='Send')"), found) == "'Send'"
+    # One task tried often shows the same again, which tells nothing.
+    found = particulars([TASK], [shown[0]] * 3, [], tools=[])
+    assert task_constant(_skill("env.press(x='Send')"), found) == "'Send'"

@@ -1,0 +1,116 @@
+"""Looking around a site: what is met, in which order, and what is not done on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import JsonValue
+
+from agentlab.environments.registration import make_environment
+from agentlab.environments.web.environment import PageEnvironment
+from agentlab.types import EnvironmentRef, JsonObject, Survey
+from tests.browser.opened_site import task_of
+from tests.browser.sites import Site
+
+FORM = """<form method=post action=/save aria-label=Profile>
+<label>Name <input name=n required></label>
+<label>Size <select><option>S<option>L</select></label><button>Save</button></form>"""
+
+
+def look(url: str, **options: JsonValue) -> Survey:
+    """What looking around finds."""
+
+    async def work() -> Survey | None:
+        given: JsonObject = {"settle": 0.02, "seconds": 5.0, **options}
+        world = make_environment(EnvironmentRef(name=f"web:{url}", options=given))
+        assert isinstance(world, PageEnvironment)
+        try:
+            return await world.survey(task_of())
+        finally:
+            await world.close()
+
+    found = asyncio.run(work())
+    assert found is not None
+    return found
+
+
+def addresses(found: Survey) -> list[str]:
+    pages = found.data["pages"]
+    assert isinstance(pages, list)
+    return [str(page["address"]) for page in pages if isinstance(page, dict)]
+
+
+def fill(site: Site, other: Site) -> None:
+    site.page(
+        "/",
+        "<h1>Start</h1><a href=/item/1>One</a> <a href=/item/2>Two</a> <a href=/item/3>Three</a>"
+        f"<a href=/form>Form</a> <a href=/sign-out>Sign out</a> <a href={other.url}/x>Away</a>"
+        "<ul><li>a <button>Buy</button><li>b<li>c</ul>"
+        "<details><summary>More</summary><a href=/hidden>Behind</a></details>"
+        "<script>fetch('/count', {method: 'POST'})</script>",
+    )
+    for number in (1, 2, 3):
+        site.page(f"/item/{number}", f"<h1>Item {number}</h1><a href=/deep>Deeper</a>")
+    site.page("/form", f"<h1>Form</h1>{FORM}")
+    site.page("/deep", "<h1>Deep</h1><a href=/deeper>On</a>")
+
+
+def test_it_goes_where_links_lead_each_kind_of_page_first(site: Site, other_site: Site) -> None:
+    fill(site, other_site)
+    found = look(site.url, crawl_pages=6, crawl_depth=2)
+    # One of the items, then what is of another kind, what opens too, then the next item.
+    assert addresses(found) == ["/", "/item/1", "/form", "/hidden", "/deep", "/item/2"]
+    assert look(site.url, crawl_pages=6, crawl_depth=2) == found
+    assert 'form "Profile" (changes something, "Save"): text "Name", required' in found.text
+    assert 'list "Size" of "S", "L"' in found.text
+    assert 'list of 3, each with button, the first: "a Buy"' in found.text
+    assert "the limit of 6 pages was reached" in found.text and '"/item/3"' in found.text
+
+
+def test_nothing_is_sent_that_changes_and_nothing_ended(site: Site, other_site: Site) -> None:
+    fill(site, other_site)
+    found = look(site.url)
+    assert {method for method, _, _, _ in site.asked} == {"GET"}
+    assert "/sign-out" not in site.paths and not other_site.asked
+    assert "POST /count" in found.text and "Sign out -> /sign-out" in found.text
+    assert "other sites" in found.text
+    assert "/deeper" in addresses(found)
+
+
+def test_it_stops_at_its_depth_and_may_be_told_not_to_look(site: Site, other_site: Site) -> None:
+    fill(site, other_site)
+    shallow = look(site.url, crawl_depth=1)
+    assert "/deep" not in addresses(shallow) and "lead further than it went" in shallow.text
+
+    async def none() -> Survey | None:
+        options: JsonObject = {"crawl_pages": 0}
+        world = make_environment(EnvironmentRef(name=f"web:{site.url}", options=options))
+        assert isinstance(world, PageEnvironment)
+        return await world.survey(task_of())
+
+    assert asyncio.run(none()) is None
+
+
+def test_allowed_it_sends_each_form_once_as_it_stands(site: Site, other_site: Site) -> None:
+    fill(site, other_site)
+    form = FORM.replace(" required", "")
+    site.page("/form", f"<h1>Form</h1>{form}")
+    site.page("/again", f"<h1>Again</h1>{form}")
+    site.page("/save", "<div role=alert>Please say a name.</div>")
+    site.page("/", "<a href=/form>Form</a> <a href=/again>Again</a>")
+    found = look(site.url, crawl_changes=True)
+    assert [path for method, path, _, _ in site.asked if method == "POST"] == ["/save"]
+    assert 'sent as it stood, "Save" leads to /save and says "Please say a name."' in found.text
+
+
+def test_what_opens_is_told_and_a_broken_page_is_too(site: Site) -> None:
+    site.page(
+        "/",
+        "<h1>Start</h1><button aria-expanded=false onclick=\"this.setAttribute('aria-expanded', "
+        "true); document.getElementById('m').hidden = false\">Menu</button>"
+        "<div id=m hidden><a href=/in>Inside</a></div><a href=/lost>Lost</a>",
+    )
+    site.page("/in", "<h1>In</h1>")
+    found = look(site.url)
+    assert '"Menu" opened shows: "Inside"' in found.text and "/in" in addresses(found)
+    assert "/lost" in addresses(found)  # a page that says that there is none is a page

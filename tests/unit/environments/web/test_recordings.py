@@ -1,0 +1,95 @@
+"""Recordings read as calls: scripts in two languages, as codegen writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentlab.environments.web.origins import AllowList
+from agentlab.environments.web.recordings import Recording, read_recording
+from agentlab.errors import ConfigError
+from agentlab.types import ToolCall
+
+URL = "http://shop.test/"
+PYTHON = """import re
+from playwright.sync_api import Playwright, sync_playwright, expect
+
+
+def run(playwright: Playwright) -> None:
+    browser = playwright.chromium.launch(headless=False)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto("http://shop.test/")
+    page.get_by_role("searchbox", name="Search products").click()
+    page.get_by_role("searchbox", name="Search products").fill("Red \\"Lamp\\"")
+    page.get_by_role("searchbox", name="Search products").press("Enter")
+    page.get_by_role("link", name="Lamp", exact=True).nth(1).click()
+    page.get_by_label("Size").select_option("Large")
+    page.get_by_label("Gift").check()
+    page.locator("#buy").click()
+    expect(page.get_by_text("Done")).to_be_visible()
+    page.goto("http://elsewhere.test/x")
+    page.close()
+
+    # ---------------------
+    context.close()
+"""
+JAVASCRIPT = """import { test, expect } from '@playwright/test';
+
+test('test', async ({ page }) => {
+  await page.goto('http://shop.test/');
+  await page.getByRole('searchbox', { name: 'Search products' }).click();
+  await page.getByRole('searchbox', { name: 'Search products' }).fill('Red "Lamp"');
+  await page.getByRole('searchbox', { name: 'Search products' }).press('Enter');
+  await page.getByRole('link', { name: 'Lamp', exact: true }).nth(1).click();
+  await page.getByLabel('Size').selectOption('Large');
+  await page.getByLabel('Gift').check();
+  await page.locator('#buy').click();
+  await expect(page.getByText('Done')).toBeVisible();
+  await page.goto('http://elsewhere.test/x');
+});
+"""
+
+
+def read(text: str) -> Recording:
+    return read_recording("shown", text.encode(), AllowList(("http://shop.test",)), URL)
+
+
+def call(tool: str, **arguments: str | bool) -> ToolCall:
+    return ToolCall(tool=tool, arguments={**arguments})
+
+
+@pytest.mark.parametrize("script", [PYTHON, JAVASCRIPT], ids=["python", "javascript"])
+def test_a_script_is_read_as_calls_and_what_is_left_out_is_told(script: str) -> None:
+    found = read(script)
+    assert found.calls == (
+        call("click", name="Search products", role="searchbox"),
+        call("fill", label="Search products", text='Red "Lamp"'),
+        call("press", key="Enter"),
+        call("click", name="Lamp #2", role="link"),
+        call("select", label="Size", option="Large"),
+        call("check", label="Gift", checked=True),
+    )
+    assert len(found.left_out) == 2
+    assert "not named by one role and name" in found.left_out[0]
+    assert "goto 'http://elsewhere.test/x'" in found.left_out[1]
+
+
+def test_a_script_is_never_run(tmp_path: object) -> None:
+    script = f'import pathlib\npathlib.Path({str(tmp_path)!r} + "/x").touch()\n{PYTHON}'
+    assert read(script).calls == read(PYTHON).calls
+    import pathlib
+
+    assert not list(pathlib.Path(str(tmp_path)).iterdir())
+
+
+def test_a_page_within_the_site_is_named_by_its_path() -> None:
+    assert read('page.goto("http://shop.test/cart?x=1")').calls == (call("goto", url="/cart?x=1"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "page.locator('x').click()", "PK nothing of a zip", "await page.goto(`${base}`)"],
+)
+def test_what_holds_no_call_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="recording 'shown'"):
+        read(text)
