@@ -50,6 +50,8 @@ class ReplayRequest(Frozen):
     setups: tuple[str, ...]
     count: int
     seed: int
+    patient: bool = False
+    """Whether to go on until `steadiness.settled`, and not to end with the first failure."""
     seen: tuple[tuple[str, ...], ...] = ()
     """For each attempt that it was derived from, the values (canonical JSON) of all arguments of
     its calls. A set of arguments all of which one attempt used is not unseen."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import secrets
 import socket
 import threading
@@ -21,18 +20,19 @@ from agentlab.environments.web.hand import Hand
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.visit import Visit
 from agentlab.envs.store.app import create_app
-from agentlab.envs.store.grammar import SPLIT_RULE, StoreGrammar
+from agentlab.envs.store.grammar import LOOK_AROUND, SPLIT_RULE, StoreGrammar
 from agentlab.envs.store.labels import SKINS, Skin
 from agentlab.envs.store.rules import met
 from agentlab.envs.store.tasks import StoreTasks
+from agentlab.envs.store.things import named_things, offered_things, said_of
 from agentlab.envs.store.verifying import as_rows
+from agentlab.envs.store.world import SETUPS
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import JsonObject, Observation, Split, SplitRule, Task, ToolCall
 
 HOST = "http://localhost"
 TOKEN_VARIABLE = "AGENTLAB_STORE_TOKEN"
 START_SECONDS = 20.0
-_CREDENTIALS = re.compile(r"The e-mail address is (\S+) and the password is (\S+)\.")
 
 
 @functools.cache
@@ -141,7 +141,14 @@ class Store(PageEnvironment):
     async def _arrive(self, visit: Visit, hand: Hand) -> None:
         await super()._arrive(visit, hand)
         if self._task is not None:
-            self._texts = _sayable(self._task)
+            self._name_things(self._task)
+
+    def _name_things(self, task: Task) -> None:
+        """Show what the task names; where it asks for nothing, what could be asked for."""
+        setup = next((each for each in SETUPS if task.setup.get("setup") == each), SETUPS[0])
+        free = task.instruction == LOOK_AROUND
+        self._things = offered_things(setup, task.seed) if free else named_things(task)
+        self._texts = tuple(said_of(task, self._things))
 
     async def _judged(self) -> tuple[float, bool]:
         task = self._task
@@ -166,14 +173,3 @@ class Store(PageEnvironment):
                 *(f"- {task.instruction}" for task in self.tasks("practice", 4, 0)),
             ]
         )
-
-
-def _sayable(task: Task) -> tuple[str, ...]:
-    """What the task names that may have to be typed."""
-    said: list[str] = []
-    for clause in task.mission.clauses if task.mission else ():
-        for description in clause.arguments.values():
-            values = description.values() if isinstance(description, dict) else (description,)
-            said.extend(str(value) for value in values)
-    said.extend(word for found in _CREDENTIALS.findall(task.instruction) for word in found)
-    return tuple(dict.fromkeys(said))

@@ -28,7 +28,7 @@ from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import ConfigError, EnvironmentFaultError, UsageError
-from agentlab.types import JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
+from agentlab.types import Entity, JsonObject, Observation, StepResult, Task, ToolCall, ToolSpec
 
 MOST_FILES = 50
 MOST_QUOTED = 30
@@ -81,6 +81,8 @@ class PageEnvironment:
         self._calls: tuple[ToolCall, ...] = ()
         self._put: Put | None = None
         self._texts: tuple[str, ...] = ()
+        self._things: tuple[Entity, ...] = ()
+        """What the task names, where it can be told; see `types.Entity`."""
         self._notes: tuple[str, ...] = ()
         self.replayed_steps = 0
         """Steps that going back has taken so far."""
@@ -239,7 +241,7 @@ class PageEnvironment:
         self._notes = ()
         return Observation(
             text="\n".join(parts),
-            entities=snapshot.entities(view, self._texts),
+            entities=(*snapshot.entities(view, self._texts), *self._things),
             data=data,
             images=digests,
         )
