@@ -4,7 +4,7 @@ A library for the shop's skin `a`, written as a curator would propose it, is ver
 gates of admission; then `agentlab skills verify` runs against skin `b`, where everything is called
 and laid out differently and works the same. Nothing tells the verification what has changed.
 
-    python examples/drift.py [--skills sign_in ...] [--hone search|none|<model>]
+    python examples/drift.py [--skills sign_in ...] [--hone search|none|MODEL] [--replays 5]
 """
 
 from __future__ import annotations
@@ -252,15 +252,15 @@ def share(label: str, part: int, n: int) -> str:
     )
 
 
-def still_works(workspace: Path, skin: str, names: Sequence[str], seed: int) -> set[str]:
-    """Which of the library's skills hold in a skin, asked without changing what is served.
+def still_works(workspace: Path, names: Sequence[str], seed: int, config: JsonObject) -> set[str]:
+    """Which of the library's skills hold on skin b, asked without changing what is served.
 
     The same gates in a copy of the workspace: what a verification missed is found by it.
     """
     with TemporaryDirectory() as place:
         shutil.copytree(workspace, Path(place) / "copy")
         report = verify_library(
-            Path(place) / "copy", shop(skin), names=names, hone="none", seed=seed
+            Path(place) / "copy", shop("b"), names=names, hone="none", seed=seed, config=config
         )
     return {line.name for line in report.skills if line.outcome in ("holds", "restored")}
 
@@ -271,23 +271,29 @@ def main() -> None:
     parser.add_argument("--skills", nargs="*", default=[*SHOP], choices=[*SHOP], metavar="NAME")
     parser.add_argument("--hone", default="search", help="search, none or a chat model")
     parser.add_argument("--base-url", default="", help="of the chat model's endpoint")
+    parser.add_argument("--replays", type=int, default=5, help="that a skill must pass")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    config: JsonObject = {"endpoint": {"base_url": given.base_url}}
+    config: JsonObject = {
+        "endpoint": {"base_url": given.base_url},
+        "admission": {"replays": given.replays},
+    }
     with TemporaryDirectory() as place:
         workspace = Path(os.environ.get("AGENTLAB_WORKSPACE") or place)
         hand_in(workspace, given.skills)
-        admitted = verify_library(workspace, shop("a"), hone="none", seed=given.seed)
+        admitted = verify_library(workspace, shop("a"), hone="none", seed=given.seed, config=config)
         tell("Admission on skin a", admitted)
         names = [line.name for line in admitted.skills if line.outcome == "restored"]
-        again = verify_library(workspace, shop("a"), names=names, hone="none", seed=given.seed)
+        again = verify_library(
+            workspace, shop("a"), names=names, hone="none", seed=given.seed, config=config
+        )
         tell("Skin a against itself", again)
         drift = verify_library(
             workspace, shop("b"), names=names, hone=given.hone, seed=given.seed, config=config
         )
         tell("Skin b", drift)
         left = [line.name for line in drift.skills if line not in drift.broken]
-        after = still_works(workspace, "b", left, given.seed + 1) if left else set[str]()
+        after = still_works(workspace, left, given.seed + 1, config) if left else set[str]()
     found = len(drift.found)
     mended = sum(line.outcome == "mended" for line in drift.skills)
     print(f"\nadmitted on skin a: {len(names)} of {len(given.skills)}")
