@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple, cast
@@ -35,6 +36,8 @@ NAMES = 8
 """Other names that one parameter of an old call is given in one state, the likeliest."""
 GAP = "\x00"
 """Stands before and after the number of a value in a template."""
+_WORD = re.compile(r"\w+")
+_NUMBERED = re.compile(r" #\d+$")
 AHEAD = 3
 """Old calls that one may be made ahead of."""
 
@@ -48,19 +51,19 @@ class Distances(Frozen):
     """That change, where it was right before."""
     needless: float = 1.0
     """More where what the old call points at is there."""
-    absent: float = 0.5
-    """The old call where what it names is not among what is shown."""
+    torn: float = 0.7
+    """More where the path has it that the name became another, or the other was another's."""
     other_kind: float = 0.7
     """More where what is pointed at is used as something else: a button for a link, say."""
     other_tool: float = 0.8
     """Another tool, given the same."""
-    ahead: float = 0.5
+    ahead: float = 0.8
     """For each old call that is left for later."""
-    left_out: float = 1.2
+    left_out: float = 1.5
     """For each old call that is not made at all."""
     added: float = 2.0
     """A call that the old way did not have."""
-    waiting: float = 0.2
+    waiting: float = 0.5
     """For each old call that is still to come, so that a path that got far goes first."""
 
 
@@ -86,6 +89,8 @@ class _Node(NamedTuple):
     left: tuple[int, ...]
     """Indices of the old calls that are still to come."""
     way: Way
+    became: Mapping[str, str]
+    """Old names to new ones on this path, as templates."""
     cost: float
 
 
@@ -97,6 +102,20 @@ class _Edge(NamedTuple):
     call: ToolCall
     left: tuple[int, ...]
     old: int | None
+
+
+class _Shown(NamedTuple):
+    """What is shown, with what stands apart: words of the task, which things are given."""
+
+    entities: tuple[Entity, ...]
+    things: tuple[Entity, ...]
+    spoken: frozenset[str]
+    """Types of entity that stand for such words."""
+
+    def domain(self, schema: JsonObject) -> list[str]:
+        """What a parameter can point at; one for things of any type not at mere words."""
+        anything = schema.get("x-entity") == "*"
+        return _domain(schema, self.things if anything else self.entities)
 
 
 Reached = Callable[[StepResult], Awaitable[bool]]
@@ -151,7 +170,7 @@ class Retracer:
             world = replayed(world, self._task, 0, observation)
         self._world, states = world, cast("HasSnapshots", world)
         root = await states.snapshot()
-        self._push(_Node(root, observation, tuple(range(len(self._olds))), Way((), ()), 0.0))
+        self._push(_Node(root, observation, tuple(range(len(self._olds))), Way((), ()), {}, 0.0))
         while self._heap and self._made < self._budget:
             edge = heapq.heappop(self._heap)
             before = self._replayed()
@@ -171,17 +190,35 @@ class Retracer:
             snapshot = await states.snapshot()
             if (snapshot.key, edge.left) not in self._seen:
                 self._seen.add((snapshot.key, edge.left))
-                self._push(_Node(snapshot, result.observation, edge.left, way, edge.cost))
+                became = {**edge.node.became, **self._renaming(edge)}
+                shown = result.observation
+                self._push(_Node(snapshot, shown, edge.left, way, became, edge.cost))
         return Found(None, self._made, self._steps)
 
     def _replayed(self) -> int:
         return int(getattr(self._world, "replayed_steps", 0))
 
+    def _renaming(self, edge: _Edge) -> dict[str, str]:
+        """What an edge shows to be called otherwise, and what to be called the same."""
+        if edge.old is None or self._olds[edge.old].tool != edge.call.tool:
+            return {}
+        old = self._olds[edge.old].arguments
+        return {
+            templated(value, self._given): templated(new, self._given)
+            for name, value in old.items()
+            if name in self._pointers(edge.call.tool)
+            and isinstance(value, str)
+            and isinstance(new := edge.call.arguments.get(name), str)
+        }
+
+    def _pointers(self, tool: str) -> list[str]:
+        return [name for name, s in _schemas(self._tools[tool]).items() if _points(s)]
+
     def _push(self, node: _Node) -> None:
         far = self._far
         for place, index in enumerate(node.left[: AHEAD + 1]):
             left = (*node.left[:place], *node.left[place + 1 :])
-            for cost, call in self._variants(self._olds[index], node.observation.entities):
+            for cost, call in self._variants(self._olds[index], node):
                 self._add(node, call, left, index, cost + far.ahead * place)
         if node.left:
             # Leaving one out makes no call, so what follows it is pushed in its stead.
@@ -189,7 +226,7 @@ class Retracer:
             if (node.snapshot.key, skipped.left) not in self._seen:
                 self._seen.add((node.snapshot.key, skipped.left))
                 self._push(skipped)
-        for call in self._pointing(node.observation.entities):
+        for call in self._pointing(self._sorted(node.observation.entities)):
             self._add(node, call, node.left, None, far.added)
 
     def _add(
@@ -201,11 +238,12 @@ class Retracer:
 
     # --- calls near an old one --------------------------------------------------------------
 
-    def _variants(self, old: ToolCall, entities: Sequence[Entity]) -> list[tuple[float, ToolCall]]:
+    def _variants(self, old: ToolCall, node: _Node) -> list[tuple[float, ToolCall]]:
         """The old call, and calls that may do here what it did, each with its distance."""
         tool = self._tools.get(old.tool)
-        found = list(self._renamings(tool, old, entities)) if tool is not None else []
-        found += self._by_others(old, entities)
+        shown = self._sorted(node.observation.entities)
+        found = list(self._renamings(tool, old, shown, node.became)) if tool is not None else []
+        found += self._by_others(old, shown, node.became)
         best: dict[str, tuple[float, ToolCall]] = {}
         for cost, call in found:
             key = canonical_json([call.tool, call.arguments])
@@ -213,8 +251,20 @@ class Retracer:
                 best[key] = (cost, call)
         return sorted(best.values(), key=lambda each: each[0])
 
+    def _sorted(self, entities: Sequence[Entity]) -> _Shown:
+        spoken = {
+            str(schema["x-entity"])
+            for tool in self._tools.values()
+            for schema in _schemas(tool).values()
+            if _points(schema)
+            and schema["x-entity"] != "*"
+            and any(name in self._given for name in _domain(schema, entities))
+        }
+        things = tuple(e for e in entities if e.type not in spoken)
+        return _Shown(tuple(entities), things, frozenset(spoken))
+
     def _renamings(
-        self, tool: ToolSpec, old: ToolCall, entities: Sequence[Entity]
+        self, tool: ToolSpec, old: ToolCall, shown: _Shown, became: Mapping[str, str]
     ) -> Iterator[tuple[float, ToolCall]]:
         """By the same tool, with the same values, pointing at what is called otherwise."""
         schemas = _schemas(tool)
@@ -226,7 +276,8 @@ class Retracer:
         if not names:
             yield 0.0, old
             return
-        choices = [self._names(schemas[n], str(old.arguments[n]), entities) for n in names]
+        entities = shown.entities
+        choices = [self._names(schemas[n], str(old.arguments[n]), shown, became) for n in names]
         for chosen in itertools.product(*choices):
             arguments = {
                 **old.arguments,
@@ -247,31 +298,31 @@ class Retracer:
             yield cost, ToolCall(tool=tool.name, arguments=arguments)
 
     def _names(
-        self, schema: JsonObject, old: str, entities: Sequence[Entity]
+        self, schema: JsonObject, old: str, shown: _Shown, became: Mapping[str, str]
     ) -> list[tuple[float, str]]:
         """What a parameter may point at here, the likeliest first."""
-        domain = _domain(schema, entities)
+        domain = shown.domain(schema)
         there = old in domain
-        # What is written freely is not among what is shown, and is right as it was.
-        costs = [(0.0 if there else self._far.absent, old)]
+        # What may be written freely is right as it was, shown or not.
+        costs = [(0.0, old)] if there or schema.get("x-entity") in shown.spoken else []
         costs += [
-            (self._unlike(old, name) + self._far.needless * there, name)
+            (self._unlike(old, name, became) + self._far.needless * bool(costs), name)
             for name in domain
             if name != old
         ]
         return sorted(costs)[:NAMES]
 
-    def _unlike(self, old: str, name: str) -> float:
+    def _unlike(self, old: str, name: str, became: Mapping[str, str]) -> float:
         """How far a name is from an old one; the values in them are left out of it."""
         before, after = templated(old, self._given), templated(name, self._given)
-        if self._renamed.get(before) == after:
+        if became.get(before) == after or self._renamed.get(before) == after:
             return self._far.known
+        torn = self._far.torn if before in became or after in became.values() else 0.0
         same_values = sorted(before.split(GAP)[1::2]) == sorted(after.split(GAP)[1::2])
-        like = SequenceMatcher(None, before.casefold(), after.casefold(), autojunk=False).ratio()
-        return self._far.changed + (1 - like) + (0.0 if same_values else 1.0)
+        return self._far.changed + (1 - likeness(before, after)) + torn + (not same_values)
 
     def _by_others(
-        self, old: ToolCall, entities: Sequence[Entity]
+        self, old: ToolCall, shown: _Shown, became: Mapping[str, str]
     ) -> Iterator[tuple[float, ToolCall]]:
         """By another tool that takes a value which the old call was given."""
         payload = [str(v) for v in old.arguments.values() if str(v) in self._given]
@@ -282,15 +333,15 @@ class Retracer:
             schemas = _schemas(tool)
             pointers = [name for name, schema in schemas.items() if _points(schema)]
             for takes in pointers:
-                if payload[0] not in _domain(schemas[takes], entities):
+                if payload[0] not in shown.domain(schemas[takes]):
                     continue
                 base: JsonObject = {takes: payload[0]}
                 for name, schema in schemas.items():
                     if schema.get("type") == "boolean":
                         base[name] = True
                 others = [name for name in pointers if name != takes]
-                for name, arguments in self._with_label(base, others, schemas, entities):
-                    near = min((self._unlike(label, name) for label in labels), default=1.0)
+                for name, arguments in self._with_label(base, others, schemas, shown):
+                    near = min((self._unlike(old, name, became) for old in labels), default=1.0)
                     far = near if name else self._far.changed
                     yield (
                         self._far.other_tool + far,
@@ -302,15 +353,15 @@ class Retracer:
         base: JsonObject,
         others: Sequence[str],
         schemas: Mapping[str, JsonObject],
-        entities: Sequence[Entity],
+        shown: _Shown,
     ) -> Iterator[tuple[str, JsonObject]]:
         if not others:
             yield "", base
         for other in others[:1]:
-            for name in _domain(schemas[other], entities)[: 2 * NAMES]:
+            for name in shown.domain(schemas[other])[: 2 * NAMES]:
                 yield name, {**base, other: name}
 
-    def _pointing(self, entities: Sequence[Entity]) -> Iterator[ToolCall]:
+    def _pointing(self, shown: _Shown) -> Iterator[ToolCall]:
         """Calls that only point at something here."""
         for tool in self._tools.values():
             schemas = _schemas(tool)
@@ -318,22 +369,35 @@ class Retracer:
             pointers = [name for name, schema in schemas.items() if _points(schema)]
             if tool.effect != "changes" or len(pointers) != 1 or set(required) - set(pointers):
                 continue
-            for reference in _domain(schemas[pointers[0]], entities):
+            for reference in shown.domain(schemas[pointers[0]]):
                 arguments: JsonObject = {pointers[0]: reference}
                 for name, schema in schemas.items():
                     of = schema.get("x-property-of")
-                    entity = next((e for e in entities if e.reference == reference), None)
+                    entity = next((e for e in shown.entities if e.reference == reference), None)
                     if of == pointers[0] and entity is not None and name in entity.properties:
                         arguments[name] = entity.properties[name]
                 yield ToolCall(tool=tool.name, arguments=arguments)
 
 
 def templated(name: str, given: Sequence[str]) -> str:
-    """A name with a numbered gap for each value in it; values are the longest first."""
+    """A name with a numbered gap for each value in it; values are the longest first.
+
+    Which of several things called alike it is, `Reply #2`, is no part of what it is called.
+    """
+    name = _NUMBERED.sub("", name)
     for number, text in enumerate(given):
         if len(text) > 1 or name == text:
             name = name.replace(text, f"{GAP}{number}{GAP}")
     return name
+
+
+def likeness(old: str, new: str) -> float:
+    """How alike two names are, in [0, 1]: by their letters, and by their words."""
+    before, after = old.casefold(), new.casefold()
+    letters = SequenceMatcher(None, before, after, autojunk=False).ratio()
+    one, other = set(_WORD.findall(before)), set(_WORD.findall(after))
+    words = len(one & other) / len(one | other) if one | other else 0.0
+    return (letters + words) / 2
 
 
 def _schemas(tool: ToolSpec) -> dict[str, JsonObject]:

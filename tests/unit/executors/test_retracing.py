@@ -27,9 +27,12 @@ OLDS = (
 
 
 def search(
-    words: Words, renamed: dict[str, str] | None = None, calls: int = 400
+    words: Words,
+    renamed: dict[str, str] | None = None,
+    calls: int = 400,
+    right: dict[str, str] = SAID,
 ) -> tuple[Found, Booth]:
-    booth = Booth(words, SAID)
+    booth = Booth(words, right)
 
     async def reached(result: StepResult) -> bool:
         return result.succeeded
@@ -80,8 +83,7 @@ def test_what_another_skill_showed_is_tried_first() -> None:
 
 
 def test_there_is_an_end_to_it() -> None:
-    nowhere = NEW._replace(go="Log in", mail="", secret="")
-    found, _ = search(nowhere, calls=60)
+    found, _ = search(NEW, calls=60, right={**SAID, "secret": "not what the skill is given"})
     assert found.way is None
     assert found.tool_calls <= 60
 
@@ -89,4 +91,5 @@ def test_there_is_an_end_to_it() -> None:
 def test_a_template_keeps_apart_what_belongs_to_the_task() -> None:
     assert templated("Add Oak Desk to cart", ["Oak Desk", "2"]) == f"Add {GAP}0{GAP} to cart"
     assert templated("2", ["Oak Desk", "2"]) == f"{GAP}1{GAP}"
+    assert templated("Reply #2", ["Oak Desk"]) == "Reply"
     assert templated("20 things", ["2"]) == "20 things", "a digit alone says nothing"
