@@ -7,6 +7,9 @@ first; one that fails there and in a second look is taken out of service at once
 and takes its place. What was taken out earlier is asked again, so that an environment which was
 repaired gets its skills back.
 
+A library belongs to an environment and not to its options: what it serves is what held where it
+was verified last, so that one environment with two faces is verified before each is worked on.
+
 What is decided about a skill is one transaction. One that is broken is out of service before
 anything is mended; a verification that was killed leaves the rest as it was, and the next one
 begins with what serves then and what waits.
