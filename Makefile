@@ -48,7 +48,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck browser store bench soak faults curves ablations seeds miniwob packs install lock clean
+.PHONY: help practice test lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,10 @@ store:  ## What keyless practice in the shop is worth, and gives a weak agent: A
 faults:  ## kill -9 at 50 moments, then resume and compare
 	$(call ensure,dev)
 	@$(BIN)/python -m pytest tests/faults --kills $(KILLS) --timeout 0 $(ARGS)
+
+drift:  ## Skills of the shop when it changes its face: ARGS="--skills sign_in --hone none"
+	$(call ensure,dev)
+	@$(BIN)/python examples/drift.py $(ARGS)
 
 curves:  ## Held-out success over budgets, with and without the library
 	$(call ensure,practice)

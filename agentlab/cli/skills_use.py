@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.cli.figures import percent, span
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -22,7 +23,7 @@ from agentlab.cli.options import (
 from agentlab.cli.output import Output, Table, opened
 
 if TYPE_CHECKING:
-    from agentlab.types.report import CanaryReport, SkillRunReport
+    from agentlab.types.report import CanaryLine, CanaryReport, SkillRunReport
 
 
 @click.command()
@@ -111,21 +112,28 @@ def _tell(report: SkillRunReport, output: Output) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("words", metavar="[ENV] [NAME]...", nargs=-1)
 @option(
-    "--env", "environment", metavar="ENV", default="babyai", show_default=True,
-    help="The environment as it is now.",
+    "--env", "environment", metavar="ENV",
+    help="The environment as it is now, where it does not stand first. [default: babyai]",
 )  # fmt: skip
 @option("--restore", is_flag=True, help="Take back the named skills that were retired.")
+@option(
+    "--hone", metavar="search|none|MODEL", default="search", show_default=True,
+    help="How what is broken is mended: by search, not at all, or by a chat model.",
+)  # fmt: skip
+@option("--base-url", metavar="URL", help="Where chat models are. [default: OPENAI_BASE_URL]")
 @option("--seed", type=Whole(), default=0, show_default=True, help="Chooses the start states.")
 @workspace_option
 @environment_options
 @box_options
 @output_options
 def verify(
-    names: tuple[str, ...],
-    environment: str,
+    words: tuple[str, ...],
+    environment: str | None,
     restore: bool,
+    hone: str,
+    base_url: str | None,
     seed: int,
     workspace: Path,
     pairs: tuple[str, ...],
@@ -139,8 +147,9 @@ def verify(
     """Replay the served skills against ENV as it is now.
 
     What broke is taken out of service, mended where that can be done, and verified again. Exits
-    with 1 where something stays broken.
+    with 1 where something stays broken or could not be tried.
     """
+    environment, names = _place(words, environment)
     if restore and not names:
         raise click.BadParameter("name the skills that it is to take back.", param_hint="--restore")
     with opened(as_json=as_json, display=display) as output:
@@ -153,18 +162,32 @@ def verify(
             EnvironmentRef(name=environment, options=options),
             names=names,
             restore=restore,
+            hone=hone,
             seed=seed,
             box=named_box(box, unsafe_local=unsafe_local) or "auto",
+            config={"endpoint": {"base_url": base_url}} if base_url else None,
         )
         output.document(report)
         _tell_canaries(report, output)
-        if report.broken:
+        unsure = [line for line in report.skills if line.outcome in ("demoted", "still out")]
+        unsure += [line for line in report.skills if line.outcome == "unknown"]
+        if unsure:
             from agentlab.environments.registration import base_name
 
             whose = ("--environment", base_name(report.environment))
-            output.next("skills", "show", report.broken[0].name, *whose)
+            output.next("skills", "show", unsure[0].name, *whose)
             raise SystemExit(1)
         output.next("skills", "list")
+
+
+def _place(words: tuple[str, ...], environment: str | None) -> tuple[str, tuple[str, ...]]:
+    """The environment and the skills that the words name; only the first may be the former."""
+    from agentlab.registry import names
+
+    first = words[0] if words else ""
+    if environment is None and (":" in first or first in names("environment")):
+        return first, words[1:]
+    return environment or "babyai", words
 
 
 def _tell_canaries(report: CanaryReport, output: Output) -> None:
@@ -172,12 +195,39 @@ def _tell_canaries(report: CanaryReport, output: Output) -> None:
         output.line(f"The library serves nothing for {report.environment}.")
         return
     rows = [
-        [line.name, str(line.version), line.outcome, str(line.replays), line.reason]
+        [line.name, str(line.version), _outcome(line), str(line.replays), line.reason]
         for line in report.skills
     ]
     output.table(Table("", ("skill", "version", "outcome", "replays", "why"), rows, frozenset({3})))
     output.line()
+    served = [line for line in report.skills if line.outcome not in ("demoted", "still out")]
     output.line(
-        f"{len(report.skills) - len(report.broken)} of {len(report.skills)} are served; "
+        f"{len(served)} of {len(report.skills)} are served; "
         f"{report.replays} replays in {report.environment}, box {report.box}."
     )
+    asked = [line for line in report.skills if line.outcome not in ("restored", "still out")]
+    if asked:
+        mended = [line for line in report.found if line.outcome == "mended"]
+        output.line(
+            f"Broken: {_share(len(report.found), len(asked))} of what served; "
+            f"mended: {_share(len(mended), len(report.found))} of those; "
+            f"{report.seconds:.0f} s."
+        )
+
+
+def _share(part: int, n: int) -> str:
+    """A share with its n and interval."""
+    from agentlab.statistics import wilson
+
+    if n == 0:
+        return "none"
+    return f"{percent(part / n)} ({span(*wilson(part, n))}, n={n})"
+
+
+def _outcome(line: CanaryLine) -> str:
+    """What became of a skill, with what mended it, or how the second look went."""
+    if line.by:
+        return f"{line.outcome} by {line.by}"
+    if line.outcome == "unsteady":
+        return f"{line.outcome}, {line.passed} of {line.looked} passed"
+    return line.outcome

@@ -67,6 +67,8 @@ class _Mend(Frozen):
     reason: str
     failed: tuple[str, ...]
     passed: tuple[str, ...]
+    shown: str
+    achieves: str
     starts: tuple[str, ...]
     parameters: tuple[str, ...]
     tools: tuple[str, ...]
@@ -190,6 +192,8 @@ class SkillCurator:
             reason=cut(context.reason),
             failed=tuple(map(_replay_line, failed[:REPLAYS])) or ("none on record",),
             passed=tuple(map(_replay_line, passed[:REPLAYS])) or ("nowhere",),
+            shown=next((replay.shown for replay in failed if replay.shown), "not known"),
+            achieves=_achieved(skill),
             starts=tuple(cut(canonical_json(s), 1000) for s in context.starts[:2]) or ("unknown",),
             parameters=tuple(
                 f"{p.name}: {p.type}, requires {canonical_json(p.requires)}"
@@ -304,6 +308,14 @@ def _clauses(spec: GrammarSpec | None) -> tuple[str, ...]:
         return ("nothing; leave `achieves` null",)
     named = tuple(f"{t.predicate}({', '.join(t.parameters)})" for t in spec.templates)
     return named if spec.complete else (*named, UNNAMED)
+
+
+def _achieved(skill: Skill) -> str:
+    """What a skill says it achieves, as `achieves` spells it."""
+    if skill.achieves is None:
+        return "null"
+    clause = {"predicate": skill.achieves.predicate, "arguments": skill.achieves.arguments}
+    return canonical_json(clause)
 
 
 def _worked(replay: Replay) -> bool:

@@ -2,25 +2,36 @@
 
 An interface changes and a skill that worked no longer does, while its measured effect, taken
 over months, still looks fine. So every served skill is replayed from fresh starts, callees
-first; one that fails is taken out of service at once and handed back to its curator; a mended
-version passes the same gates, but for usefulness, which its name has shown, and takes its place.
-What was taken out earlier is asked again, so that an environment which was repaired gets its
-skills back. Everything a verification decides is one transaction.
+first; one that fails there and in a second look is taken out of service at once and handed to
+`mending`; a mended version passes the same gates, but for usefulness, which its name has shown,
+and takes its place. What was taken out earlier is asked again, so that an environment which was
+repaired gets its skills back.
+
+A library belongs to an environment and not to its options: what it serves is what held where it
+was verified last, so that one environment with two faces is verified before each is worked on.
+
+What is decided about a skill is one transaction. One that is broken is out of service before
+anything is mended; a verification that was killed leaves the rest as it was, and the next one
+begins with what serves then and what waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
-from agentlab.config import BoxName, PracticeConfig
+from pydantic import JsonValue
+
+from agentlab.config import BoxName, is_chat_model, parse_config
 from agentlab.environments.registration import base_name
-from agentlab.errors import UnknownNameError
+from agentlab.errors import UnknownNameError, UsageError
 from agentlab.events import Event
 from agentlab.graph.gates import ASCENT, Gates
+from agentlab.graph.mending import NONE, SEARCH, Look, Mending
 from agentlab.graph.moves import carry_out
 from agentlab.graph.practice import Practice
 from agentlab.graph.provenance import Provenance
@@ -32,12 +43,14 @@ from agentlab.library.skills import closure
 from agentlab.protocols import Observer
 from agentlab.records import ItemRow, Records, Transaction, Workspace
 from agentlab.sandbox import settle_box
-from agentlab.types import EnvironmentRef, JsonObject, Skill, derive_seed, digest
+from agentlab.types import EnvironmentRef, JsonObject, Skill, Usage, derive_seed, digest
 from agentlab.types.report import CanaryLine, CanaryOutcome, CanaryReport
 
 CANARY = "canary: "
 """How the reason of a skill begins that was taken out of service by a verification."""
 SEEDS = 2**31
+SECONDS = 900.0
+"""That the replays of a skill may take, or a search for other ways; a page is slow at times."""
 
 
 def verify_library(
@@ -46,9 +59,11 @@ def verify_library(
     *,
     names: Sequence[str] = (),
     restore: bool = False,
+    hone: str = SEARCH,
     seed: int = 0,
     box: BoxName = "auto",
     observers: Sequence[Observer] = (),
+    config: Mapping[str, JsonValue] | None = None,
 ) -> CanaryReport:
     """Replay the served skills of a workspace's library, and act on what is found.
 
@@ -57,82 +72,95 @@ def verify_library(
         environment: the environment as it is now; its options may differ from those of practice.
         names: only these skills, and what they call; all, where none is named.
         restore: take back named skills that were retired, if they hold.
+        hone: how what is broken is mended: `search`, `none`, or a chat model's name.
         seed: of the start states, with the number of earlier verifications.
         box: where skill code runs.
         observers: are told what happens.
+        config: further options of `PracticeConfig`, such as `endpoint` or `admission`.
 
     Raises:
         UnknownNameError: the library has no skill of a given name.
         UsageError: there is no such workspace, or the environment has no grammar.
         RunInUseError: another process verifies the same library.
     """
-    return asyncio.run(_verify(workspace, environment, tuple(names), restore, seed, box, observers))
+    if hone not in (SEARCH, NONE) and not is_chat_model(hone):
+        raise UsageError(
+            f"Nothing can be mended by {hone[:80]!r}; take {SEARCH!r}, {NONE!r} or a chat model "
+            "such as 'openai:<model>'."
+        )
+    asked = _Asked(environment, tuple(names), restore, hone)
+    options: JsonObject = {"box": box, **(config or {})}
+    return asyncio.run(_verify(workspace, asked, seed, options, observers))
+
+
+class _Asked(NamedTuple):
+    """What a verification is to do."""
+
+    environment: EnvironmentRef
+    names: tuple[str, ...]
+    restore: bool
+    hone: str
 
 
 async def _verify(
     workspace: Path | str,
-    environment: EnvironmentRef,
-    names: tuple[str, ...],
-    restore: bool,
+    asked: _Asked,
     seed: int,
-    box: BoxName,
+    options: Mapping[str, JsonValue],
     observers: Sequence[Observer],
 ) -> CanaryReport:
+    environment = asked.environment
     with Records.open(Workspace.open(workspace, create=False)) as records:
         base = f"verify-{base_name(environment.name)}-{seed}-{digest(environment.options)[:8]}"
         known = set(records.runs.ids())
         number = next(n for n in count(1) if f"{base}-{n}" not in known)
         run_id = f"{base}-{number}"
-        config = PracticeConfig(
-            environment=environment.name,
-            environment_options=environment.options,
-            seed=derive_seed(seed, "canary", number) % SEEDS,
-            rounds=1,
-            heldout=0,
-            box=box,
-        )
+        values: dict[str, object] = {
+            "environment": environment.name,
+            "environment_options": environment.options,
+            "seed": derive_seed(seed, "canary", number) % SEEDS,
+            "rounds": 1,
+            "heldout": 0,
+            "attempt_seconds": SECONDS,
+            **options,
+        }
+        if is_chat_model(asked.hone):
+            values |= {"model": asked.hone, "insights": "none"}
+        config = parse_config(values)
         spelt: JsonObject = {
             "command": "verify",
             **cast("JsonObject", config.model_dump(mode="json")),
         }
         with records.workspace.lock_run(run_id):
-            versions = package_versions(settle_box(box))
+            versions = package_versions(settle_box(config.box))
             records.runs.create(run_id, config=spelt, versions=versions, seed=seed)
             watchers = Watchers(observers)
-            async with practising(records, run_id, config, watchers) as practice:
-                report = await _canaries(practice, names, restore)
+            began = time.monotonic()
+            try:
+                async with practising(records, run_id, config, watchers) as practice:
+                    report = await _canaries(practice, asked)
+            except BaseException:
+                records.runs.set_status(run_id, "failed")
+                raise
             records.runs.set_status(run_id, "finished")
-            return report
+            return report.model_copy(update={"seconds": time.monotonic() - began})
 
 
-async def _canaries(practice: Practice, names: tuple[str, ...], restore: bool) -> CanaryReport:
+async def _canaries(practice: Practice, asked: _Asked) -> CanaryReport:
     practice.library.refresh()
     served = {skill.name: skill for skill in practice.active()}
     provenance = Provenance(practice, practice.grammar.spec)
     current = AdmissionRound(practice, provenance, 0, True, served)
-    asked = _asked(practice, served, names, restore)
-    gates = Gates(current, ())
-    lines: list[CanaryLine] = []
-    for row in asked:
-        lines.append(await _one(current, gates, row))
-    events: list[Event] = []
-
-    def work(part: Transaction) -> JsonObject:
-        events.extend(carry_out(part, current, 0))
-        part.budgets.reserve(practice.run_id, 0, current.replay_usage, purpose="replays")
-        part.budgets.settle(practice.run_id, 0, current.replay_usage, purpose="replays")
-        part.events.append(events)
-        return {"moves": len(events)}
-
-    practice.records.once(practice.run_id, 0, "verify", work)
-    practice.tell(events)
+    verification = Verification(current, asked.hone)
+    rows = _asked(practice, served, asked.names, asked.restore)
+    lines = [await verification.of(row) for row in rows]
     return CanaryReport(
         run_id=practice.run_id,
         environment=practice.config.environment,
         skills=tuple(lines),
         box=str(settle_box(practice.config.box)),
         replays=sum(line.replays for line in lines),
-        steps=current.replay_usage.steps,
+        steps=verification.steps,
     )
 
 
@@ -183,71 +211,117 @@ def _callees_first(skills: Sequence[Skill]) -> list[Skill]:
     return list(placed.values())
 
 
-async def _one(current: AdmissionRound, gates: Gates, row: ItemRow[Skill]) -> CanaryLine:
-    """Replay one skill, hand it back where it fails, and decide what is served."""
-    skill, serves = row.item, row.status == "active"
-    missing = [name for name in skill.skills if name not in current.served]
-    if missing:
-        return _out(current, row, f"calls: {missing[0]!r} is not served", {}, 0)
-    before = len(current.moves)
-    ready: list[Case] = []
-    case = Case(skill)
-    waiting, replays = [case], 0
-    while waiting:
-        tried = waiting
-        waiting = await gates.examine(tried, ready)
-        replays += sum(len(each.replays) for each in tried)
-    # What the gates decided about the skill itself is for here to say; mended versions that
-    # failed as well were rejected like any candidate.
-    decided = current.moves[before:]
-    current.moves[before:] = [move for move in decided if move.skill.id != skill.id]
-    own = [move.evidence for move in decided if move.skill.id == skill.id]
-    evidence = own[0] if own else {}
-    reason = case.passage.reason or ""
-    if not ready:
-        return _out(current, row, reason, evidence, replays)
-    good = ready[0].skill
-    current.served[skill.name] = good
-    if good.id != skill.id:
-        if row.status != "retired":
-            why = f"superseded: by version {good.version}, after a canary: {reason}"
-            current.moves.append(Move(skill, ("retired",), why, evidence))
-        told = "mended after a canary, and verified again"
-        current.moves.append(Move(good, ASCENT, told, ready[0].evidence()))
-        return _line(row, "mended", reason, replays, good.version)
-    if serves:
-        return _line(row, "holds", "", replays)
-    path = ASCENT if row.status == "retired" else ASCENT[1:]
-    current.moves.append(Move(skill, path, "verified again", ready[0].evidence()))
-    return _line(row, "restored", "", replays)
+class Verification:
+    """One verification at work: it decides about skills, callees first."""
+
+    def __init__(self, current: AdmissionRound, hone: str) -> None:
+        self._current = current
+        self._hone = hone
+        self._renamed: dict[str, str] = {}
+        self._sequence = 0
+        self._written = 0
+        self.steps = 0
+
+    async def of(self, row: ItemRow[Skill]) -> CanaryLine:
+        """Replay one skill, mend it where it is broken, and decide what is served."""
+        began = time.monotonic()
+        line = await self._judged(row)
+        self._write()
+        return line.model_copy(update={"seconds": time.monotonic() - began})
+
+    async def _judged(self, row: ItemRow[Skill]) -> CanaryLine:
+        current, skill = self._current, row.item
+        missing = [name for name in skill.skills if name not in current.served]
+        if missing:
+            self._out(row, f"calls: {missing[0]!r} is not served", {})
+            return _line(row, _stays_out(row), f"calls: {missing[0]!r} is not served")
+        case = Case(skill)
+
+        def found_broken(broken: Case, look: Look | None) -> None:
+            evidence = broken.evidence()
+            if look is not None:
+                evidence["second_look"] = {"passed": look.passed, "n": look.n}
+            self._out(row, broken.passage.reason or "", evidence)
+
+        mending = Mending(
+            current, skill, how=self._hone, renamed=self._renamed, found_broken=found_broken
+        )
+        gates = mending.gates = Gates(current, (), mend=mending.next)
+        ready: list[Case] = []
+        waiting, replays = [case], 0
+        while waiting:
+            tried = waiting
+            waiting = await gates.examine(tried, ready)
+            replays += sum(len(each.replays) for each in tried)
+            # What the gates decided about the skill itself is for here to say; mended versions
+            # that failed as well were rejected like any candidate.
+            current.moves[:] = [move for move in current.moves if move.skill.id != skill.id]
+        reason, look = case.passage.reason or "", mending.look
+        line = _line(row, "holds", reason, replays)
+        if look is not None:
+            line = line.model_copy(update={"passed": look.passed, "looked": look.n})
+        if mending.kept:
+            untried = case.fault is not None
+            outcome = (
+                "still out" if row.status != "active" else "unknown" if untried else "unsteady"
+            )
+            return line.model_copy(update={"outcome": outcome})
+        if not ready:
+            return line.model_copy(update={"outcome": _stays_out(row)})
+        good = ready[0].skill
+        current.served[skill.name] = good
+        if good.id != skill.id:
+            if row.status != "retired":
+                why = f"superseded: by version {good.version}, after a canary: {reason}"
+                current.moves.append(Move(skill, ("retired",), why, case.evidence()))
+            told = "mended after a canary, and verified again"
+            current.moves.append(Move(good, ASCENT, told, ready[0].evidence()))
+            changes = {"version": good.version, "by": mending.by.get(good.id, "")}
+            return line.model_copy(update={"outcome": "mended", **changes})
+        if row.status == "active":
+            return line.model_copy(update={"reason": ""})
+        path = ASCENT if row.status == "retired" else ASCENT[1:]
+        current.moves.append(Move(skill, path, "verified again", ready[0].evidence()))
+        return line.model_copy(update={"outcome": "restored", "reason": ""})
+
+    def _out(self, row: ItemRow[Skill], reason: str, evidence: JsonObject) -> None:
+        """It is not served from here on; what was out already stays out as it is."""
+        if row.status == "active":
+            self._current.served.pop(row.item.name, None)
+            self._current.moves.append(Move(row.item, ("quarantined",), CANARY + reason, evidence))
+            self._write()
+
+    def _write(self) -> None:
+        """Put on record what was decided since the last time, in one transaction."""
+        current, practice = self._current, self._current.practice
+        events: list[Event] = []
+        taken = current.replay_usage
+
+        def work(part: Transaction) -> JsonObject:
+            events.extend(carry_out(part, current, self._sequence))
+            purpose = f"replays {self._written}"
+            part.budgets.reserve(practice.run_id, 0, taken, purpose=purpose)
+            part.budgets.settle(practice.run_id, 0, taken, purpose=purpose)
+            practice.charge_model(part, 0, f"verify {self._written}")
+            part.events.append(events)
+            return {"moves": len(events)}
+
+        practice.records.once(practice.run_id, 0, f"verify {self._written}", work)
+        self._written += 1
+        self._sequence += len(events)
+        self.steps += taken.steps
+        current.replay_usage = Usage()
+        current.moves.clear()
+        current.honed.clear()
+        practice.tell(events)
 
 
-def _out(
-    current: AdmissionRound,
-    row: ItemRow[Skill],
-    reason: str,
-    evidence: JsonObject,
-    replays: int,
-) -> CanaryLine:
-    """It is not served from here on; what was out already stays out as it is."""
-    if row.status != "active":
-        return _line(row, "still out", reason, replays)
-    current.served.pop(row.item.name, None)
-    current.moves.append(Move(row.item, ("quarantined",), CANARY + reason, evidence))
-    return _line(row, "demoted", reason, replays)
+def _stays_out(row: ItemRow[Skill]) -> CanaryOutcome:
+    return "demoted" if row.status == "active" else "still out"
 
 
-def _line(
-    row: ItemRow[Skill],
-    outcome: CanaryOutcome,
-    reason: str,
-    replays: int,
-    version: int | None = None,
-) -> CanaryLine:
+def _line(row: ItemRow[Skill], outcome: CanaryOutcome, reason: str, replays: int = 0) -> CanaryLine:
+    skill = row.item
     return CanaryLine(
-        name=row.item.name,
-        version=version or row.item.version,
-        outcome=outcome,
-        reason=reason,
-        replays=replays,
+        name=skill.name, version=skill.version, outcome=outcome, reason=reason, replays=replays
     )

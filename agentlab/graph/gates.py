@@ -9,8 +9,9 @@ on one after another, the shortest first, because what is served then changes wi
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from agentlab.graph import jobs
 from agentlab.graph.honing import hone
@@ -70,12 +71,26 @@ async def judge(current: AdmissionRound, rows: Sequence[ItemRow[Skill]]) -> None
         ready[:0] = again
 
 
+Mend = Callable[[Case], Awaitable[Skill | None]]
+"""The next version of a candidate that was refused, or None."""
+
+
 class Gates:
     """The gates of one round."""
 
-    def __init__(self, current: AdmissionRound, rows: Sequence[ItemRow[Skill]]) -> None:
-        """Judge candidates for `current`, which are on record as `rows`."""
+    def __init__(
+        self,
+        current: AdmissionRound,
+        rows: Sequence[ItemRow[Skill]],
+        *,
+        mend: Mend | None = None,
+    ) -> None:
+        """Judge candidates for `current`, which are on record as `rows`.
+
+        What is refused goes to `mend`, or back to its curator.
+        """
         practice = current.practice
+        self._mend = mend or functools.partial(hone, current)
         self._current = current
         self._known = {**{row.item.name: row.item for row in rows}, **current.served}
         self._replayed = {row.item.id for row in rows if row.status == "quarantined"}
@@ -107,7 +122,7 @@ class Gates:
             found = await asyncio.gather(*(self._replay(case.skill) for case in fresh))
             for case, result in zip(fresh, found, strict=True):
                 if isinstance(result, WorkerFault):
-                    case.fault = result.error
+                    case.fault, case.blameless = result.error, not result.of_skill
                 else:
                     case.replays = result
                 self._charge(case)
@@ -157,7 +172,7 @@ class Gates:
         current, skill = self._current, case.skill
         reason = case.passage.reason or ""
         evidence: JsonObject = case.evidence()
-        mended = await hone(current, case)
+        mended = await self._mend(case)
         if mended is not None:
             evidence["honed_into"] = mended.id
             current.honed.append(mended)
@@ -237,21 +252,26 @@ class Gates:
     # --- what workers find out --------------------------------------------------------------
 
     async def _replay(self, skill: Skill) -> tuple[Replay, ...] | WorkerFault:
+        practice = self._current.practice
+        return await practice.pool.run(
+            jobs.replay, self.request(skill, "replay"), seconds=practice.config.attempt_seconds
+        )
+
+    def request(self, skill: Skill, purpose: str, *, patient: bool = False) -> ReplayRequest:
+        """What a skill is to be tried on; other starts for another purpose."""
         practice, current = self._current.practice, self._current
         provenance = current.provenance
-        request = ReplayRequest(
+        return ReplayRequest(
             skill=skill,
             callees=closure([skill], self._known)[1:],
             environment=practice.environment_ref,
-            setups=(self._home(skill),),
+            setups=(self.home(skill),),
             count=practice.config.admission.replays,
-            seed=derive_seed(practice.config.seed, current.round, "replay"),
+            seed=derive_seed(practice.config.seed, current.round, purpose),
             tasks=provenance.starting_points(skill),
             told=provenance.told(skill, self._known),
             seen=provenance.seen(skill),
-        )
-        return await practice.pool.run(
-            jobs.replay, request, seconds=practice.config.attempt_seconds
+            patient=patient,
         )
 
     def _earlier(self, skill: Skill) -> tuple[Replay, ...]:
@@ -279,7 +299,7 @@ class Gates:
             rivals=tuple(rivals),
             callees=closure([skill, *rivals], self._current.served),
             environment=practice.environment_ref,
-            setups=(self._home(skill),),
+            setups=(self.home(skill),),
             count=COMPARED,
             seed=derive_seed(practice.config.seed, self._current.round, "compare"),
             tasks=self._current.provenance.starting_points(skill),
@@ -293,7 +313,7 @@ class Gates:
         alike = {likeness.name for likeness in found if likeness.alike}
         return next((rival for rival in rivals if rival.name in alike), None)
 
-    def _home(self, skill: Skill) -> str:
+    def home(self, skill: Skill) -> str:
         """The easiest start-state family in which it was seen to work; empty where none are."""
         counts: Counter[str] = Counter()
         for task in self._current.provenance.tasks(skill):

@@ -15,11 +15,11 @@ HONES = 2
 """Times that a proposal may come back."""
 
 
-async def hone(current: AdmissionRound, case: Case) -> Skill | None:
-    """The next version of a candidate that was refused, or None."""
+async def hone(current: AdmissionRound, case: Case, *, most: int = HONES) -> Skill | None:
+    """The next version of a candidate that was refused, or None, also after `most` of them."""
     practice, skill = current.practice, case.skill
     curator = practice.curator
-    if not isinstance(curator, Honer) or times_honed(current, skill) >= HONES:
+    if not isinstance(curator, Honer) or times_honed(current, skill) >= most:
         return None
     context = HoningContext(
         skill=skill,

@@ -31,6 +31,7 @@ from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
 from agentlab.graph.seats import AttemptSeats, total
 from agentlab.graph.starts import ReplayRequest
+from agentlab.graph.ways import WaysReply, WaysRequest, find_ways
 from agentlab.models.redaction import known
 from agentlab.protocols import (
     Environment,
@@ -150,6 +151,13 @@ def compare(request: CompareRequest) -> tuple[Likeness, ...]:
     """Find out which served skills have a candidate's effect on its own starts and arguments."""
     environment = _environment(request.environment)
     return _run(same_effect(request, environment, _runtime(request.skill)))
+
+
+def ways(request: WaysRequest) -> WaysReply:
+    """Search new ways to what a skill used to bring about."""
+    skill = request.replay.skill
+    environment = _environment(request.replay.environment)
+    return _run(find_ways(request, environment, _runtime(skill)))
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -22,9 +22,13 @@ from agentlab.library.controls import (
     untouched,
     wrong_arguments,
 )
+from agentlab.library.steadiness import settled
 from agentlab.protocols import Environment, EpisodeOver, HasState, SkillRuntime
 from agentlab.types import JsonObject, Replay, Skill, StepResult, Task, ToolCall, derive_seed
 from agentlab.types.skill import Control
+
+SHOWN = 6000
+"""Characters that are kept of what a replay was shown last, where it did not work."""
 
 
 class Ran(NamedTuple):
@@ -71,7 +75,8 @@ async def replay_skill(
             continue
         starts.used(start)
         replays.append(outcome)
-        if enough(replays, request.count):
+        done = settled if request.patient else enough
+        if done(replays, request.count):
             break
     return (*replays, *void[: request.count])
 
@@ -179,6 +184,7 @@ async def _replay_once(
             if entity.reference == value
         },
         refused=next((i for i, r in enumerate(ran.results) if r.error is not None), None),
+        shown=ran.results[-1].observation.text[:SHOWN] if ran.results and not shown else "",
     )
 
 

@@ -64,6 +64,8 @@ class ReplayRequest(Frozen):
     """Practice tasks that it was not derived from: where there is no grammar it starts there."""
     told: Told = Told()
     """What practice tells of plain arguments, and of calls that are not its own."""
+    patient: bool = False
+    """Whether to go on until `steadiness.settled`, and not to end with the first failure."""
     seen: tuple[tuple[str, ...], ...] = ()
     """For each attempt that it was derived from, the values (canonical JSON) of all arguments of
     its calls. A set of arguments all of which one attempt used is not unseen."""

@@ -57,6 +57,8 @@ class Case:
     passage: Passage = field(default_factory=Passage)
     fault: str | None = None
     """Why it did not run at all."""
+    blameless: bool = False
+    """Whether that was no fault of its code: the environment was not there, say."""
     replays: tuple[Replay, ...] = ()
     regressions: tuple[Regression, ...] = ()
     rival: Skill | None = None

@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
-from agentlab.errors import AgentLabError, UsageError
+from agentlab.errors import AgentLabError, SkillFaultError, SkillRefusedError, UsageError
 from agentlab.models.redaction import known, name_secret, named_secrets
 
 T = TypeVar("T")
@@ -70,6 +70,8 @@ class WorkerFault(NamedTuple):
 
     error: str
     usage_error: bool = False
+    of_skill: bool = False
+    """Whether it was the skill's code that could not be run, and nothing around it."""
 
 
 class _Reply(NamedTuple):
@@ -281,6 +283,8 @@ def _answer(function: Callable[..., object], args: tuple[object, ...]) -> _Reply
         return _Reply(function(*args), None)
     except UsageError as error:
         return _Reply(None, WorkerFault(str(error), usage_error=True))
+    except (SkillFaultError, SkillRefusedError) as error:
+        return _Reply(None, WorkerFault(str(error), of_skill=True))
     except AgentLabError as error:
         return _Reply(None, WorkerFault(str(error)))
     except SystemExit as error:

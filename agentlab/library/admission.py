@@ -329,7 +329,9 @@ def judge_regression(tasks: Sequence[Regression], budget: int) -> str | None:
 def evidence(replays: Sequence[Replay], trials: Sequence[Trial]) -> JsonObject:
     """What a verdict rests on, for the record."""
     return {
-        "replays": [r.model_dump(mode="json", exclude_defaults=True) for r in replays],
+        "replays": [
+            r.model_dump(mode="json", exclude_defaults=True, exclude={"shown"}) for r in replays
+        ],
         "trials": [dict(t._asdict()) for t in trials],
         "mean_log_saving": round(mean_saving(trials), 6),
     }

@@ -131,3 +131,5 @@ class Replay(Frozen):
     """Parameter name to the properties of the entity that it was given."""
     refused: int | None = None
     """Index of the first tool call that was refused."""
+    shown: str = ""
+    """What was shown last, where it did not work; for whoever mends it, and not kept on record."""

@@ -146,7 +146,8 @@ def test_a_changed_interface_and_back(workspace: Path) -> None:
     assert found["holding"] == ("mended", 2)
     assert found["delivered"] == ("mended", 2)
     assert found["delivered_by_call"][0] == "holds", "it calls what was mended before it"
-    assert ("holding", "active", "retired") in log.moves
+    assert ("holding", "active", "quarantined") in log.moves, "out before it is mended"
+    assert ("holding", "quarantined", "retired") in log.moves
     assert log.moves.index(("holding", "verified", "active")) > 0
     with Records.open(Workspace.open(workspace)) as records:
         (mended,) = [

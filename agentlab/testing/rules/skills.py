@@ -2,7 +2,8 @@
 
 It contrasts attempts no further than to keep those with the same calls as the first. Its effect
 check is that of the clause where the environment names one, else that the last name appears in
-the state and did not before. It mends nothing. Whether what it wrote works, admission finds out.
+the state and did not before. What failed it leaves to `mending`. Whether what it wrote works,
+admission finds out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
-from agentlab.testing.rules import asked, store
+from agentlab.testing.rules import asked, mending, store
 from agentlab.testing.rules.reading import Call, labelled
 from agentlab.types import ChatRequest, JsonObject, canonical_json
 
@@ -55,6 +56,8 @@ class Solved(NamedTuple):
 
 def write(request: ChatRequest) -> JsonObject | None:
     """A skill; None where the attempts show nothing that it could be made of."""
+    if labelled(request, "why it was turned down"):
+        return mending.mend(request)
     attempts = _attempts(labelled(request, "solved attempts"))
     kind = labelled(request, "kind of task")
     if not attempts or not attempts[0].calls:
