@@ -277,7 +277,8 @@ def shared_properties(
 ) -> JsonObject:
     """Properties that the parameter's entity had in every example, and not by coincidence.
 
-    With V values of a property, n examples agree by chance with probability V^(1-n).
+    With V values of a property, n examples agree by chance with probability V^(1-n). One that is
+    the reference over again says which thing it was, and never what it must be like.
     """
     entities = [_entity(e, reference) for e, reference in zip(rows, column, strict=True)]
     if any(entity is None for entity in entities):
@@ -286,6 +287,8 @@ def shared_properties(
     shared: JsonObject = {}
     for name, value in present[0].properties.items():
         if isinstance(value, list) or any(e.properties.get(name) != value for e in present):
+            continue
+        if all(e.properties.get(name) == e.reference for e in present):
             continue
         known = values.get(name, 1)
         if known > 1 and known ** (1 - len(rows)) <= COINCIDENCE:

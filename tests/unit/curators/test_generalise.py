@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from agentlab.curators.drafting import shared_properties
+from agentlab.curators.examples import Example
 from agentlab.curators.generalise import GeneralisingCurator, identity
 from agentlab.envs.courier.environment import Courier
 from agentlab.library.admission import static_check
@@ -120,6 +122,14 @@ def _pressed(number: int, target: Entity, others: Sequence[Entity] = ()) -> Past
         {"on": [], "held": None},
         [Done(call("press", x=target.reference), {"on": [target.reference], "held": None})],
     )
+
+
+def test_which_thing_it_was_is_not_what_it_must_be_like() -> None:
+    """Examples that all handled one thing do not make that thing a requirement."""
+    thing = Entity(type="branch", reference="larch", properties={"value": "larch", "new": True})
+    example = Example("made", {}, (), (thing,), {}, {}, "task", "attempt", "start")
+    rows, values = [example] * 6, {"value": 20, "new": 2}
+    assert shared_properties(rows, ["larch"] * 6, values) == {"new": True}
 
 
 def test_names_say_what_is_special() -> None:
