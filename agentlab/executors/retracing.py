@@ -33,7 +33,7 @@ from agentlab.types import (
 )
 
 NAMES = 8
-"""Other names that one parameter of an old call is given in one state, the likeliest."""
+"""Names that each parameter of an old call is given in one state where it has several of them."""
 GAP = "\x00"
 """Stands before and after the number of a value in a template."""
 _WORD = re.compile(r"\w+")
@@ -278,6 +278,8 @@ class Retracer:
             return
         entities = shown.entities
         choices = [self._names(schemas[n], str(old.arguments[n]), shown, became) for n in names]
+        if len(names) > 1:
+            choices = [each[:NAMES] for each in choices]
         for chosen in itertools.product(*choices):
             arguments = {
                 **old.arguments,
@@ -310,7 +312,7 @@ class Retracer:
             for name in domain
             if name != old
         ]
-        return sorted(costs)[:NAMES]
+        return sorted(costs)
 
     def _unlike(self, old: str, name: str, became: Mapping[str, str]) -> float:
         """How far a name is from an old one; the values in them are left out of it."""

@@ -72,6 +72,13 @@ def test_other_words_are_found() -> None:
     assert found.tool_calls <= 100
 
 
+def test_a_button_with_quite_another_name_goes_before_links_that_sound_alike() -> None:
+    signs = ("Signs in here", "Sign it", "Singing", "Signing", "Sign on", "Assign in", "Sin", "Sig")
+    found, _ = search(NEW._replace(go="Enter", others=(*signs, "Designs in", "Signed")))
+    assert found.way is not None
+    assert found.way.calls[-1].arguments["name"] == "Enter"
+
+
 def test_what_another_skill_showed_is_tried_first() -> None:
     known = {OLD.door: NEW.door, OLD.mail: NEW.mail, OLD.secret: NEW.secret}
     found, _ = search(NEW, known)
