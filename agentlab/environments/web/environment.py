@@ -215,8 +215,9 @@ class PageEnvironment:
         before = self._view.mark if self._view is not None else ""
         site = self._site
         outcome, failed = await on_thread(self._done(call))
-        # The page is at rest now: what it shows and what the site tells can be asked at once.
-        lost, self._site = await asyncio.gather(on_thread(self._looked()), self._control.state())
+        lost = await on_thread(self._looked())
+        # Only now: what a click sets off may begin a moment after the page seems at rest.
+        self._site = await self._control.state()
         failed = lost or failed
         assert self._view is not None
         changed = self._view.mark != before or self._site != site
@@ -256,7 +257,9 @@ class PageEnvironment:
         for _ in range(3):
             try:
                 self._view = await visit.ask(hand.look())
-                break
+                if not visit.busy:
+                    break
+                await visit.settled()
             except PageLost as error:
                 lost = str(error)
             except BrowserError as error:

@@ -71,6 +71,8 @@ class Visit:
         self._pages: list[Page] = []
         self._page: Page | None = None
         self._waiting: set[Request] = set()
+        self._given_up: set[Request] = set()
+        """Requests for which the page was waited for as long as it is worth."""
         self._hosts: set[str] = set()
         """Those that pages asked for."""
         self._crashed: set[Page] = set()
@@ -352,6 +354,11 @@ class Visit:
             raise EnvironmentFaultError(f"web: {why}, and the browser with it.") from error
         return f"{why}; there is an empty tab now, use goto to open a page."
 
+    @property
+    def busy(self) -> bool:
+        """Whether the tab in front waits for an answer that may still come."""
+        return any(_page_of(each) is self._page for each in self._waiting - self._given_up)
+
     async def settled(self) -> None:
         """Wait until the page is quiet, or has had its time.
 
@@ -364,6 +371,7 @@ class Visit:
             now = time.monotonic()
             if now - began > LOAD_SECONDS:
                 self.note(f"The page was still loading after {LOAD_SECONDS:.0f} s.")
+                self._given_up = set(self._waiting)
                 return
             try:
                 ready = await self.ask(self.page.evaluate(_QUIET))
