@@ -78,6 +78,7 @@ class _Thread:
         self.playwright: Playwright | None = None
         self.browser: Browser | None = None
         self.folder: Path | None = None
+        self._starting: asyncio.Task[Browser] | None = None
         self._thread = threading.Thread(target=self._run, name="agentlab-web", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -124,6 +125,16 @@ class _Thread:
             self.folder = None
 
     async def started(self) -> Browser:
+        """The browser; whoever stops waiting for it does not stop its start.
+
+        A browser of which half has started belongs to nobody, and nobody would end it.
+        """
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(_seen)
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> Browser:
         async with self.lock:
             if self.browser is not None and self.browser.is_connected():
                 return self.browser
@@ -149,6 +160,12 @@ class _Thread:
                     f"web: the browser {program!r} does not start: {first[:300]}"
                 ) from error
             return self.browser
+
+
+def _seen(task: asyncio.Task[Browser]) -> None:
+    """Look at a failure, which otherwise is told as an error where nobody waited for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 _thread: _Thread | None = None
