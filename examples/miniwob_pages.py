@@ -52,7 +52,13 @@ PRACTICE: dict[str, Any] = {
 PATIENT: dict[str, Any] = {"check_seconds": 600.0, "attempt_seconds": 1800.0}
 """On a busy machine no clock may strike: what was learnt would depend on the load."""
 BUDGETS = (3, 5, 10, 20, 40)
-HEADINGS = ("page", "n", "with the library", "empty library", "difference", "steps", "skills", "s")
+FEW = 5
+"""Calls within which a page's task can be done by one who knows how; success is told there too."""
+HEADINGS = (
+    *("page", "n", "with the library", "empty library", "difference"),
+    *(f"within {FEW} calls, with", f"within {FEW} calls, empty", "calls, with / empty"),
+    *("steps", "skills", "seconds"),
+)
 
 
 class Row(NamedTuple):
@@ -85,7 +91,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2, help="pages at a time")
     parser.add_argument(
-        "--workspace", default=os.environ.get("AGENTLAB_WORKSPACE", ".agentlab") + "/miniwob"
+        "--workspace",
+        default=os.environ.get("AGENTLAB_WORKSPACE", ".agentlab") + "/miniwob",
+        help="keeps each page's result; take another one after a change of the code",
     )
     parser.add_argument("--json", default="", help="file for the rows")
     parser.add_argument("--table", default="", help="file for the tables, in Markdown")
@@ -232,17 +240,27 @@ def line(row: Row, budget: int) -> str:
     if row.fault:
         return f"| {row.page} | 0 | {row.fault} |" + " - |" * (len(HEADINGS) - 3)
     found = compare(*(results(row, arm, budget) for arm in ARMS))
+    few = compare(*(results(row, arm, min(FEW, budget)) for arm in ARMS))
     cells = [
         row.page,
         str(found.pairs),
         percent(found.success),
         percent(found.baseline),
         signed(found.difference),
+        percent(few.success),
+        percent(few.baseline),
+        " / ".join(spent(row, arm) for arm in ARMS),
         "-" if row.steps is None else f"{row.steps:.1f}",
         str(len(row.skills)),
         f"{row.seconds:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def spent(row: Row, arm: str) -> str:
+    """Mean tool calls of the arm's successes."""
+    calls = [each for each in row.calls.get(arm, {}).values() if each is not None]
+    return f"{sum(calls) / len(calls):.1f}" if calls else "-"
 
 
 def tables(rows: Sequence[Row], budget: int) -> str:

@@ -17,7 +17,7 @@ from agentlab.records import Records, Workspace
 from agentlab.types import SplitRule
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "miniwob_pages.py"
-ASKED = ("--pages", "enter-text", "--attempts", "4", "--seeds", "2", "--budget", "10")
+ASKED = ("--pages", "enter-password", "--attempts", "4", "--seeds", "2", "--budget", "10")
 
 
 def run(workspace: Path, *arguments: str) -> str:
@@ -26,33 +26,34 @@ def run(workspace: Path, *arguments: str) -> str:
         env={**os.environ, "PYTHONPATH": str(EXAMPLE.parents[1])},
         capture_output=True,
         text=True,
-        timeout=380,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.timeout(400)  # four processes with a browser each, on a machine that may be busy
+@pytest.mark.timeout(600)  # four processes with a browser each, on a machine that may be busy
 def test_a_page_is_learnt_and_the_held_out_seeds_show_it(tmp_path: Path) -> None:
     said = run(tmp_path, "--json", str(tmp_path / "rows.json"))
     (row,) = json.loads((tmp_path / "rows.json").read_text())
-    assert row["skills"] == ["enter_text(text: text)"]
+    assert row["skills"] == ["enter_password(password: text)"]
     assert row["solved"] == row["attempts"] == 8
     library, empty = row["calls"]["library"], row["calls"]["empty library"]
     assert library.keys() == empty.keys()
-    # The skill fills and clicks; without it something else is tried as well.
-    assert set(library.values()) == {2}
-    assert all(calls > 2 for calls in empty.values())
-    assert "| enter-text | 2 | 100 %" in said
+    # The skill fills both fields and clicks; without it one is often thought to be enough.
+    assert max(library.values()) < min(empty.values())
+    assert "| enter-password | 2 | 100 %" in said
     assert "1 pages, of which practice solved some tasks on 1" in said
 
-    with Records.open(Workspace.open(tmp_path / "enter-text")) as records:
+    with Records.open(Workspace.open(tmp_path / "enter-password")) as records:
         (skill,) = records.items.skills(status="active")
-        gates = records.items.history(skill.item.id)[-1].evidence["gates"]
-        assert isinstance(gates, list)
-        names = [gate["gate"] for gate in gates if isinstance(gate, dict) and gate["passed"]]
-        assert {"static", "replay", "effect", "controls", "use"} <= set(names)
+        passed: set[object] = set()
+        for move in records.items.history(skill.item.id):
+            gates = move.evidence.get("gates", [])
+            assert isinstance(gates, list)
+            passed.update(g["gate"] for g in gates if isinstance(g, dict) and g["passed"])
+        assert {"static", "replay", "effect", "controls", "use"} <= passed
         run_id = skill.run_id
         assert run_id is not None
         practised = [records.tasks.get(each) for each in skill.item.source_tasks]
@@ -66,7 +67,7 @@ def test_a_page_is_learnt_and_the_held_out_seeds_show_it(tmp_path: Path) -> None
     (before,) = [line for line in said.splitlines() if line.startswith("| 10 |")]
     again = run(tmp_path)
     assert before in again
-    assert again.count("| enter-text |") == 1
+    assert again.count("| enter-password |") == 1
 
 
 def test_the_pages_of_the_command_exist() -> None:
