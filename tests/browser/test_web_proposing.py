@@ -71,7 +71,9 @@ def propose(site: Site, draft: JsonObject, **options: str) -> tuple[list[Task], 
         return json.dumps({"tasks": [draft]})
 
     async def work() -> tuple[Sequence[Task], list[str]]:
-        ref = EnvironmentRef(name=f"web:{site.url}", options={"settle": 0.02, **options})
+        ref = EnvironmentRef(
+            name=f"web:{site.url}", options={"settle": 0.02, "crawl_pages": 3, **options}
+        )
         world = make_environment(ref)
         assert isinstance(world, PageEnvironment)
         survey = await world.survey(world.start(0))
@@ -111,8 +113,6 @@ def test_the_sites_own_state_verifies_by_code(
     assert isinstance(task.verifier, CodeVerifier) and not is_judged(task)
     assert faults == ["None"]
     assert "a judge will look" not in told and '"likes":' in told
-    (_,), _, faults = propose(site, {**DRAFT, "solution": [AWAY, AWAY, AWAY]}, **{how: value})
-    assert faults[0].startswith("solution fails")
 
 
 def test_without_one_a_task_without_code_is_for_a_judge(site: Site) -> None:

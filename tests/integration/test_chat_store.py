@@ -59,8 +59,9 @@ def test_every_role_in_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with server_process("store") as server:
         report = practise(tmp_path, server.base_url)
         coded = practise(
-            tmp_path, server.base_url, executor="code", proposer="context", attempts=2,
-            proposals=2, heldout=0,
+            tmp_path, server.base_url, executor="code", proposer="context", attempts=1,
+            proposals=1, heldout=0,
+            environment_options={"questions": False, "crawl_pages": 0},
         )  # fmt: skip
         words = ["evaluators", "calibrate", "judge", "--model", "openai:store", "--samples", "1"]
         words += ["--base-url", server.base_url, "--workspace", str(tmp_path), "--json"]

@@ -90,7 +90,9 @@ def test_every_built_in_name_resolves(name: str) -> None:
 def test_unknown_names_say_what_is_near() -> None:
     with pytest.raises(UnknownNameError, match=r"no environment named 'babay'.*'babyai'"):
         resolve("environment", "babay")
-    with pytest.raises(UnknownNameError, match=r"no executor named 'zzz'\. Known: 'code', 'flat'"):
+    with pytest.raises(
+        UnknownNameError, match=r"no executor named 'zzz'\. Known: 'code', 'demonstrated'"
+    ):
         resolve("executor", "zzz")
     with pytest.raises(UnknownNameError):
         resolve("environment", "")
