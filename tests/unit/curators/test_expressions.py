@@ -163,7 +163,7 @@ def test_a_text_put_together_is_taken_apart(
     names: list[str], number: int, before: str, after: str
 ) -> None:
     things: Column = [{"name": name, "count": number + i} for i, name in enumerate(names)]
-    column: Column = [f"{before}{name}{after}{number + i}" for i, name in enumerate(names)]
+    column: list[JsonValue] = [f"{before}{name}{after}{number + i}" for i, name in enumerate(names)]
     found = explain(column, {"thing": things})
     rows = _rows({"thing": things}, len(names))
     if found is not None:  # a part may stand in the words by chance, and be taken for them
