@@ -17,6 +17,8 @@ from pydantic import JsonValue
 
 from agentlab.types import canonical_json
 
+TELLING = 3
+"""Characters from which what a parameter says is looked for in texts that never vary."""
 MAX_FREE = 1
 """Free parameters that a skill may have beside those its clause names."""
 
@@ -138,7 +140,7 @@ def explain(column: Column, parameters: Mapping[str, Column]) -> Expression | No
         if _equal(column, values):
             return Reference(name)
     if _constant(column):
-        return Constant(column[0])
+        return _particular(column, parameters) or Constant(column[0])
     if all(isinstance(value, dict) for value in column):
         return _record(column, parameters)
     if all(isinstance(value, list) for value in column):
@@ -180,7 +182,7 @@ def _items(column: Column, parameters: Mapping[str, Column]) -> Expression | Non
 
 def _field(
     column: Column, parameters: Mapping[str, Column], *, first: str | None = None
-) -> Expression | None:
+) -> FieldOf | None:
     for name, values in parameters.items():
         rows = [value for value in values if isinstance(value, dict)]
         if len(rows) != len(column):
@@ -205,11 +207,40 @@ def composed(column: Column, parameters: Mapping[str, Column]) -> Text | None:
     parts: list[str | Reference | FieldOf] = [texts[0]]
     for way, values in sorted(fitting, key=lambda each: -len(each[1][0])):
         parts = [piece for part in parts for piece in _cut(part, values[0], way)]
+    if all(isinstance(part, str) for part in parts):
+        return None
     made = Text(tuple(parts))
     given = [
         {name: values[index] for name, values in parameters.items()} for index in range(len(texts))
     ]
     return made if [evaluate(made, each) for each in given] == texts else None
+
+
+def _particular(column: Column, parameters: Mapping[str, Column]) -> FieldOf | Text | None:
+    """What a text is that never varied because what a parameter says in it never did."""
+    if not isinstance(column[0], str):
+        return None
+    telling: dict[str, Column] = {}
+    for name, values in parameters.items():
+        rows: list[JsonValue] = [
+            {k: v for k, v in value.items() if isinstance(v, str) and len(v) >= TELLING}
+            for value in values
+            if isinstance(value, dict)
+        ]
+        if len(rows) == len(column):
+            telling[name] = rows
+    found = _field(column, telling) or composed(column, telling)
+    return found if found and _whole_words(found) else None
+
+
+def _whole_words(found: FieldOf | Text) -> bool:
+    """Whether what a parameter says stands in a text as words, and not as part of one."""
+    parts = found.parts if isinstance(found, Text) else ()
+    return all(
+        not (isinstance(one, str) and one[-1:].isalnum())
+        and not (isinstance(two, str) and two[:1].isalnum())
+        for one, two in itertools.pairwise(parts)
+    )
 
 
 def _sayings(parameters: Mapping[str, Column]) -> list[tuple[Reference | FieldOf, list[str]]]:

@@ -163,7 +163,7 @@ def test_a_text_put_together_is_taken_apart(
     names: list[str], number: int, before: str, after: str
 ) -> None:
     things: Column = [{"name": name, "count": number + i} for i, name in enumerate(names)]
-    column: Column = [f"{before}{name}{after}{number + i}" for i, name in enumerate(names)]
+    column: list[JsonValue] = [f"{before}{name}{after}{number + i}" for i, name in enumerate(names)]
     found = explain(column, {"thing": things})
     rows = _rows({"thing": things}, len(names))
     if found is not None:  # a part may stand in the words by chance, and be taken for them
@@ -176,6 +176,11 @@ def test_a_name_is_put_together_from_what_a_parameter_says() -> None:
     found = Text(("Add ", FieldOf("thing", "name"), " to cart"))
     assert explain(["Add Oak Chair to cart", "Add Ash Stool to cart"], {"thing": thing}) == found
     assert render(found) == '"Add " + str(thing["name"]) + " to cart"'
+    same: Column = [{"label": "Office"}, {"label": "Office"}]
+    prefer = explain(["Make Office the default"] * 2, {"place": same})
+    assert prefer == Text(("Make ", FieldOf("place", "label"), " the default"))
+    assert explain(["Offices"] * 2, {"place": same}) == Constant("Offices")
+    assert explain(["Home"] * 2, {"place": same}) == Constant("Home")
     number = explain(["2", "3"], {"thing": thing})
     assert number == Text((FieldOf("thing", "count"),))
     assert composed(["Oak Chair 9", "Ash Stool 8"], {"thing": thing}) is None
