@@ -113,8 +113,8 @@ def _fixtures(starts: Sequence[Sequence[Entity]]) -> set[str]:
     ]
     if len(named) < 2:
         return set()
-    always = set.intersection(*named)
-    return always if set.union(*named) - always else set()
+    always = named[0].intersection(*named[1:])
+    return always if named[0].union(*named[1:]) - always else set()
 
 
 def _counted(entities: Sequence[Entity], shared: set[str]) -> Sequence[Entity]:

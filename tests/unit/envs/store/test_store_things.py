@@ -60,4 +60,4 @@ def test_a_start_without_a_task_shows_what_could_be_asked_for(setup: Setup) -> N
         kinds = {each.type for each in things}
         assert kinds >= {"product", "variant", "number", "customer", "code", "address", "order"}
         products = {product.name for product in make_world(seed).products}
-        assert {e.properties["name"] for e in things if e.type == "product"} <= products
+        assert {str(e.properties["name"]) for e in things if e.type == "product"} <= products
