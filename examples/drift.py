@@ -301,7 +301,9 @@ def main() -> None:
     print(share("found broken on skin b", found, len(names)))
     print(share(f"mended of those, by {given.hone}", mended, found))
     print(share("served after it, and hold once more", len(after), len(left)))
-    print(f"  time on skin b: {drift.seconds:.0f} s, {drift.seconds / len(names):.0f} s a skill")
+    if names:
+        each = drift.seconds / len(names)
+        print(f"  time on skin b: {drift.seconds:.0f} s, {each:.0f} s a skill")
 
 
 if __name__ == "__main__":

@@ -64,12 +64,13 @@ def check_practice(config: PracticeConfig) -> None:
                 "file, or leave --insights out."
             )
     resolve("evaluator", config.evaluator)
-    check_endpoints(config)
-    refuse_unknown_price(config)
-    refuse_small_budgets(config)
+    # Before the endpoints: it refuses options that would put a key on record.
     world = make_environment(
         EnvironmentRef(name=config.environment, options=config.environment_options)
     )
+    check_endpoints(config)
+    refuse_unknown_price(config)
+    refuse_small_budgets(config)
     _check_grammar(config, world, needed=getattr(proposer, "needs_grammar", False))
     read_demonstrations(config, world)
 

@@ -16,6 +16,10 @@ from tests.browser.sites import Site
 if not os.environ.get("REQUIRE_BROWSER"):
     pytest.importorskip("playwright", reason="the extra browser is not installed")
 
+EVERYTHING = "EVERY_ORACLE" in os.environ
+collect_ignore = [] if EVERYTHING else ["test_chat_store.py", "test_store_drift.py"]
+"""Whole runs in the shop, minutes each: `make browser` does them with all solutions."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def needs_chromium() -> Iterator[None]:

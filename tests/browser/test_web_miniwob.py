@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,14 +103,16 @@ def test_all_pages_begin_and_say_what_they_ask_for() -> None:
         return str(found)
 
     async def all_begun() -> dict[str, str]:
-        parts = (pages()[number::ABREAST] for number in range(ABREAST))
+        parts = (chosen[number::ABREAST] for number in range(ABREAST))
         found: dict[str, str] = {}
         for some in await asyncio.gather(*map(begun, parts)):
             found |= some
         return found
 
+    # A part of them here; `make browser` begins all of them.
+    chosen = pages() if "EVERY_ORACLE" in os.environ else pages()[::5]
     said = asyncio.run(all_begun())
-    assert len(said) == 130
+    assert set(said) == set(chosen)
     assert not [page for page, words in said.items() if len(words) < 5]
 
 

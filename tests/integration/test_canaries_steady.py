@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from agentlab import registry
 from agentlab.cli.main import cli
 from agentlab.graph import mending
 from agentlab.graph.canaries import CANARY, verify_library
@@ -38,6 +39,8 @@ def now(workspace: Path, environment: str) -> list[tuple[int, str]]:
 def shaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shaky_courier.register(tmp_path / "plugin")
     monkeypatch.syspath_prepend(str(tmp_path / "plugin"))  # pyright: ignore[reportUnknownMemberType]
+    # Whoever asked for a plugin before in this process has their names already.
+    registry._plugins.cache_clear()  # pyright: ignore[reportPrivateUsage]
     return library(tmp_path, "shaky")
 
 

@@ -181,8 +181,17 @@ def _shared() -> _Thread:
 
 
 async def on_thread(work: Coroutine[Any, Any, T]) -> T:
-    """The result of work that touches pages, from any loop."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _shared().loop))
+    """The result of work that touches pages, from any loop.
+
+    Raises:
+        EnvironmentFaultError: the thread has ended, as it does with its process.
+    """
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, _shared().loop)
+    except RuntimeError as error:
+        work.close()
+        raise EnvironmentFaultError("web: the browser of this process has ended.") from error
+    return await asyncio.wrap_future(future)
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
