@@ -7,7 +7,7 @@ at most 1.3 times its time, and beside it the time of the processors, which a bu
 distorts less; both sides include the server. Then the memory of the browser with as many contexts
 open on the shop's catalogue.
 
-`AGENTLAB_BENCH_TURNS` (default 7) says how often each side plays.
+`AGENTLAB_BENCH_TURNS` (default 3) says how often each side plays.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.benchmarks.bench_processes import below, processor_seconds, taken
 from tests.benchmarks.bench_waiting import machine, uncaptured
 
 WIDTHS = (1, 4, 8)
-TASKS = 16
-TURNS = int(os.environ.get("AGENTLAB_BENCH_TURNS", "7"))
+TASKS = 8
+TURNS = int(os.environ.get("AGENTLAB_BENCH_TURNS", "3"))
 LINES: list[str] = []
 
 
