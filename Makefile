@@ -84,7 +84,7 @@ soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
 	$(call ensure,dev)
 	@AGENTLAB_SOAK_HOURS=$(HOURS) $(BIN)/python -m pytest tests/benchmarks/test_bench_soak.py --benchmark-only --timeout 0 $(ARGS)
 
-browser:  ## Every task of the shop in a browser, in both skins
+browser:  ## In a browser: every task of the shop, all MiniWoB pages, whole runs
 	$(call ensure,dev)
 	@EVERY_ORACLE=1 $(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
 
