@@ -48,9 +48,9 @@ def request_body(
         body["response_format"] = _response_format(request)
     elif request.reply_schema is not None:
         messages = _with_schema(messages, request.reply_schema)
-    body["messages"] = [_message(message, names, pictures=pictures) for message in messages]
+    body["messages"] = [message_body(message, names, pictures=pictures) for message in messages]
     if request.tools:
-        body["tools"] = [_tool(tool, names[tool.name]) for tool in request.tools]
+        body["tools"] = [tool_body(tool, names[tool.name]) for tool in request.tools]
         if not request.parallel_tool_calls:
             body["parallel_tool_calls"] = False
     optional: JsonObject = {
@@ -95,7 +95,10 @@ def told_instead(message: Message) -> str:
     return f"{message.text}\n\n({what} with this cannot be shown to you.)"
 
 
-def _message(message: Message, names: Mapping[str, str], *, pictures: bool = True) -> JsonObject:
+def message_body(
+    message: Message, names: Mapping[str, str], *, pictures: bool = True
+) -> JsonObject:
+    """One message; `names` are those of `wire_names`. Without `pictures`, words in their place."""
     content: JsonValue = message.text if pictures else told_instead(message)
     if message.pictures and pictures:
         shown: list[JsonValue] = [
@@ -135,7 +138,8 @@ def _sendable(arguments: str) -> str:
     return json.dumps({"not_json": arguments})
 
 
-def _tool(tool: ToolSpec, name: str) -> JsonObject:
+def tool_body(tool: ToolSpec, name: str) -> JsonObject:
+    """One tool, under the name that `wire_names` gives it."""
     parameters = tool.parameters or {"type": "object", "properties": {}}
     function: JsonObject = {
         "name": name,

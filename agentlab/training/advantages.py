@@ -136,40 +136,6 @@ def rae(
     return RoleConditioned(tuple(found), now)
 
 
-class ProposedGroup(NamedTuple):
-    """A proposed task: what the proposal earned and what those earned who tried it."""
-
-    proposal: float | None
-    attempts: tuple[float | None, ...]
-
-
-class Hierarchical(NamedTuple):
-    """Advantages of the proposals, and of each one's attempts."""
-
-    proposals: Advantages
-    attempts: tuple[Advantages, ...]
-
-
-def hierarchical_grpo(
-    groups: Sequence[ProposedGroup], *, spread: Spread = "sample", epsilon: float = 1e-4
-) -> Hierarchical:
-    """GRPO at two levels: attempts within their task, proposals among each other.
-
-    The form that prime-rl gives to self-proposed tasks. A task that was tried once, or a lone
-    proposal, has nothing to be compared with and gets None.
-    """
-
-    def within(rewards: Sequence[float | None]) -> Advantages:
-        if sum(r is not None for r in rewards) < 2:
-            return (None,) * len(rewards)
-        return grpo(rewards, spread=spread, epsilon=epsilon)
-
-    return Hierarchical(
-        within([group.proposal for group in groups]),
-        tuple(within(group.attempts) for group in groups),
-    )
-
-
 class Anchored(NamedTuple):
     """A step: the state in which it was taken, and what it earned by itself."""
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from agentlab.models.wire import wire_names
+from agentlab.models.wire import message_body, tool_body, wire_names
 from agentlab.types import ChatRequest, JsonObject, Message, ModelCall, ToolSpec
 
 
@@ -77,60 +77,29 @@ def dialogues(calls: Sequence[ModelCall]) -> tuple[Dialogue, ...]:
     return tuple(Dialogue(tuple(d.messages), tuple(d.turns), d.tools) for d in found)
 
 
-def openai_messages(
-    dialogue: Dialogue, *, arguments: type[str] | type[dict[str, object]] = str
-) -> list[JsonObject]:
-    """The messages in the shape of chat completions.
-
-    Args:
-        dialogue: whose.
-        arguments: how those of a tool call are given: `str` is JSON text, as OpenAI has it, and
-            `dict` an object, as TRL has it; text that is no object stands under `not_json` there.
-    """
+def openai_messages(dialogue: Dialogue) -> list[JsonObject]:
+    """The messages as an endpoint is sent them; arguments of tool calls are JSON text."""
     names = wire_names(dialogue.tools)
+    return [message_body(message, names) for message in dialogue.messages]
+
+
+def with_objects(messages: Sequence[JsonObject]) -> list[JsonObject]:
+    """The same with arguments of tool calls as objects, as TRL wants them."""
     found: list[JsonObject] = []
-    for message in dialogue.messages:
-        body: JsonObject = {"role": message.role, "content": message.text}
-        if message.tool_use_id is not None:
-            body["tool_call_id"] = message.tool_use_id
-        if message.tool_uses:
-            body["tool_calls"] = [
-                {
-                    "id": use.id,
-                    "type": "function",
-                    "function": {
-                        "name": names.get(use.name, use.name),
-                        "arguments": use.arguments if arguments is str else _object(use.arguments),
-                    },
-                }
-                for use in message.tool_uses
-            ]
-        found.append(body)
+    for message in messages:
+        calls = [dict(call) for call in cast("list[JsonObject]", message.get("tool_calls") or [])]
+        for call in calls:
+            function = cast("JsonObject", call["function"])
+            arguments = json.loads(cast("str", function["arguments"]))
+            call["function"] = {**function, "arguments": arguments}
+        found.append({**message, "tool_calls": [*calls]} if calls else message)
     return found
 
 
 def openai_tools(dialogue: Dialogue) -> list[JsonObject]:
     """The tools in the shape of chat completions."""
     names = wire_names(dialogue.tools)
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": names[tool.name],
-                "description": tool.description,
-                "parameters": tool.parameters or {"type": "object", "properties": {}},
-            },
-        }
-        for tool in dialogue.tools
-    ]
-
-
-def _object(text: str) -> JsonObject:
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {"not_json": text}
-    return cast("JsonObject", value) if isinstance(value, dict) else {"not_json": text}
+    return [tool_body(tool, names[tool.name]) for tool in dialogue.tools]
 
 
 def _same(one: Message, other: Message) -> bool:

@@ -16,6 +16,7 @@ from agentlab.training.dialogues import (
     dialogues,
     openai_messages,
     openai_tools,
+    with_objects,
 )
 from agentlab.training.formats.format import Body
 from agentlab.training.refusals import RefusedError
@@ -78,7 +79,7 @@ class TrlChat:
         """One for each dialogue. See `Format`."""
         for dialogue, weights in demonstrated(sample):
             _refuse_masks(dialogue, weights, "trl-chat", "trl-sft")
-            yield _with_tools(openai_messages(dialogue, arguments=dict), dialogue)
+            yield _with_tools(with_objects(openai_messages(dialogue)), dialogue)
 
 
 class MsSwift:
@@ -112,7 +113,7 @@ class MsSwift:
                     function = cast("JsonObject", call["function"])
                     spelt = {
                         "name": function["name"],
-                        "arguments": _loaded(cast("str", function["arguments"])),
+                        "arguments": json.loads(cast("str", function["arguments"])),
                     }
                     messages.append(
                         {"role": "tool_call", "content": json.dumps(spelt), "loss": counts}
@@ -121,13 +122,6 @@ class MsSwift:
             if dialogue.tools:
                 row["tools"] = json.dumps(openai_tools(dialogue))
             yield row
-
-
-def _loaded(arguments: str) -> object:
-    try:
-        return json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return {"not_json": arguments}
 
 
 def _with_tools(messages: list[JsonObject], dialogue: Dialogue) -> Body:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
-from agentlab.training.dialogues import Dialogue, dialogues, openai_messages, openai_tools
+from agentlab.training.dialogues import (
+    Dialogue,
+    dialogues,
+    openai_messages,
+    openai_tools,
+    with_objects,
+)
 from agentlab.training.formats.format import Body
 from agentlab.training.refusals import RefusedError
 from agentlab.training.rollouts import Rollout
@@ -74,7 +80,7 @@ class TrlDpo:
         bad = _whole(sample.rejected).until(sample.rejected_calls - 1)
         if good.tools != bad.tools:
             raise RefusedError("different tools", "the two attempts were given other tools")
-        one, other = openai_messages(good, arguments=dict), openai_messages(bad, arguments=dict)
+        one, other = with_objects(openai_messages(good)), with_objects(openai_messages(bad))
         start = _shared(one, other, good)
         row: Body = {
             "prompt": one[:start],
@@ -96,7 +102,7 @@ class TrlKto:
         """One for each attempt. See `Format`."""
         assert isinstance(sample, Verdict)
         whole = _whole(sample.rollout)
-        messages = openai_messages(whole, arguments=dict)
+        messages = with_objects(openai_messages(whole))
         start = whole.turns[0].at
         row: Body = {
             "prompt": messages[:start],

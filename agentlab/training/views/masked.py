@@ -7,7 +7,7 @@ when the environment refused it or the reply could not be read, which is on reco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from agentlab.training.dialogues import reply_of
 from agentlab.training.rollouts import Rollout
@@ -42,9 +42,3 @@ def erroneous(rollout: Rollout) -> list[bool]:
                 at += 1
         found.append(bad)
     return found
-
-
-def masked_loss(losses: Sequence[float], wrong: Sequence[bool]) -> tuple[float, float]:
-    """The sum over the steps that count, and their mean: the loss as the paper has it."""
-    kept = [loss for loss, bad in zip(losses, wrong, strict=True) if not bad]
-    return sum(kept), sum(kept) / len(kept) if kept else 0.0

@@ -18,8 +18,3 @@ def verdicts(rollouts: Iterable[Rollout]) -> Iterator[Verdict]:
     for rollout in rollouts:
         if rollout.calls and (rollout.solved or rollout.failed):
             yield Verdict(rollout, rollout.solved)
-
-
-def possible_pairs(attempts: int, solved: int) -> int:
-    """Pairs of a right and a wrong attempt that a task gives; none where all went alike."""
-    return solved * (attempts - solved)

@@ -13,11 +13,9 @@ from agentlab.training.advantages import (
     Anchored,
     Estimator,
     Played,
-    ProposedGroup,
     dr_grpo,
     gigpo,
     grpo,
-    hierarchical_grpo,
     rae,
     rloo,
 )
@@ -88,26 +86,6 @@ def test_rae_keeps_games_and_roles_apart() -> None:
     assert rae(rows).advantages == (1.0, 1.0, 1.0)
     later = rae([Played("a", "x", 1.0)], rae(rows).baselines)
     assert known(later.advantages) == pytest.approx([0.95])
-
-
-def test_hierarchical_compares_attempts_within_their_task() -> None:
-    found = hierarchical_grpo(
-        [
-            ProposedGroup(1.0, (1.0, 0.0)),
-            ProposedGroup(0.0, (0.0, 0.0)),
-            ProposedGroup(None, (1.0,)),
-        ],
-        epsilon=0.0,
-    )
-    assert known(found.attempts[0]) == pytest.approx([2**-0.5, -(2**-0.5)])
-    assert found.attempts[2] == (None,)
-    assert known(found.proposals) == pytest.approx([2**-0.5, -(2**-0.5)])
-    assert found.proposals[2] is None
-
-
-def test_hierarchical_of_equal_rewards_is_zero() -> None:
-    found = hierarchical_grpo([ProposedGroup(None, (0.0, 0.0))])
-    assert found.attempts == ((0.0, 0.0),)
 
 
 def test_gigpo_adds_what_a_step_was_worth_where_states_were_met_twice() -> None:

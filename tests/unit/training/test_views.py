@@ -6,10 +6,10 @@ import pytest
 
 from agentlab.training.samples import Demonstration, Group
 from agentlab.training.views.groups import groups
-from agentlab.training.views.masked import masked, masked_loss
+from agentlab.training.views.masked import masked
 from agentlab.training.views.pairs import pairs, shown_rounds
 from agentlab.training.views.successes import cutoffs, percentile, successes
-from agentlab.training.views.verdicts import possible_pairs, verdicts
+from agentlab.training.views.verdicts import verdicts
 from tests.unit.training.attempts import rollout
 
 
@@ -38,13 +38,12 @@ def test_what_failed_had_help_or_is_unknown_is_no_success() -> None:
 
 def test_step_leaves_wrong_steps_out_of_the_loss() -> None:
     # Losses 1, 2, 3 and 4 with the second step wrong: 8 in all, 2.666667 in the mean.
-    assert masked_loss([1, 2, 3, 4], [False, True, False, False]) == (
-        8,
-        pytest.approx(2.666667, abs=1e-6),
-    )
-    made = rollout("r", ["x", "wall", "y"], refused=["wall"])
-    (found,) = masked([Demonstration(made, (1.0, 1.0, 1.0))])
-    assert found.weights == (1.0, 0.0, 1.0)
+    made = rollout("r", ["x", "wall", "y", "z"], refused=["wall"])
+    (found,) = masked([Demonstration(made, (1.0,) * 4)])
+    assert found.weights == (1.0, 0.0, 1.0, 1.0)
+    loss = sum(w * each for w, each in zip(found.weights, (1, 2, 3, 4), strict=True))
+    assert loss == 8
+    assert loss / sum(found.weights) == pytest.approx(2.666667, abs=1e-6)
 
 
 def test_eto_shows_five_rounds_more_of_the_rejected_one() -> None:
@@ -76,10 +75,11 @@ def test_help_is_never_preferred() -> None:
     assert not list(pairs(Group("g", (helped, bad))))
 
 
-def test_v_star_counts_pairs() -> None:
+@pytest.mark.parametrize(("solved", "expected"), [(3, 15), (8, 0)])
+def test_v_star_s_count_of_pairs(solved: int, expected: int) -> None:
     # Eight attempts with three right give fifteen pairs; eight right give none.
-    assert possible_pairs(8, 3) == 15
-    assert possible_pairs(8, 8) == 0
+    members = [rollout(f"{n}", [f"p{n}"], reward=float(n < solved)) for n in range(8)]
+    assert len(list(pairs(Group("g", tuple(members)), most=100))) == expected
 
 
 def test_verdicts_leave_out_what_is_unknown() -> None:
