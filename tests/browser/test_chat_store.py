@@ -8,7 +8,6 @@ claim of learning rests on it.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from click.testing import CliRunner
 
 import agentlab
 from agentlab.cli.main import cli
-from agentlab.environments.web.chromium import INSTALL, find_chromium
 from agentlab.graph.surveying import FILE, kept
 from agentlab.records import Records, Workspace
 from agentlab.testing.model_server import server_process
@@ -50,10 +48,6 @@ def practise(place: Path, base_url: str, **options: Any) -> PracticeReport:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(
-    find_chromium() is None and not os.environ.get("REQUIRE_BROWSER"),
-    reason=f"no Chromium: run `{INSTALL}`",
-)
 def test_every_role_in_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-shop")
     with server_process("store") as server:
