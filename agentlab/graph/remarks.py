@@ -113,12 +113,17 @@ def _no_task(
 ) -> str:
     if lost:
         asked = config.chat_model("proposer")
-        remedy = (
-            f"name a model that keeps to a JSON schema better than {asked!r}, give its replies "
-            "more room (roles.proposer.max_tokens), or choose another proposer"
-            if asked
-            else "choose another proposer"
-        )
+        remedy = "choose another proposer"
+        if "planted" in lost:
+            remedy = (
+                "look at what the environment shows, where something gives orders that the model "
+                f"repeated, or {remedy}"
+            )
+        elif asked:
+            remedy = (
+                f"name a model that keeps to a JSON schema better than {asked!r}, give its replies "
+                f"more room (roles.proposer.max_tokens), or {remedy}"
+            )
         why = f"what the proposer {config.proposer!r} made came to nothing: {_told(lost)}"
         if proposed:
             why += f"; {proposed} proposals were rejected: {_told(rejected)}"
