@@ -119,6 +119,8 @@ class Store(PageEnvironment):
                 reset_url="/_episode/{episode}/reset",
                 enter_url="/_episode/{episode}/enter",
                 state_url="/_episode/{episode}/state",
+                save_url="/_episode/{episode}/save",
+                load_url="/_episode/{episode}/load",
                 token_variable=TOKEN_VARIABLE,
                 patience=0.5,
                 settle=0.0,

@@ -7,10 +7,13 @@ that a reset costs a copy of some hundred kilobytes. No world sees another.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from agentlab.envs.store.schema import build, connect
 from agentlab.envs.store.state import read_state
@@ -20,6 +23,8 @@ from agentlab.types import JsonObject
 MOST_EPISODES = 1024
 """Worlds kept at a time; the one that was reset longest ago goes first."""
 MOST_IMAGES = 64
+MOST_SAVED = 4096
+"""Saved worlds kept at a time, some 10 kB each; the one that was used longest ago goes first."""
 FIRST_SESSION = 1
 """The session that every start state brings; see `schema`."""
 
@@ -31,10 +36,21 @@ class Served:
     connection: sqlite3.Connection
     current: int | None = None
     """The session that was last used in it, which the state is read for."""
+    notice: str | None = None
+    """The message on the page that was shown last, which the world itself has forgotten by then."""
 
     def state(self) -> JsonObject:
         """The state now."""
         return read_state(self.connection, self.current)
+
+
+class Saved(NamedTuple):
+    """A world at one moment, with the message that the page of that moment shows."""
+
+    image: bytes
+    """Compressed."""
+    current: int | None
+    notice: str | None
 
 
 class Worlds:
@@ -52,6 +68,7 @@ class Worlds:
         self._today = today
         self._images: OrderedDict[tuple[int, Setup], bytes] = OrderedDict()
         self._episodes: OrderedDict[str, Served] = OrderedDict()
+        self._saved: OrderedDict[tuple[str, str], Saved] = OrderedDict()
         self.lasting = Served(self._open_lasting(seed, database))
 
     def _open_lasting(self, seed: int, database: Path | None) -> sqlite3.Connection:
@@ -94,6 +111,42 @@ class Worlds:
     def get(self, episode: str | None) -> Served | None:
         """The world of an episode, the lasting one for None; None where there is none."""
         return self.lasting if episode is None else self._episodes.get(episode)
+
+    def save(self, episode: str) -> str | None:
+        """A name for an episode's world as it is now; None where there is no such episode.
+
+        The same world has the same name. The page that was shown last can be asked for once more
+        after `load`: its message is told again.
+        """
+        served = self._episodes.get(episode)
+        if served is None:
+            return None
+        image = served.connection.serialize()
+        mark = blake2b(image, digest_size=16)
+        mark.update(repr((served.current, served.notice)).encode())
+        key = (episode, mark.hexdigest())
+        if key not in self._saved:
+            self._saved[key] = Saved(zlib.compress(image, 1), served.current, served.notice)
+            while len(self._saved) > MOST_SAVED:
+                self._saved.popitem(last=False)
+        self._saved.move_to_end(key)
+        return key[1]
+
+    def load(self, episode: str, name: str) -> bool:
+        """Make an episode's world what it was; whether it is still known."""
+        saved, served = self._saved.get((episode, name)), self._episodes.get(episode)
+        if saved is None or served is None:
+            return False
+        self._saved.move_to_end((episode, name))
+        served.connection.close()
+        served.connection = connect()
+        served.connection.deserialize(zlib.decompress(saved.image))
+        served.current, served.notice = saved.current, None
+        if saved.notice is not None:
+            served.connection.execute(
+                "UPDATE sessions SET notice = ? WHERE id = ?", (saved.notice, saved.current)
+            )
+        return True
 
     def drop(self, episode: str) -> bool:
         """Forget an episode's world; whether there was one."""

@@ -185,6 +185,7 @@ class Visit:
 
     def _take_notice(self) -> str | None:
         row = self._row(self.session) if self.session is not None else None
+        self.served.notice = row["notice"] if row is not None else None
         if row is None or row["notice"] is None:
             return None
         self.db.execute("UPDATE sessions SET notice = NULL WHERE id = ?", (self.session,))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from types import TracebackType
+from typing import TypeVar
 
 from agentlab.environments.registration import make_environment
 from agentlab.environments.web.environment import PageEnvironment
 from agentlab.types import EnvironmentRef, JsonObject, Observation, StepResult, Task, ToolCall
+
+T = TypeVar("T")
 
 
 def task_of(
@@ -77,9 +81,9 @@ class OpenedSite:
         assert isinstance(found, dict)
         return found
 
-    def wait(self, work: object) -> object:
+    def wait(self, work: Coroutine[object, object, T]) -> T:
         """The result of something of the environment's."""
-        return self._loop.run_until_complete(work)  # type: ignore[arg-type]
+        return self._loop.run_until_complete(work)
 
     def __exit__(
         self,

@@ -87,6 +87,27 @@ class Control:
         except ValueError as error:
             raise EnvironmentFaultError("web: the state of the site is no JSON.") from error
 
+    @property
+    def can_save(self) -> bool:
+        """Whether the site can keep this episode's world and give it again."""
+        return bool(self._options.save_url and self._options.load_url)
+
+    async def save(self) -> str:
+        """A name for the world as it is now."""
+        answer = await self._ask("POST", self._options.save_url)
+        try:
+            name = _object(json.loads(answer.body), "the address that saves").get("saved")
+        except ValueError:
+            name = None
+        if not isinstance(name, str) or not name:
+            raise EnvironmentFaultError('web: the address that saves must answer {"saved": name}.')
+        return name
+
+    async def load(self, name: str) -> bool:
+        """Make the world what it was when it got that name; whether the site still knows it."""
+        body = json.dumps({"saved": name}).encode()
+        return (await self._ask("POST", self._options.load_url, body, but=410)).status != 410
+
     def _read(self) -> object:
         assert self._reader is not None
         try:
@@ -96,7 +117,9 @@ class Control:
                 f"web: the reader {self._options.reader!r} raised {type(error).__name__}: {error}"
             ) from error
 
-    async def _ask(self, method: str, template: str, body: bytes | None = None) -> Answer:
+    async def _ask(
+        self, method: str, template: str, body: bytes | None = None, *, but: int = 0
+    ) -> Answer:
         url = urljoin(self._options.url, template.replace("{episode}", quote(self._episode)))
         try:
             answer = await asyncio.to_thread(self._sent, method, url, body)
@@ -104,7 +127,7 @@ class Control:
             raise EnvironmentFaultError(
                 f"web: the site gave no answer to {method} {_bare(url)}: {error}"
             ) from error
-        if not 200 <= answer.status < 400:
+        if not 200 <= answer.status < 400 and answer.status != but:
             said = answer.body[:200].decode(errors="replace")
             raise EnvironmentFaultError(
                 f"web: the site answered {method} {_bare(url)} with {answer.status}: {said}"

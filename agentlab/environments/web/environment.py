@@ -2,8 +2,9 @@
 
 Each attempt has a browser context of its own and begins at the site's address. There is no
 snapshot of a page: going back to an earlier state is a reset and the same calls again, whose
-steps are counted (`replayed_steps`), so a search pays for them. A site that cannot be reset
-begins where it was left, which is then the attempt's start.
+steps are counted (`replayed_steps`), so a search pays for them; where the site keeps worlds by
+name, it is the last page that can be opened again and the calls since (`returning`). A site that
+cannot be reset begins where it was left, which is then the attempt's start.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, origin_of
 from agentlab.environments.web.recordings import read_recording
+from agentlab.environments.web.returning import Place, Places
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.surveying import told
 from agentlab.environments.web.visit import PageLost, Visit
@@ -59,6 +61,8 @@ class Saved(NamedTuple):
     key: Hashable
     calls: tuple[ToolCall, ...]
     steps: int
+    place: Place | None = None
+    """On the way there, the last one that can be opened again."""
 
 
 class PageEnvironment:
@@ -91,6 +95,7 @@ class PageEnvironment:
         self._seed = 0
         self._over = False
         self._calls: tuple[ToolCall, ...] = ()
+        self._places = Places(self._control)
         self._put: Put | None = None
         self._texts: tuple[str, ...] = ()
         self._things: tuple[Entity, ...] = ()
@@ -135,6 +140,7 @@ class PageEnvironment:
         if there is not True:
             await on_thread(self._arrived(cookies))
         self._calls, self._over = (), False
+        self._places.begun()
         self._site = await self._control.state()
 
     async def _made(self) -> dict[str, str]:
@@ -209,18 +215,21 @@ class PageEnvironment:
         why = mismatch(tool.parameters, call.arguments)
         if why is not None:
             return self._refused(f"The tool {tool.name!r} does not take that: {why[:300]}.")
+        if tool.name == "back" and self._places.short:
+            # Only a tab that went the whole way knows what was before.
+            await self._walked(self._calls)
         return await self._stepped(tool, call)
 
     async def _stepped(self, tool: ToolSpec, call: ToolCall) -> StepResult:
-        before = self._view.mark if self._view is not None else ""
-        site = self._site
+        assert self._view is not None
+        before, site = self._view, self._site
         outcome, failed = await on_thread(self._done(call))
         lost = await on_thread(self._looked())
         # Only now: what a click sets off may begin a moment after the page seems at rest.
         self._site = await self._control.state()
         failed = lost or failed
-        assert self._view is not None
-        changed = self._view.mark != before or self._site != site
+        self._places.moved(before, self._view)
+        changed = self._view.mark != before.mark or self._site != site
         reward, over = await on_thread(self._judged())
         self._over = over
         if failed is not None and not changed and not over:
@@ -329,19 +338,42 @@ class PageEnvironment:
         if self._view is None:
             raise UsageError("web: call reset() before anything else.")
         site = repr(sorted(self._site.items(), key=lambda item: item[0]))
-        return Saved((self._view.mark, site, self._over), self._calls, len(self._calls))
+        assert self._visit is not None
+        place = await self._places.here(self._visit, self._view, len(self._calls))
+        return Saved((self._view.mark, site, self._over), self._calls, len(self._calls), place)
 
     async def restore(self, snapshot: object) -> Observation:
-        """Return to a state of this episode: by nothing, by the calls left, or from the start."""
+        """Return to a state of this episode: by the calls left, from a page, or from the start."""
         if not isinstance(snapshot, Saved):
             raise UsageError("web: only a snapshot of this environment can be restored.")
-        if self._calls != snapshot.calls[: len(self._calls)] or self._over:
-            await self._begin(fresh=False)
-        for call in snapshot.calls[len(self._calls) :]:
-            result = await self.step(call)
-            self.replayed_steps += result.steps
+        if self._calls == snapshot.calls[: len(self._calls)] and not self._over:
+            await self._on(snapshot.calls)
+        elif snapshot.place is None or not await self._returned(snapshot.place, snapshot.calls):
+            await self._walked(snapshot.calls)
         self._notes = ()
         return self._observed(())
+
+    async def _walked(self, calls: tuple[ToolCall, ...]) -> None:
+        """Begin anew and make the calls."""
+        await self._begin(fresh=False)
+        await self._on(calls)
+
+    async def _on(self, calls: tuple[ToolCall, ...]) -> None:
+        for call in calls[len(self._calls) :]:
+            result = await self.step(call)
+            self.replayed_steps += result.steps
+
+    async def _returned(self, place: Place, calls: tuple[ToolCall, ...]) -> bool:
+        """Open a page again and go on from there; whether that could be done."""
+        visit, hand = self._visit, self._hand
+        assert visit is not None and hand is not None
+        found = await self._places.returned(visit, hand, place)
+        if found is None:
+            return False
+        self._view, self._site = found
+        self._calls, self._over = calls[: place.made], False
+        await self._on(calls)
+        return True
 
     # --- what is kept -----------------------------------------------------------------------
 

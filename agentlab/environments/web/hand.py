@@ -142,8 +142,8 @@ class Hand:
 
     # --- going ------------------------------------------------------------------------------
 
-    async def open(self, url: str) -> None:
-        """Go to an address.
+    async def open(self, url: str, *, referrer: str | None = None) -> None:
+        """Go to an address, as if from another where one is given.
 
         Raises:
             Failed: it may not be opened, or is not answered.
@@ -152,7 +152,10 @@ class Hand:
             raise Failed("refused", why)
         try:
             answer = await self._page.goto(
-                url, wait_until="domcontentloaded", timeout=self._options.seconds * 1000
+                url,
+                wait_until="domcontentloaded",
+                timeout=self._options.seconds * 1000,
+                referer=referrer or None,
             )
         except BrowserTimeout as error:
             await self._visit.stop_loading()

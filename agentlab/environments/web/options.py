@@ -25,6 +25,10 @@ class Options(Frozen):
     - `reset_url`: POST `{"seed": int, "setup": …}` makes the world of that episode anew;
     - `enter_url`: GET gives the cookies by which the browser is in that world;
     - `state_url`: GET gives that world as a JSON object, for verifiers.
+
+    With two more, going back to an earlier state costs one page instead of all the calls that led
+    there: `save_url` (POST) answers `{"saved": name}` for the world as it is, and `load_url`
+    (POST `{"saved": name}`) makes it so again, or answers 410 where the name is forgotten.
     """
 
     url: str
@@ -36,10 +40,12 @@ class Options(Frozen):
     reset_url: str = ""
     enter_url: str = ""
     state_url: str = ""
+    save_url: str = ""
+    load_url: str = ""
     reader: str = ""
     """`module:function`, asked for the state with the address of `url`; or nothing."""
     token_variable: str = ""
-    """The variable of the environment that holds the token of the three addresses."""
+    """The variable of the environment that holds the token of these addresses."""
     token_header: str = "X-Control-Token"
     login: str = ""
     """A file of cookies and storage that each attempt begins with (playwright's)."""

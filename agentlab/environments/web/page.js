@@ -143,7 +143,7 @@
   const active = document.activeElement;
   const place = active ? [...all].indexOf(active) : -1;
   const text = JSON.stringify([location.href, ((document.documentElement || {}).outerHTML || "").replaceAll(' style=""', ""), values, place, globals.sort(),
-    Math.round(window.scrollX), Math.round(window.scrollY), history.length]);
+    Math.round(window.scrollX), Math.round(window.scrollY)]);
   let h1 = 0xdeadbeef, h2 = 0x41c6ce57;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);

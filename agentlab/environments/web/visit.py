@@ -170,8 +170,7 @@ class Visit:
         if not self.plain or self._options.trace:
             return False
         try:
-            left = await self.ask(self.page.evaluate(_LEFT))
-            if left or await self.context.cookies():
+            if await self.keeps_something() or await self.context.cookies():
                 return False
             await self.page.mouse.move(0, 0)
         except (BrowserError, PageLost):
@@ -180,6 +179,10 @@ class Visit:
         self._refusals.clear()
         self.downloads.clear()
         return True
+
+    async def keeps_something(self) -> bool:
+        """Whether the page in front keeps anything in the browser, cookies apart."""
+        return bool(await self.ask(self.page.evaluate(_LEFT)))
 
     @property
     def plain(self) -> bool:

@@ -1,4 +1,4 @@
-"""Worlds for episodes: reset, enter, state. For the host that runs an episode, never for a page.
+"""Worlds for episodes: reset, enter, state, save, load. For the host alone, never for a page.
 
 The routes exist only where the server was started with a control token, and every request must
 carry it in a header, which no page of the shop can read or send elsewhere.
@@ -83,6 +83,29 @@ async def enter(request: Request, episode: str, worlds: _Kept) -> Response:
     set_cookie(answer, EPISODE, sign(key, EPISODE, episode))
     set_cookie(answer, SESSION, sign(key, f"{SESSION}:{episode}", str(FIRST_SESSION)))
     return answer
+
+
+@router.post("/{episode}/save")
+async def save(episode: str, worlds: _Kept) -> Response:
+    """A name by which the episode's world can be had again as it is now."""
+    name = worlds.save(episode)
+    if name is None:
+        raise HTTPException(404, "There is no such episode; reset makes one.")
+    return JSONResponse({"saved": name})
+
+
+class Load(Frozen):
+    """Which world an episode is to have again."""
+
+    saved: str
+
+
+@router.post("/{episode}/load")
+async def load(episode: str, asked: Load, worlds: _Kept) -> Response:
+    """Give an episode a world that was saved; 410 where it is no longer known."""
+    if not worlds.load(episode, asked.saved):
+        raise HTTPException(410, "That world is not kept; reset makes one.")
+    return Response(status_code=204)
 
 
 @router.delete("/{episode}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -55,6 +56,23 @@ def test_a_cookie_of_one_world_opens_no_other() -> None:
         client.reset("visitor", episode="two")
         client.client.cookies.set("session", session, domain="127.0.0.1", path="/")
         assert "/sign-in" in client.client.get("/account").url.path
+
+
+def test_a_saved_world_can_be_had_again_with_its_message() -> None:
+    with shop() as client:
+        client.reset("member")
+        slug, size = slug_of(0)
+        shown = client.post(f"/product/{slug}/add", size=size, quantity=2).text
+        worlds = cast("Any", client.client.app).state.worlds
+        assert isinstance(worlds, Worlds)
+        there, name = client.state(), worlds.save("one")
+        assert name is not None and worlds.save("one") == name
+        client.post(f"/product/{slug}/save")
+        assert client.state() != there
+        assert worlds.load("one", name) and client.state() == there
+        assert client.client.get("/cart").text == shown
+        assert not worlds.load("two", name) and not worlds.load("one", "other")
+        assert worlds.save("nobody") is None
 
 
 @pytest.mark.parametrize("cookie", ["two", "two.abc", "one.0123456789abcdef0123456789abcdef", "."])
