@@ -2,8 +2,9 @@
 
 A strong agent practises in the shop, in a browser, by search alone. Held-out tasks, in worlds
 that it never saw, are then attempted at one budget with its library and with an empty one,
-paired by task. Last, its skills go as a pack to a weak agent, which verifies them with its own
-small budget and is measured with and without them.
+paired by task; an attempt notes what it had spent when the shop was first as asked, so one
+evaluation tells of every smaller budget too. Last, its skills go as a pack to a weak agent, which
+verifies them with its own small budget and is measured with and without them.
 
     python examples/store.py [--seed 0] [--level 2] [--attempts 40] [--rounds 2] [--json]
 
@@ -16,22 +17,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 import agentlab
 from agentlab.config import AdmissionConfig
+from agentlab.graph.evaluation import ARM_SLOTS
 from agentlab.graph.importing import Verification, verify_pack
 from agentlab.library import merging, shelf
 from agentlab.library.exporting import Export, export
 from agentlab.library.packs.keys import create_key
 from agentlab.library.packs.trust import TrustStore
 from agentlab.records import Records, Workspace
+from agentlab.records.attempts import AttemptRow
+from agentlab.statistics import Result, compare
 from agentlab.types import JsonObject
 from agentlab.types.report import EvaluationReport
 
 PACK = "shop/library"
+BUDGETS = (4, 8, 16, 24, 40, 60)
+"""Tool calls within which success is told, up to those that an attempt had."""
 
 
 def main() -> None:
@@ -122,7 +129,8 @@ def compared(
         baseline=True,
         concurrency=given.concurrency,
     )
-    steps = steps_of(workspace, report)
+    arms = arms_of(workspace, report)
+    steps = {name: mean_steps(rows) for name, rows in arms.items()}
     print(f"held-out tasks at {tool_calls} tool calls, n={report.n}")
     baseline, difference = report.baseline, report.difference
     assert baseline is not None and difference is not None
@@ -132,8 +140,10 @@ def compared(
         print(f"  {name:<11} {rate:.2f} ({low:.2f} to {high:.2f}), {told(steps[name])} a success")
     low, high = difference.interval
     print(f"  difference {difference.value:+.2f} ({low:+.2f} to {high:+.2f}), paired")
+    within = [at(arms, budget) for budget in (*filter(tool_calls.__gt__, BUDGETS), tool_calls)]
     return {
         "n": report.n,
+        "within": [*within],
         "failed": report.failed,
         "tool_calls": tool_calls,
         "with": [report.success_rate, *report.interval],
@@ -144,17 +154,47 @@ def compared(
     }
 
 
-def steps_of(workspace: Path, report: EvaluationReport) -> dict[str, float | None]:
-    """Mean steps of the successes of each arm: searching, and going back over known ground."""
+def arms_of(workspace: Path, report: EvaluationReport) -> dict[str, list[AttemptRow]]:
+    """The attempts with the library and those without."""
     with Records.open(Workspace.open(workspace)) as records:
         rows = records.attempts.all(report.run_id, kind="evaluation")
-    first = min((row.slot for row in rows), default=0)
-    found: dict[str, list[int]] = {"with": [], "without": []}
+    found: dict[str, list[AttemptRow]] = {"with": [], "without": []}
     for row in rows:
-        if row.success:
-            arm = "with" if row.slot < first + 100_000 else "without"
-            found[arm].append(row.steps)
-    return {name: sum(each) / len(each) if each else None for name, each in found.items()}
+        found["with" if row.slot < ARM_SLOTS else "without"].append(row)
+    return found
+
+
+def mean_steps(rows: Sequence[AttemptRow]) -> float | None:
+    """Of the successes: those of the search, and of going back over known ground."""
+    steps = [row.steps for row in rows if row.success]
+    return sum(steps) / len(steps) if steps else None
+
+
+def at(arms: Mapping[str, Sequence[AttemptRow]], budget: int) -> JsonObject:
+    """What both arms come to within so many calls."""
+    within = {
+        name: [Result(row.task_id, _within(row, budget)) for row in rows if row.success is not None]
+        for name, rows in arms.items()
+    }
+    found = compare(within["with"], within["without"])
+    success, baseline, difference = found.success, found.baseline, found.difference
+    if success is None or baseline is None or difference is None:
+        return {"tool_calls": budget, "n": 0}
+    told = [f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" for e in (success, baseline)]
+    between = f"{difference.value:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+    print(f"  within {budget:>2} calls: {' against '.join(told)}, {between}, n={found.pairs}")
+    return {
+        "tool_calls": budget,
+        "n": found.pairs,
+        "with": [success.value, success.low, success.high],
+        "without": [baseline.value, baseline.low, baseline.high],
+        "difference": [difference.value, difference.low, difference.high],
+    }
+
+
+def _within(row: AttemptRow, budget: int) -> bool:
+    spent = row.first_tool_calls
+    return row.success is True and spent is not None and spent <= budget
 
 
 def told(steps: float | None) -> str:
