@@ -204,6 +204,17 @@ class EndpointConfig(Part):
     the table that ships."""
 
 
+class ModelConfig(Part):
+    """What is known of one chat model, under its name as configured: `[models."vllm:m"]`."""
+
+    terms: str = ""
+    """Under which its output may be trained on, such as `Apache-2.0`; empty is not known, and what
+    it says is then exported for no training."""
+    tokenizer: str = ""
+    """Folder with its `tokenizer.json` and chat template: token ids are checked with it, and its
+    digests go with each call."""
+
+
 class RolesConfig(Part):
     """Chat models by role."""
 
@@ -276,6 +287,8 @@ class PracticeConfig(Part):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     endpoint: EndpointConfig = Field(default_factory=EndpointConfig)
     roles: RolesConfig = Field(default_factory=RolesConfig)
+    models: dict[str, ModelConfig] = Field(default_factory=dict[str, ModelConfig])
+    """By the name that `model` or a role gives them."""
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
     advice: RetrievalConfig = Field(default_factory=lambda: RetrievalConfig(k=4, tokens=1500))
     """Retrieval of insights."""

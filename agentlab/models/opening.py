@@ -156,7 +156,7 @@ def open_model(
             sleep=shared_by.sleep,
         )
         model = Circuited(retrying, shared.circuit)
-    return Sampled(model, sampling_for(spec, sampling))
+    return Sampled(model, sampling_for(spec, sampling), unsaid_for(spec))
 
 
 def sampling_for(spec: str, sampling: Sampling | None = None) -> Sampling:
@@ -170,6 +170,18 @@ def sampling_for(spec: str, sampling: Sampling | None = None) -> Sampling:
         return own
     asked = {"logprobs": True, "token_ids": True}
     return Sampling.model_validate(asked | own.model_dump(exclude_unset=True))
+
+
+def unsaid_for(spec: str) -> Sampling:
+    """What is said to a model of that kind where neither user nor strategy says it.
+
+    vLLM takes what is left out from the model's `generation_config.json`, which often truncates;
+    what was drawn like that cannot be trained on by ratio, so the plain draw is asked for in so
+    many words.
+    """
+    if spec.partition(":")[0] not in _GIVES_IDS:
+        return Sampling()
+    return Sampling(temperature=1.0, top_p=1.0)
 
 
 def _scripted(name: str) -> ChatModel:
