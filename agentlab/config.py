@@ -199,6 +199,9 @@ class EndpointConfig(Part):
     """Seconds that a request may take."""
     cache: str = ""
     """A folder that keeps replies by content, for replays; empty keeps none."""
+    schemas: bool = True
+    """Whether endpoints may hold replies to a schema. Where they may not, the model is told it in
+    words, and what it drew can be trained on by ratio."""
     prices: JsonObject = Field(default_factory=dict)
     """US dollars per million tokens by model, `{"m": {"input": 1.0, "output": 4.0}}`; outranks
     the table that ships."""

@@ -391,6 +391,7 @@ def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatMo
         key_variable=at.key_variable,
         seed=config.seed,
         endpoints=endpoints,
+        schemas=at.schemas,
     )
     return Cached(model, Cache(Path(at.cache))) if at.cache else model
 

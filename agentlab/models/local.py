@@ -126,6 +126,7 @@ class LocalModel:
             prompt_token_ids=tuple(drawn.prompt) if sampling.token_ids else None,
             output_token_ids=tuple(drawn.output) if sampling.token_ids else None,
             log_probabilities=tuple(drawn.log_probabilities) if sampling.logprobs else None,
+            constrained=False if request.reply_schema is not None else None,
             # What is said was decoded from what was drawn.
             ids_verified=True if sampling.token_ids else None,
             tokenizer_sha256=self.vocabulary.tokenizer_sha256 if self.vocabulary else None,

@@ -109,6 +109,7 @@ def open_model(
     seed: int = 0,
     endpoints: Endpoints | None = None,
     stream: bool = False,
+    schemas: bool = True,
 ) -> ChatModel:
     """A chat model that retries, keeps to its endpoint's limits and waits out its outages.
 
@@ -125,6 +126,7 @@ def open_model(
         endpoints: what is shared with other models of the run; its own where None, and then
             nothing closes its connections but the end of the process.
         stream: have replies sent in parts.
+        schemas: whether an endpoint may hold replies to a schema.
 
     Raises:
         UnknownNameError: there is no such kind of model.
@@ -147,7 +149,12 @@ def open_model(
         shared_by = endpoints or Endpoints()
         shared = shared_by.at(find_address(base_url, key, variable=key_variable))
         chat = OpenAIChat(
-            spec, model=name, endpoint=shared.endpoint, habits=shared.habits, stream=stream
+            spec,
+            model=name,
+            endpoint=shared.endpoint,
+            habits=shared.habits,
+            stream=stream,
+            schemas=schemas,
         )
         retrying = Retrying(
             Limited(chat, shared.gate),

@@ -35,6 +35,7 @@ _APART = {
     "ids_verified",
     "tokenizer_sha256",
     "chat_template_sha256",
+    "constrained",
 }
 """Parts of a reply that have a field of their own in the record."""
 
@@ -136,6 +137,7 @@ class Recorded:
             if known
             else reply.chat_template_sha256,
             tools_sha256=_tools_hash(request.tools),
+            constrained=reply.constrained,
             redacted=redacted,
             agentlab=__version__,
             adapter=self._adapter or (asked if ADAPTER.fullmatch(asked) else None),

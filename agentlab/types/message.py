@@ -109,3 +109,5 @@ class ChatReply(Frozen):
     tokenizer_sha256: str | None = None
     """Of `tokenizer.json`, where the model's folder is known; of the template's text likewise."""
     chat_template_sha256: str | None = None
+    constrained: bool | None = None
+    """Whether the endpoint was told to hold the reply to the request's schema; None without one."""

@@ -56,6 +56,8 @@ class ModelCall(Frozen):
     chat_template_sha256: str | None = None
     tools_sha256: str | None = None
     """Of the tools' schemas as they were sent; None where there were none."""
+    constrained: bool | None = None
+    """As `ChatReply` has it."""
     redacted: bool = False
     """Whether a secret was taken out. Its ids and log-probabilities are then not kept either: they
     would spell it."""
