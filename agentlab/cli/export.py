@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @option("--format", "form", required=True, metavar="NAME",
-        help="One of: chat, trl-chat, ms-swift, trl-sft, trl-dpo, trl-kto, trl-grpo-replay.")  # fmt: skip
+        help="chat, trl-chat, trl-sft, trl-dpo, trl-kto, trl-grpo-replay, openenv, verifiers, art, "
+        "verl-rl, verl-sft, ms-swift, llama-factory or hf-dataset.")  # fmt: skip
 @option("--view", metavar="NAME",
         help="What to learn from: successes, masked, repairs, reflectors, splices, pairs, "
         "verifier, verdicts, groups, retries, replayed, hinted, chains or proposals. "
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @option("--licence", metavar="TEXT",
         help="Of what the environment shows; goes with each row.")  # fmt: skip
 @option("--tokenizer", metavar="DIR", type=click.Path(path_type=Path),
-        help="Folder of the model that was asked: token ids are checked with its tokenizer.")  # fmt: skip
+        help="Folder of the model that was asked, to check token ids with.")  # fmt: skip
 @workspace_option
 @output_options
 def export(

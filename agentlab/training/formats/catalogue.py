@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from agentlab.training.formats.chat import MsSwift, OpenAIChat, TrlChat
 from agentlab.training.formats.format import Format
+from agentlab.training.formats.published import DatasetFolder, LlamaFactory
+from agentlab.training.formats.traces import ArtGroups, OpenEnvTrace, VerifiersTrace
 from agentlab.training.formats.trl import TrlDpo, TrlGrpoReplay, TrlKto, TrlSft
+from agentlab.training.formats.verl import VerlRl, VerlSft
 
 FORMATS: dict[str, Format] = {
     each.name: each
@@ -16,5 +19,12 @@ FORMATS: dict[str, Format] = {
         TrlDpo(),
         TrlKto(),
         TrlGrpoReplay(),
+        OpenEnvTrace(),
+        VerifiersTrace(),
+        ArtGroups(),
+        VerlRl(),
+        VerlSft(),
+        LlamaFactory(),
+        DatasetFolder(),
     )
 }

@@ -81,7 +81,7 @@ class TrlChat(JsonLines):
     def rows(self, sample: Sample) -> Iterator[Body]:
         """One for each dialogue. See `Format`."""
         for dialogue, weights in demonstrated(sample):
-            _refuse_masks(dialogue, weights, "trl-chat", "trl-sft")
+            refuse_masks(dialogue, weights, "trl-chat", "trl-sft")
             yield _with_tools(with_objects(openai_messages(dialogue)), dialogue)
 
 
@@ -134,7 +134,12 @@ def _with_tools(messages: list[JsonObject], dialogue: Dialogue) -> Body:
     return row
 
 
-def _refuse_masks(dialogue: Dialogue, weights: tuple[float, ...], name: str, instead: str) -> None:
+def refuse_masks(dialogue: Dialogue, weights: tuple[float, ...], name: str, instead: str) -> None:
+    """Return, unless a reply is left out of the loss.
+
+    Raises:
+        RefusedError: one is, which the format cannot say.
+    """
     if any(weights[turn.at] == 0 for turn in dialogue.turns):
         raise RefusedError(
             "a mask that the format cannot hold",

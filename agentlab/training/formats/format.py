@@ -27,8 +27,8 @@ class Format(Protocol):
         ...
 
     @property
-    def storage(self) -> Literal["jsonl", "json", "parquet"]:
-        """What its file ends with: a row a line, one array of rows, or a table."""
+    def storage(self) -> Literal["jsonl", "parquet"]:
+        """What its file ends with: a row a line, or a table."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Format(Protocol):
 class JsonLines:
     """What formats have in common whose rows are lines of JSON."""
 
-    storage: Literal["jsonl", "json", "parquet"] = "jsonl"
+    storage: Literal["jsonl", "parquet"] = "jsonl"
     columns: Mapping[str, str] | None = None
 
 
