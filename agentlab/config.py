@@ -218,6 +218,26 @@ class ModelConfig(Part):
     digests go with each call."""
 
 
+class ExportConfig(Part):
+    """What a run writes for trainers as it goes, into `exports` of its directory."""
+
+    formats: tuple[str, ...] = ()
+    """Such as `trl-sft`, or `trl-sft:masked` for another view than the format's first; none
+    writes nothing."""
+    rounds: int = Field(default=0, ge=0, le=MOST_COUNTED)
+    """After every so many rounds; 0 is never."""
+    attempts: int = Field(default=0, ge=0, le=MOST_COUNTED)
+    """After each round in which so many more practice attempts were completed; 0 is never."""
+    only_new: bool = False
+    """Rounds since the one before, and not all so far: for losses that want fresh attempts."""
+    estimator: str = ""
+    """Of advantages beside groups; none is written without."""
+    judged: bool = False
+    """Whether a judge's verdicts may label rows."""
+    licence: str = ""
+    """Under which what the environment shows may be passed on; goes with each row."""
+
+
 class RolesConfig(Part):
     """Chat models by role."""
 
@@ -292,6 +312,7 @@ class PracticeConfig(Part):
     roles: RolesConfig = Field(default_factory=RolesConfig)
     models: dict[str, ModelConfig] = Field(default_factory=dict[str, ModelConfig])
     """By the name that `model` or a role gives them."""
+    export: ExportConfig = Field(default_factory=ExportConfig)
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
     advice: RetrievalConfig = Field(default_factory=lambda: RetrievalConfig(k=4, tokens=1500))
     """Retrieval of insights."""
