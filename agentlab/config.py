@@ -199,9 +199,43 @@ class EndpointConfig(Part):
     """Seconds that a request may take."""
     cache: str = ""
     """A folder that keeps replies by content, for replays; empty keeps none."""
+    schemas: bool = True
+    """Whether endpoints may hold replies to a schema. Where they may not, the model is told it in
+    words, and what it drew can be trained on by ratio."""
     prices: JsonObject = Field(default_factory=dict)
     """US dollars per million tokens by model, `{"m": {"input": 1.0, "output": 4.0}}`; outranks
     the table that ships."""
+
+
+class ModelConfig(Part):
+    """What is known of one chat model, under its name as configured: `[models."vllm:m"]`."""
+
+    terms: str = ""
+    """Under which its output may be trained on, such as `Apache-2.0`; empty is not known, and what
+    it says is then exported for no training."""
+    tokenizer: str = ""
+    """Folder with its `tokenizer.json` and chat template: token ids are checked with it, and its
+    digests go with each call."""
+
+
+class ExportConfig(Part):
+    """What a run writes for trainers as it goes, into `exports` of its directory."""
+
+    formats: tuple[str, ...] = ()
+    """Such as `trl-sft`, or `trl-sft:masked` for another view than the format's first; none
+    writes nothing."""
+    rounds: int = Field(default=0, ge=0, le=MOST_COUNTED)
+    """After every so many rounds; 0 is never."""
+    attempts: int = Field(default=0, ge=0, le=MOST_COUNTED)
+    """After each round in which so many more practice attempts were completed; 0 is never."""
+    only_new: bool = False
+    """Rounds since the one before, and not all so far: for losses that want fresh attempts."""
+    estimator: str = ""
+    """Of advantages beside groups; none is written without."""
+    judged: bool = False
+    """Whether a judge's verdicts may label rows."""
+    licence: str = ""
+    """Under which what the environment shows may be passed on; goes with each row."""
 
 
 class RolesConfig(Part):
@@ -276,6 +310,9 @@ class PracticeConfig(Part):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     endpoint: EndpointConfig = Field(default_factory=EndpointConfig)
     roles: RolesConfig = Field(default_factory=RolesConfig)
+    models: dict[str, ModelConfig] = Field(default_factory=dict[str, ModelConfig])
+    """By the name that `model` or a role gives them."""
+    export: ExportConfig = Field(default_factory=ExportConfig)
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
     advice: RetrievalConfig = Field(default_factory=lambda: RetrievalConfig(k=4, tokens=1500))
     """Retrieval of insights."""

@@ -181,6 +181,17 @@ class RoundFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataExported(Event):
+    """Attempts were written as data for a trainer, or could not be."""
+
+    name: str = ""
+    """Of the folder among the run's exports."""
+    rows: int = 0
+    refused: str = ""
+    """Why nothing was written; empty where something was."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RepliesDropped(Event):
     """What a role asked of its model came to nothing; shown, and on record with its node."""
 
@@ -216,6 +227,7 @@ EVENTS: dict[str, type[Event]] = {
         InsightProposed,
         InsightMoved,
         RoundFinished,
+        DataExported,
         RepliesDropped,
         Progress,
     )

@@ -75,6 +75,7 @@ BUILT_IN: dict[str, str] = {
 }
 
 EXTRAS: dict[str, str] = {
+    "pyarrow": "export",
     "minigrid": "babyai",
     "gymnasium": "babyai",
     "cryptography": "packs",

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @option("--format", "form", required=True, metavar="NAME",
-        help="chat, trl-chat, ms-swift, trl-sft, trl-dpo, trl-kto or trl-grpo-replay.")  # fmt: skip
+        help="chat, trl-chat, trl-sft, trl-dpo, trl-kto, trl-grpo-replay, openenv, verifiers, art, "
+        "verl-rl, verl-sft, ms-swift, llama-factory or hf-dataset.")  # fmt: skip
 @option("--view", metavar="NAME",
-        help="What to learn from: successes, masked, pairs, verdicts or groups. "
+        help="What to learn from: successes, masked, repairs, reflectors, splices, pairs, "
+        "verifier, verdicts, groups, retries, replayed, hinted, chains or proposals. "
         "[default: the first that the format takes]")  # fmt: skip
 @option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
         help="A new folder.")  # fmt: skip
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
 @option("--judged", is_flag=True, help="Take a judge's verdicts where no verifier scored.")
 @option("--template", metavar="TEXT", help="Only tasks whose template holds this text.")
 @option("--estimator", metavar="NAME",
-        help="Write advantages beside groups: grpo, dr-grpo, rloo, rae or gigpo.")  # fmt: skip
+        help="Write advantages beside groups: grpo, dr-grpo, rloo, rae, gigpo, reflect or "
+        "hierarchical.")  # fmt: skip
+@option("--licence", metavar="TEXT",
+        help="Of what the environment shows; goes with each row.")  # fmt: skip
+@option("--tokenizer", metavar="DIR", type=click.Path(path_type=Path),
+        help="Folder of the model that was asked, to check token ids with.")  # fmt: skip
 @workspace_option
 @output_options
 def export(
@@ -41,12 +48,15 @@ def export(
     judged: bool,
     template: str | None,
     estimator: str | None,
+    licence: str | None,
+    tokenizer: Path | None,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
 ) -> None:
     """Write the practice attempts of RUNs as data to train on. Nothing held out is ever written."""
     with opened(as_json=as_json, display=display) as output:
+        from agentlab.models.vocabulary import read_vocabulary
         from agentlab.records import Records, Workspace
         from agentlab.training.exporting import ExportRequest
         from agentlab.training.exporting import export as write
@@ -59,6 +69,8 @@ def export(
             judged=judged,
             template=template,
             estimator=estimator,
+            licence=licence or "",
+            vocabulary=read_vocabulary(tokenizer) if tokenizer is not None else None,
         )
         with Records.open(Workspace.open(workspace, create=False)) as records:
             report = write(records, request, out)

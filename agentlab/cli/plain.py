@@ -9,6 +9,7 @@ from agentlab.cli.figures import count, duration
 from agentlab.cli.tally import Plan, Tally
 from agentlab.events import (
     AttemptsPlanned,
+    DataExported,
     Event,
     Progress,
     RepliesDropped,
@@ -42,6 +43,9 @@ class PlainDisplay:
                 self._say(self._finished())
             case Progress():
                 self._progress(event)
+            case DataExported():
+                told = f"{event.rows:,} rows" if event.rows else f"nothing: {event.refused}"
+                self._say(f"Exported {event.name}: {told}.")
             case RepliesDropped():
                 told = ", ".join(f"{n} {reason}" for reason, n in sorted(event.reasons.items()))
                 lost = sum(event.reasons.values())

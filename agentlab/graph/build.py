@@ -1,6 +1,6 @@
 """The edges: a practice run as a LangGraph graph.
 
-START → propose → select → attempt (n lanes) → curate → admit → end_round → propose …
+START → propose → select → attempt (n lanes) → curate → admit → export → end_round → propose …
 
 A `Send` is a lane and not an attempt: the records know which attempts are done, so a checkpoint
 for each would say nothing new, and writing it cost more than all the rest that is done for one.
@@ -18,11 +18,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from agentlab.graph import admit, nodes, selection
+from agentlab.graph import admit, exporting, nodes, selection
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 
-STEPS_PER_ROUND = 6
-"""Supersteps of one round: propose, select, attempts, curate, admit, end of the round."""
+STEPS_PER_ROUND = 7
+"""Supersteps of one round: propose, select, attempts, curate, admit, export, end of the round."""
 
 PracticeGraph = CompiledStateGraph[RunState, None, RunState, RunState]
 
@@ -45,6 +45,9 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
     async def admission(state: RunState) -> RunUpdate:
         return await admit.admit(state, practice)
 
+    async def export(state: RunState) -> RunUpdate:
+        return await exporting.export(state, practice)
+
     async def end_round(state: RunState) -> RunUpdate:
         return await nodes.end_round(state, practice)
 
@@ -63,12 +66,14 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
     graph.add_node("attempt", attempt)
     graph.add_node("curate", curate)
     graph.add_node("admit", admission)
+    graph.add_node("export", export)
     graph.add_node("end_round", end_round)
     graph.add_edge(START, "propose")
     graph.add_edge("propose", "select")
     graph.add_conditional_edges("select", fan_out, ["attempt", "curate"])
     graph.add_edge("attempt", "curate")
     graph.add_edge("curate", "admit")
-    graph.add_edge("admit", "end_round")
+    graph.add_edge("admit", "export")
+    graph.add_edge("export", "end_round")
     graph.add_conditional_edges("end_round", go_on, ["propose", END])
     return graph.compile(checkpointer=checkpointer)

@@ -18,6 +18,7 @@ from agentlab.embeddings import uses_model
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.events import Event
+from agentlab.graph.due import check_export
 from agentlab.graph.judges import judge_refusal
 from agentlab.graph.recording import AttemptWriter
 from agentlab.graph.seats import Seats, total
@@ -132,6 +133,7 @@ class Practice:
             name=config.environment, options=config.environment_options
         )
         self.environment = self.make_environment()
+        check_export(config)
         self.writer = AttemptWriter(self.records)
         self.proposer = make_proposer(config.proposer, box=config.box)
         self.curriculum = cast("type[Curriculum]", resolve("curriculum", config.curriculum))()

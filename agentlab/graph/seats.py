@@ -14,18 +14,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from agentlab.config import PracticeConfig, RoleConfig
+from agentlab.config import ModelConfig, PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
 from agentlab.models.cache import Cache, Cached
 from agentlab.models.circuit import Pause
 from agentlab.models.journal import Journal
 from agentlab.models.ledger import Caps, Ledger
 from agentlab.models.metered import Metered
-from agentlab.models.opening import Endpoints, open_model, sampling_for
+from agentlab.models.opening import Endpoints, open_model, sampling_for, unsaid_for
 from agentlab.models.prices import Price, load_prices
 from agentlab.models.recorded import Recorded
 from agentlab.models.redaction import name_secret
 from agentlab.models.sampled import Sampled
+from agentlab.models.vocabulary import Vocabulary, read_vocabulary
 from agentlab.protocols import ChatModel
 from agentlab.types import (
     Allotment,
@@ -55,15 +56,28 @@ class _Seat(NamedTuple):
     sampling: Sampling
     endpoints: Endpoints
     refused: set[str]
+    unsaid: Sampling
+    terms: str | None = None
+    vocabulary: Vocabulary | None = None
 
-    def recorded(self, role: Role, part: Ledger | None = None) -> _Asked:
+    def recorded(
+        self, role: Role, part: Ledger | None = None, library_version: str | None = None
+    ) -> _Asked:
         """The seat for one piece of work, and the part of the budget that is set aside for it."""
-        recorder = Recorded(self.model, role=role, price=self.price)
+        recorder = Recorded(
+            self.model,
+            role=role,
+            price=self.price,
+            library_version=library_version,
+            terms=self.terms,
+            vocabulary=self.vocabulary,
+        )
         model: ChatModel = _Refused(recorder, self.refused)
         if part is not None:
             model = Metered(model, part, role=role, price=self.price)
         # Sampling stands outside of them, so that meter and record see what is sent.
-        return _Asked(_Patient(Sampled(model, self.sampling), self.endpoints), recorder)
+        sampled = Sampled(model, self.sampling, self.unsaid)
+        return _Asked(_Patient(sampled, self.endpoints), recorder)
 
 
 class _Patient:
@@ -127,9 +141,12 @@ class AttemptSeats:
         seats: Mapping[str, _Seat],
         judging: JsonObject | None = None,
         part: Ledger | None = None,
+        library_version: str | None = None,
     ) -> None:
         asked = {
-            name: seats[name].recorded("executor" if name == "executor" else "evaluator", part)
+            name: seats[name].recorded(
+                "executor" if name == "executor" else "evaluator", part, library_version
+            )
             for name in ("executor", "evaluator", STRONGER)
             if name in seats
         }
@@ -212,6 +229,7 @@ class Seats:
             own = _own(config, name)
             model = open_seat(config, spec, self._endpoints)
             price = prices.of(spec)
+            about = config.models.get(spec, ModelConfig())
             role: Role = "evaluator" if name == STRONGER else name
             self._seats[name] = _Seat(
                 Metered(model, ledger, role=role, price=price),
@@ -219,6 +237,9 @@ class Seats:
                 sampling_for(spec, sampling_of(own)),
                 self._endpoints,
                 self._refused,
+                unsaid_for(spec),
+                about.terms or None,
+                read_vocabulary(Path(about.tokenizer)) if about.tokenizer else None,
             )
         self._outside = self._recorders()
 
@@ -260,7 +281,8 @@ class Seats:
 
     def attempt(self, spec: AttemptSpec) -> AttemptSeats:
         """The models of one attempt."""
-        return AttemptSeats(self._seats, self.judging, _ledger_of(spec.allotted))
+        part = _ledger_of(spec.allotted)
+        return AttemptSeats(self._seats, self.judging, part, spec.library_version)
 
     def share(self, attempts: int, least: Usage | None = None) -> tuple[int, tuple[Allotment, ...]]:
         """How many of these attempts the budgets pay for, and the equal part of each.
@@ -369,6 +391,7 @@ def open_seat(config: PracticeConfig, spec: str, endpoints: Endpoints) -> ChatMo
         key_variable=at.key_variable,
         seed=config.seed,
         endpoints=endpoints,
+        schemas=at.schemas,
     )
     return Cached(model, Cache(Path(at.cache))) if at.cache else model
 

@@ -153,13 +153,17 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
         tool_calls=config.tool_calls, steps=reserved.steps, seconds=config.attempt_seconds
     )
     specs: list[AttemptSpec] = []
+    number = practice.records.items.library_version(practice.environment_name)
+    version = f"{practice.environment_name}@{number}"
     for slot, task_id in places:
         if reserved.tokens is not None and practice.library.uncharged >= reserved.tokens:
             break  # finding what to offer the next one would pass the cap
         task = by_id[task_id]
         known = outcomes.get(task.template, Template(name=task.template))
         spec = _spec(practice, round_, slot, task, chances, limits, known)
-        specs.append(spec.model_copy(update={"allotted": reserved.allotted}))
+        specs.append(
+            spec.model_copy(update={"allotted": reserved.allotted, "library_version": version})
+        )
     return [*specs, *_shown(practice, round_, len(places), fresh, limits)]
 
 

@@ -15,11 +15,13 @@ import asyncio
 import importlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from agentlab.errors import ConfigError, MissingExtraError, ModelFaultError
 from agentlab.models.faults import RefusedRequestError
+from agentlab.models.vocabulary import Vocabulary, read_vocabulary
 from agentlab.models.wire import request_body, unseen, wire_names
 from agentlab.types import (
     ChatReply,
@@ -66,7 +68,10 @@ def open_local(spec: str, folder: Path, *, seed: int = 0, device: str = "cpu") -
         raise ConfigError(
             f"The model in {str(folder)!r} has no chat template; take a model made for chat."
         )
-    return LocalModel(spec, torch, tokenizer, model.to(device).eval(), seed=seed)
+    found = LocalModel(spec, torch, tokenizer, model.to(device).eval(), seed=seed)
+    with suppress(ConfigError):  # a slow tokenizer has no tokenizer.json; then nothing is said
+        found.vocabulary = read_vocabulary(folder)
+    return found
 
 
 class _Drawn(NamedTuple):
@@ -85,6 +90,8 @@ class LocalModel:
         self._model = model
         self._seed = seed
         self._turn = asyncio.Lock()
+        self.vocabulary: Vocabulary | None = None
+        """Of the folder, whose digests go with each reply."""
 
     @property
     def name(self) -> str:
@@ -119,6 +126,11 @@ class LocalModel:
             prompt_token_ids=tuple(drawn.prompt) if sampling.token_ids else None,
             output_token_ids=tuple(drawn.output) if sampling.token_ids else None,
             log_probabilities=tuple(drawn.log_probabilities) if sampling.logprobs else None,
+            constrained=False if request.reply_schema is not None else None,
+            # What is said was decoded from what was drawn.
+            ids_verified=True if sampling.token_ids else None,
+            tokenizer_sha256=self.vocabulary.tokenizer_sha256 if self.vocabulary else None,
+            chat_template_sha256=self.vocabulary.chat_template_sha256 if self.vocabulary else None,
         )
 
     def _generate(self, request: ChatRequest) -> _Drawn:

@@ -87,6 +87,8 @@ class OpenAIChat:
         habits: shared by the models of the endpoint.
         stream: have the reply sent in parts. It is read whole all the same; it helps where
             something on the way ends connections that stay silent.
+        schemas: whether the endpoint may hold replies to a schema; else the model is told it.
+            What a grammar drew cannot be trained on by ratio.
     """
 
     def __init__(
@@ -97,7 +99,9 @@ class OpenAIChat:
         endpoint: ChatEndpoint,
         habits: Habits | None = None,
         stream: bool = False,
+        schemas: bool = True,
     ) -> None:
+        self._schemas = schemas
         self._name = name
         self._model = model
         self._endpoint = endpoint
@@ -121,7 +125,8 @@ class OpenAIChat:
             RefusedRequestError: the endpoint does not take the request.
         """
         habits, model = self._habits, self._model
-        schema = request.reply_schema is not None and habits.takes_schema(model)
+        asked = request.reply_schema is not None
+        schema = asked and self._schemas and habits.takes_schema(model)
         pictures = unseen(request) > 0 and habits.takes_pictures(model)
         first: RefusedRequestError | None = None
         for way in _ways(_Way(schema, pictures)):
@@ -139,7 +144,7 @@ class OpenAIChat:
                 habits.refuse_schema(model)
             if pictures and not way.pictures:
                 habits.refuse_pictures(model)
-            return reply
+            return reply.model_copy(update={"constrained": way.schema}) if asked else reply
         assert first is not None
         # What was said about the request as it was meant is told.
         raise first

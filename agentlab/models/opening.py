@@ -109,6 +109,7 @@ def open_model(
     seed: int = 0,
     endpoints: Endpoints | None = None,
     stream: bool = False,
+    schemas: bool = True,
 ) -> ChatModel:
     """A chat model that retries, keeps to its endpoint's limits and waits out its outages.
 
@@ -125,6 +126,7 @@ def open_model(
         endpoints: what is shared with other models of the run; its own where None, and then
             nothing closes its connections but the end of the process.
         stream: have replies sent in parts.
+        schemas: whether an endpoint may hold replies to a schema.
 
     Raises:
         UnknownNameError: there is no such kind of model.
@@ -147,7 +149,12 @@ def open_model(
         shared_by = endpoints or Endpoints()
         shared = shared_by.at(find_address(base_url, key, variable=key_variable))
         chat = OpenAIChat(
-            spec, model=name, endpoint=shared.endpoint, habits=shared.habits, stream=stream
+            spec,
+            model=name,
+            endpoint=shared.endpoint,
+            habits=shared.habits,
+            stream=stream,
+            schemas=schemas,
         )
         retrying = Retrying(
             Limited(chat, shared.gate),
@@ -156,7 +163,7 @@ def open_model(
             sleep=shared_by.sleep,
         )
         model = Circuited(retrying, shared.circuit)
-    return Sampled(model, sampling_for(spec, sampling))
+    return Sampled(model, sampling_for(spec, sampling), unsaid_for(spec))
 
 
 def sampling_for(spec: str, sampling: Sampling | None = None) -> Sampling:
@@ -170,6 +177,18 @@ def sampling_for(spec: str, sampling: Sampling | None = None) -> Sampling:
         return own
     asked = {"logprobs": True, "token_ids": True}
     return Sampling.model_validate(asked | own.model_dump(exclude_unset=True))
+
+
+def unsaid_for(spec: str) -> Sampling:
+    """What is said to a model of that kind where neither user nor strategy says it.
+
+    vLLM takes what is left out from the model's `generation_config.json`, which often truncates;
+    what was drawn like that cannot be trained on by ratio, so the plain draw is asked for in so
+    many words.
+    """
+    if spec.partition(":")[0] not in _GIVES_IDS:
+        return Sampling()
+    return Sampling(temperature=1.0, top_p=1.0)
 
 
 def _scripted(name: str) -> ChatModel:

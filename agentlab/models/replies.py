@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pydantic import JsonValue
@@ -133,6 +133,8 @@ def reply_of(answer: JsonObject, request: ChatRequest, what: str) -> ChatReply:
     details = figures.get("prompt_tokens_details")
     prompt = _count(figures.get("prompt_tokens"))
     cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    output, spoken = _ids(choice.get("token_ids")), choice.get("logprobs")
+    drawn = _log_probabilities(spoken)
     reason = _STOPS.get(_text(choice.get("finish_reason")), "tool_calls" if uses else "stop")
     return ChatReply(
         message=Message(role="assistant", text=text, tool_uses=uses),
@@ -142,9 +144,78 @@ def reply_of(answer: JsonObject, request: ChatRequest, what: str) -> ChatReply:
         output_tokens=_count(figures.get("completion_tokens")),
         cached_tokens=cached if cached <= prompt else 0,
         prompt_token_ids=_ids(answer.get("prompt_token_ids")),
-        output_token_ids=_ids(choice.get("token_ids")),
-        log_probabilities=_log_probabilities(choice.get("logprobs")),
+        output_token_ids=output,
+        log_probabilities=drawn,
+        ids_verified=_verified(output, drawn, _spelt(spoken), text, message.get("tool_calls")),
     )
+
+
+def _verified(
+    ids: Sequence[int] | None,
+    drawn: Sequence[float] | None,
+    spelt: str | None,
+    text: str,
+    calls: JsonValue,
+) -> bool | None:
+    """Whether ids and log-probabilities are of one length, and the tokens spell the reply."""
+    if ids is None or drawn is None or spelt is None:
+        return None
+    functions = [call.get("function") for call in _list(calls) if isinstance(call, dict)]
+    names = [_text(each.get("name")) for each in functions if isinstance(each, dict)]
+    written = [_arguments(each.get("arguments")) for each in functions if isinstance(each, dict)]
+    return len(ids) == len(drawn) and spells(spelt, text, list(zip(names, written, strict=True)))
+
+
+def spells(spelt: str, text: str, calls: Sequence[tuple[str, str]]) -> bool:
+    """Whether drawn tokens, joined, say what an endpoint made of them.
+
+    A parser takes marks away and writes arguments anew, so what is asked is that the text, the
+    names of the tools and every text among their arguments are there.
+
+    Args:
+        spelt: the tokens joined.
+        text: the reply's.
+        calls: names of tools as sent, and their arguments as JSON text.
+    """
+    parts = [text.strip(), *(name for name, _ in calls)]
+    for _, written in calls:
+        try:
+            parts += _leaves(json.loads(written or "{}"))
+        except (ValueError, RecursionError):
+            parts.append(written.strip())  # what was no JSON came as it was drawn
+    return all(_said(part, spelt) for part in parts)
+
+
+def _said(part: str, spelt: str) -> bool:
+    quoted = json.dumps(part, ensure_ascii=False)[1:-1], json.dumps(part)[1:-1]
+    return part in spelt or any(each in spelt for each in quoted)
+
+
+def _leaves(value: JsonValue) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [leaf for each in _list(value) for leaf in _leaves(each)]
+
+
+def _spelt(value: JsonValue) -> str | None:
+    """The tokens of log-probabilities, joined; None where the endpoint told none."""
+    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(content, list):
+        return None
+    found = bytearray()
+    for token in content:
+        if not isinstance(token, dict):
+            return None
+        raw, name = token.get("bytes"), token.get("token")
+        if isinstance(raw, list) and all(isinstance(b, int) and 0 <= b < 256 for b in raw):
+            found += bytes(cast("list[int]", raw))
+        elif isinstance(name, str) and not name.startswith("token_id:"):
+            found += name.encode("utf-8", "replace")
+        else:
+            return None
+    return found.decode("utf-8", "replace")
 
 
 def _tool_uses(calls: JsonValue, real: Mapping[str, str]) -> tuple[ToolUse, ...]:

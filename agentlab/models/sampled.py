@@ -15,11 +15,19 @@ class Sampled:
     It stands outermost, so that meter and record see what is sent. What the user set comes
     before what a strategy asks for, but for `seed` and `stop`; what the user did not set is left
     as it is. Applying the same settings twice changes nothing more.
+
+    Args:
+        model: asked.
+        sampling: what the user set.
+        unsaid: said where neither the user nor a strategy set it; see `unsaid_for`.
     """
 
-    def __init__(self, model: ChatModel, sampling: Sampling) -> None:
+    def __init__(
+        self, model: ChatModel, sampling: Sampling, unsaid: Sampling | None = None
+    ) -> None:
         self._model = model
         self._sampling = sampling
+        self._unsaid = unsaid or Sampling()
 
     @property
     def name(self) -> str:
@@ -28,9 +36,8 @@ class Sampled:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The model's reply, drawn with these settings."""
-        return await self._model.chat(
-            request.model_copy(update={"sampling": merged(self._sampling, request.sampling)})
-        )
+        sampling = filled(merged(self._sampling, request.sampling), self._unsaid)
+        return await self._model.chat(request.model_copy(update={"sampling": sampling}))
 
 
 def merged(own: Sampling, asked: Sampling) -> Sampling:
@@ -43,3 +50,13 @@ def merged(own: Sampling, asked: Sampling) -> Sampling:
     if asked.seed == 0:
         update.pop("seed", None)  # a seed of 0 was asked for
     return asked.model_copy(update=update)
+
+
+def filled(sampling: Sampling, unsaid: Sampling) -> Sampling:
+    """The settings with what is None in them taken from `unsaid`."""
+    update = {
+        name: getattr(unsaid, name)
+        for name in ("temperature", "top_p")
+        if getattr(sampling, name) is None and getattr(unsaid, name) is not None
+    }
+    return sampling.model_copy(update=update) if update else sampling

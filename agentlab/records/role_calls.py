@@ -67,13 +67,17 @@ class RoleCalls:
                     found[whose] = found.get(whose, Usage()) + Usage(tokens=tokens, usd=usd)
         return found
 
-    def all(self, run_id: str, purpose: str | None = None) -> list[ModelCall]:
+    def all(
+        self, run_id: str, purpose: str | None = None, round_: int | None = None
+    ) -> list[ModelCall]:
         """The calls of a run, by round, purpose and place."""
         query = select(ROLE_CALLS.c.position, ROLE_CALLS.c.body).where(
             ROLE_CALLS.c.run_id == run_id
         )
         if purpose is not None:
             query = query.where(ROLE_CALLS.c.purpose == purpose)
+        if round_ is not None:
+            query = query.where(ROLE_CALLS.c.round == round_)
         query = query.order_by(ROLE_CALLS.c.round, ROLE_CALLS.c.purpose, ROLE_CALLS.c.position)
         with self._session.read() as connection:
             return [

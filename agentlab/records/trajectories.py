@@ -79,6 +79,8 @@ class Exportable(NamedTuple):
     outcome: AttemptOutcome
     insights: tuple[str, ...]
     """Ids of the insights that it was offered."""
+    skills: tuple[str, ...] = ()
+    """Ids of the skills that it was offered."""
 
 
 class Outline(NamedTuple):
@@ -164,22 +166,26 @@ class Trajectories:
             for row in rows
         ]
 
-    def exportable(self, run_id: str, *, batch: int = 64) -> Iterator[Exportable]:
+    def exportable(
+        self, run_id: str, *, batch: int = 64, rounds: tuple[int, int] | None = None
+    ) -> Iterator[Exportable]:
         """What may leave for training, in (round, slot) order.
 
-        The same attempts as `learnable`; `batch` of them are read and held at a time.
+        The same attempts as `learnable`, `batch` of them read and held at a time; with `rounds`,
+        those from the first up to, and without, the second.
 
         Raises:
             RecordsError: a row is not what was written.
         """
         with self._session.read() as connection:
-            rows = connection.execute(_practised(run_id)).all()
+            rows = connection.execute(_within(_practised(run_id), rounds)).all()
         for part in (rows[at : at + batch] for at in range(0, len(rows), batch)):
             with self._session.read() as connection:
                 texts = bodies(connection, [row.task for row in part])
                 ids = [row.id for row in part]
                 outcomes = _outcomes(connection, ids)
                 advised = _advised(connection, ids)
+                equipped = _advised(connection, ids, kind="skill")
             for row in part:
                 yield Exportable(
                     attempt_id=row.id,
@@ -189,11 +195,12 @@ class Trajectories:
                     task=decode(Task, texts[row.task], table="documents", key=row.task),
                     outcome=outcomes[row.id],
                     insights=tuple(advised.get(row.id, ())),
+                    skills=tuple(equipped.get(row.id, ())),
                 )
 
-    def outline(self, run_id: str) -> list[Outline]:
+    def outline(self, run_id: str, *, rounds: tuple[int, int] | None = None) -> list[Outline]:
         """What `exportable` will give, in the same order, without reading any trajectory."""
-        practised = _practised(run_id).subquery()
+        practised = _within(_practised(run_id), rounds).subquery()
         steps = (
             select(STEPS.c.attempt_id, func.count().label("number"))
             .group_by(STEPS.c.attempt_id)
@@ -341,6 +348,13 @@ def _practised(run_id: str) -> Select[Any]:
     )
 
 
+def _within(query: Select[Any], rounds: tuple[int, int] | None) -> Select[Any]:
+    """The query for some rounds alone."""
+    if rounds is None:
+        return query
+    return query.where(ATTEMPTS.c.round >= rounds[0], ATTEMPTS.c.round < rounds[1])
+
+
 def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, AttemptOutcome]:
     found: dict[str, AttemptOutcome] = {}
     for part in batches(attempt_ids):
@@ -365,8 +379,10 @@ def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, A
     return found
 
 
-def _advised(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, list[str]]:
-    """The insights that each attempt was offered, by id."""
+def _advised(
+    connection: Connection, attempt_ids: Sequence[str], *, kind: str = "insight"
+) -> dict[str, list[str]]:
+    """The items of a kind that each attempt was offered, by id."""
     found: dict[str, list[str]] = {}
     for part in batches(attempt_ids):
         query = (
@@ -375,7 +391,7 @@ def _advised(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, li
             .where(
                 DRAWS.c.attempt_id.in_(part),
                 DRAWS.c.withheld.is_(False),
-                ITEMS.c.kind == "insight",
+                ITEMS.c.kind == kind,
             )
             .order_by(DRAWS.c.attempt_id, DRAWS.c.item_id)
         )

@@ -136,6 +136,54 @@ def rae(
     return RoleConditioned(tuple(found), now)
 
 
+class Solved(NamedTuple):
+    """A proposed task: in which group of proposals, its own reward and those of its attempts."""
+
+    group: Hashable
+    reward: float | None
+    """What the proposal was worth; None where that is unknown."""
+    attempts: tuple[float | None, ...]
+
+
+class Hierarchical(NamedTuple):
+    """Advantages on both levels, in the order of the tasks."""
+
+    proposers: Advantages
+    solvers: tuple[Advantages, ...]
+
+
+def hierarchical(
+    tasks: Sequence[Solved], *, spread: Spread = "sample", epsilon: float = 1e-4
+) -> Hierarchical:
+    """GRPO on two levels: solvers within their task, proposers within their group of proposals.
+
+    As prime-rl has it for tasks that the policy proposes itself: a solver's reward says nothing
+    beside that at another task, and a proposal's nothing beside that of another round. A level
+    with fewer than two known rewards compares with nothing there and gets None.
+
+    Args:
+        tasks: in any order.
+        spread: which standard deviation.
+        epsilon: added to it.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for place, task in enumerate(tasks):
+        members.setdefault(task.group, []).append(place)
+    proposers: list[float | None] = [None] * len(tasks)
+    for places in members.values():
+        found = _within([tasks[place].reward for place in places], spread=spread, epsilon=epsilon)
+        for place, value in zip(places, found, strict=True):
+            proposers[place] = value
+    solvers = tuple(_within(task.attempts, spread=spread, epsilon=epsilon) for task in tasks)
+    return Hierarchical(tuple(proposers), solvers)
+
+
+def _within(rewards: Sequence[float | None], *, spread: Spread, epsilon: float) -> Advantages:
+    if sum(reward is not None for reward in rewards) < 2:
+        return (None,) * len(rewards)
+    return grpo(rewards, spread=spread, epsilon=epsilon)
+
+
 class Anchored(NamedTuple):
     """A step: the state in which it was taken, and what it earned by itself."""
 

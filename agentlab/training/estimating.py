@@ -14,9 +14,11 @@ from agentlab.training.advantages import (
     Anchored,
     Estimator,
     Played,
+    Solved,
     dr_grpo,
     gigpo,
     grpo,
+    hierarchical,
     rae,
     rloo,
 )
@@ -30,6 +32,8 @@ ESTIMATORS: dict[str, Estimator] = {
     each.name: each
     for each in (
         Estimator("grpo", (("epsilon", 1e-4), ("spread", "sample"))),
+        Estimator("reflect", (("epsilon", 0.0), ("spread", "population"))),
+        Estimator("hierarchical", (("epsilon", 1e-4), ("spread", "sample"))),
         Estimator("dr-grpo"),
         Estimator("rloo"),
         Estimator("rae", (("decay", 0.95),)),
@@ -84,6 +88,12 @@ def _within(name: str, rewards: Sequence[float | None]) -> Advantages:
     match name:
         case "grpo":
             return grpo(rewards)
+        case "reflect":
+            return grpo(rewards, spread="population", epsilon=0.0)
+        case "hierarchical":
+            # Solvers' groups are of one task and proposers' of one round: each is a level of its
+            # own, and nothing is compared across.
+            return hierarchical([Solved("", None, tuple(rewards))]).solvers[0]
         case "dr-grpo":
             return dr_grpo(rewards)
         case _:

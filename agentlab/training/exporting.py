@@ -1,10 +1,10 @@
 """Exports: the attempts of runs, through a view, in a format, into a new folder.
 
-    DIR/data.jsonl         the rows, columns as the trainer wants them
+    DIR/data.jsonl         the rows, columns as the trainer wants them (data.parquet for verl)
     DIR/provenance.jsonl   line for line, where each row comes from and under which terms
-    DIR/advantages.jsonl   line for line, where an estimator is named
+    DIR/advantages.jsonl   line for line, where an estimator or a view gives them
     DIR/refusals.jsonl     what was left out, and why
-    DIR/export.json        what was asked, and the figures
+    DIR/export.json        what was asked, the figures, and the digest of the data
 
 Rollouts are read a batch at a time and written as they come; the folder appears whole or not at
 all. Whoever trains on it must be able to repeat it: the same records and request give the same
@@ -13,55 +13,33 @@ bytes.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, NamedTuple, TextIO
-
-from pydantic import Field
+from typing import NamedTuple
 
 from agentlab.errors import UnknownNameError, UsageError, WorkspaceError
+from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
-from agentlab.records.trajectories import Outline
+from agentlab.training.choosing import VIEWS, Choosing, ViewName
 from agentlab.training.estimating import ESTIMATORS, Estimating
-from agentlab.training.formats.chat import MsSwift, OpenAIChat, TrlChat
-from agentlab.training.formats.format import Body, Format
-from agentlab.training.formats.trl import TrlDpo, TrlGrpoReplay, TrlKto, TrlSft, tokens_of
+from agentlab.training.formats.catalogue import FORMATS
+from agentlab.training.formats.format import Body, Format, HasFilesBeside
+from agentlab.training.formats.trl import tokens_of
+from agentlab.training.provenance import origin
 from agentlab.training.refusals import Refusal, RefusedError, tallied
+from agentlab.training.reports import ExportReport, Tally
 from agentlab.training.rollouts import Rollout, rollouts
-from agentlab.training.samples import (
-    Demonstration,
-    Group,
-    Kind,
-    Preference,
-    Sample,
-    Verdict,
-)
-from agentlab.training.views.groups import groups
-from agentlab.training.views.masked import masked
-from agentlab.training.views.pairs import pairs
-from agentlab.training.views.successes import cutoffs, successes
-from agentlab.training.views.verdicts import verdicts
-from agentlab.types import Frozen
-from agentlab.version import __version__
+from agentlab.training.samples import Group, Sample, members_of
+from agentlab.training.tokens import Spoken, check_ids, spoken_by
+from agentlab.training.writing import Lines, Sink, open_sink
 
-ViewName = Literal["successes", "masked", "pairs", "verdicts", "groups"]
+__all__ = ["FORMATS", "VIEWS", "ExportReport", "ExportRequest", "ViewName", "export"]
 
-FORMATS: dict[str, Format] = {
-    each.name: each
-    for each in (OpenAIChat(), TrlChat(), MsSwift(), TrlSft(), TrlDpo(), TrlKto(), TrlGrpoReplay())
-}
-VIEWS: dict[ViewName, Kind] = {
-    "successes": "demonstration",
-    "masked": "demonstration",
-    "pairs": "preference",
-    "verdicts": "verdict",
-    "groups": "group",
-}
-"""Each view with the kind of sample that it gives; a format takes the first that suits it."""
+RATIOS_LATER = "said by the trainer: they need the policy that is trained"
 
 
 class ExportRequest(NamedTuple):
@@ -79,37 +57,12 @@ class ExportRequest(NamedTuple):
     """Only attempts at tasks whose template holds this text."""
     estimator: str | None = None
     """Advantages within groups are written besides, by this rule."""
-
-
-class ExportReport(Frozen):
-    """What was written."""
-
-    out: str
-    format: str
-    view: str
-    runs: tuple[str, ...]
-    rollouts: int
-    """Attempts that were looked at."""
-    samples: int
-    rows: int
-    refused: dict[str, int] = Field(default_factory=dict[str, int])
-    """By reason."""
-    groups: int = 0
-    alike: int = 0
-    """Of the groups, those whose rewards are all the same: they teach a comparison nothing."""
-    clean: int = 0
-    forks: int = 0
-    """Rows of tokens that an attempt begins with, and those that it had to begin anew."""
-    tokens: int = 0
-    trained: int = 0
-    """Of the tokens, those that count in the loss."""
-    library_versions: dict[str, int] = Field(default_factory=dict[str, int])
-    """Rollouts by the version of the library that they were offered."""
-    rounds: dict[int, int] = Field(default_factory=dict[int, int])
-    """Rollouts by round: how old what is exported is."""
-    estimator: str | None = None
-    """The rule of `advantages.jsonl` and its constants."""
-    agentlab: str = __version__
+    licence: str = ""
+    """Of what the environment shows; empty is not known."""
+    vocabulary: Vocabulary | None = None
+    """Of the model that was asked: ids are checked with it, and rows of another are refused."""
+    rounds: tuple[int, int] | None = None
+    """Only rounds from the first up to, and without, the second, counted from 0."""
 
 
 def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
@@ -123,6 +76,7 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
     Raises:
         UnknownNameError: there is no such format, view or run.
         UsageError: the view gives what the format cannot take, or nothing was left to write.
+        MissingExtraError: the format needs a package that is not installed.
         WorkspaceError: the folder exists, or cannot be written.
     """
     spelling = FORMATS.get(request.format)
@@ -149,12 +103,12 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
 
 
 def _view_for(spelling: Format, wanted: ViewName | None) -> ViewName:
+    fitting: list[ViewName] = [name for name, kind in VIEWS.items() if kind in spelling.takes]
     if wanted is None:
-        return next(name for name, kind in VIEWS.items() if kind in spelling.takes)
+        return fitting[0]
     if wanted not in VIEWS:
         raise UnknownNameError("view", wanted, VIEWS)
-    if VIEWS[wanted] not in spelling.takes:
-        fitting = [name for name, kind in VIEWS.items() if kind in spelling.takes]
+    if wanted not in fitting:
         raise UsageError(
             f"The format {spelling.name!r} cannot hold what the view {wanted!r} gives; take "
             f"{' or '.join(repr(name) for name in fitting)}."
@@ -171,6 +125,10 @@ def _check_estimator(view: ViewName, name: str | None) -> None:
         raise UsageError(
             f"The estimator {name!r} compares within groups, which the view {view!r} does not "
             "give; leave --estimator out, or take the view 'groups'."
+        )
+    if view == "replayed":
+        raise UsageError(
+            "The view 'replayed' gives advantages by its own rule; leave --estimator out."
         )
 
 
@@ -193,12 +151,16 @@ class _Writer:
         self._folder = folder
         self._out = out
         self._terms = dict(request.terms)
+        self._licence = request.licence or "unknown"
         self._estimating = Estimating(request.estimator) if request.estimator else None
-        self._files: dict[str, TextIO] = {}
         self._refusals: list[Refusal] = []
         self._seen: Counter[str] = Counter()
-        self._versions: Counter[str] = Counter()
-        self._rounds: Counter[int] = Counter()
+        self._tally = Tally()
+        self._spoken: Spoken | None = None
+        self._rule = ""
+        if request.vocabulary is not None:
+            known = request.vocabulary
+            self._spoken = Spoken(known.tokenizer_sha256, known.chat_template_sha256)
 
     def write(self) -> ExportReport:
         """Write every file.
@@ -206,22 +168,34 @@ class _Writer:
         Raises:
             UsageError: nothing is left to write; the text says why.
         """
+        data = self._folder / f"data.{self._format.storage}"
+        rated = self._estimating is not None or self._view == "replayed"
         with ExitStack() as files:
-            names = ["data", "provenance"] + ["advantages"] * (self._estimating is not None)
-            self._files = {
-                name: files.enter_context(
-                    open(self._folder / f"{name}.jsonl", "w", encoding="utf-8")
-                )
-                for name in names
-            }
-            for sample in self._samples():
-                self._spell(sample)
+            sink = files.enter_context(open_sink(data, self._format.columns))
+            beside = files.enter_context(Lines(self._folder / "provenance.jsonl"))
+            values = (
+                files.enter_context(Lines(self._folder / "advantages.jsonl")) if rated else None
+            )
+            choosing = Choosing(
+                self._records,
+                self._request.run_ids,
+                self._rollouts,
+                self._refusals,
+                self._request.rounds,
+            )
+            for sample in choosing.samples(self._view):
+                self._spell(sample, sink, beside, values)
         refused = tallied(self._refusals)
         if not self._seen["rows"]:
             raise UsageError(_nothing(self._seen["rollouts"], refused))
-        with open(self._folder / "refusals.jsonl", "w", encoding="utf-8") as file:
+        with Lines(self._folder / "refusals.jsonl") as lines:
             for refusal in self._refusals:
-                _line(file, dict(refusal._asdict()))
+                lines.add(dict(refusal._asdict()))
+        return self._report(data, refused)
+
+    def _report(self, data: Path, refused: dict[str, int]) -> ExportReport:
+        spoken = self._spoken or Spoken(None, None)
+        rule = self._estimating.estimator.spelt if self._estimating else self._rule or None
         report = ExportReport(
             out=self._out,
             rollouts=self._seen["rollouts"],
@@ -229,35 +203,28 @@ class _Writer:
             rows=self._seen["rows"],
             format=self._format.name,
             view=self._view,
-            estimator=self._estimating.estimator.spelt if self._estimating else None,
+            data=data.name,
+            data_sha256=_sha256(data),
+            estimator=rule,
             runs=self._request.run_ids,
             refused=refused,
-            library_versions=dict(sorted(self._versions.items())),
-            rounds=dict(sorted(self._rounds.items())),
+            tokenizer_sha256=spoken.tokenizer,
+            chat_template_sha256=spoken.template,
+            licence=self._licence,
+            ratios=RATIOS_LATER if self._seen["tokens"] else "none: the rows hold no tokens",
         ).model_copy(update={name: self._seen[name] for name in _COUNTED})
+        report = self._tally.onto(report)
+        if isinstance(self._format, HasFilesBeside):
+            for name, text in self._format.beside(report).items():
+                (self._folder / name).write_text(text, encoding="utf-8")
         (self._folder / "export.json").write_text(
             report.model_dump_json(indent=2, exclude={"out"}) + "\n", encoding="utf-8"
         )
         return report
 
-    def _samples(self) -> Iterator[Sample]:
-        outline = [
-            row
-            for run_id in self._request.run_ids
-            for row in self._records.trajectories.outline(run_id)
-        ]
-        makers: dict[ViewName, Callable[[Sequence[Outline]], Iterator[Sample]]] = {
-            "successes": self._successes,
-            "masked": lambda rows: masked(self._successes(rows)),
-            "pairs": lambda rows: (p for g in self._groups(rows) for p in pairs(g)),
-            "verdicts": lambda _: verdicts(self._rollouts()),
-            "groups": self._groups,
-        }
-        return makers[self._view](outline)
-
     def _rollouts(self) -> Iterator[Rollout]:
         """Those that may be trained on, as the user asked."""
-        for rollout in rollouts(self._records, self._request.run_ids):
+        for rollout in rollouts(self._records, self._request.run_ids, self._request.rounds):
             wanted = self._request.template
             if wanted is not None and wanted not in rollout.task.template:
                 continue
@@ -266,7 +233,10 @@ class _Writer:
             if why is not None:
                 self._refusals.append(Refusal(rollout.id, *why))
                 continue
-            yield rollout
+            if self._request.vocabulary is not None:
+                yield check_ids(rollout, self._request.vocabulary)
+            else:
+                yield rollout
 
     def _unfit(self, rollout: Rollout) -> tuple[str, str] | None:
         if rollout.score.source == "judge" and not self._request.judged:
@@ -279,47 +249,65 @@ class _Writer:
                 )
         return None
 
-    def _successes(self, outline: Sequence[Outline]) -> Iterator[Demonstration]:
-        lengths: dict[str, list[int]] = {}
-        for row in outline:
-            if row.solved:
-                lengths.setdefault(row.task_id, []).append(row.steps)
-        return successes(self._rollouts(), cutoffs(lengths))
-
-    def _groups(self, outline: Sequence[Outline]) -> Iterator[Group]:
-        sizes = Counter(row.group_id for row in outline)
-        return groups(self._rollouts(), sizes)
-
-    def _spell(self, sample: Sample) -> None:
-        members = _members(sample)
+    def _spell(self, sample: Sample, sink: Sink, beside: Lines, values: Lines | None) -> None:
+        members = members_of(sample)
         if isinstance(sample, Group):
             self._seen["groups"] += 1
             self._seen["alike"] += len(set(sample.rewards)) < 2
         try:
             # All rows of a sample or none: half of one says something else.
             rows = list(self._format.rows(sample))
+            if any(tokens_of(row) is not None for row in rows):
+                self._check_spoken(members)
+            rated = self._rated(sample)
         except RefusedError as refused:
             name = sample.id if isinstance(sample, Group) else members[0].id
             self._refusals.append(Refusal(name, refused.reason, refused.detail))
             return
         self._seen["samples"] += 1
-        for member in members:
-            self._versions[_library(member)] += 1
-            self._rounds[member.round] += 1
+        self._tally.add(members)
         by_id = {member.id: member for member in members}
-        advantages: dict[str, Body] = {}
-        if self._estimating is not None and isinstance(sample, Group):
-            advantages = self._estimating.of(sample)
         begun: set[str] = set()
         for row in rows:
             whose = row.get("rollout_id")
-            chosen = [by_id[whose]] if isinstance(whose, str) else members
-            _line(self._files["data"], row)
-            _line(self._files["provenance"], self._origin(chosen))
-            if chosen[0].id in advantages:
-                _line(self._files["advantages"], advantages[chosen[0].id])
+            chosen = [by_id[whose]] if isinstance(whose, str) and whose in by_id else members
+            sink.add(row)
+            beside.add(origin(chosen, terms=self._terms, licence=self._licence))
+            if values is not None and chosen[0].id in rated:
+                values.add(rated[chosen[0].id])
             self._count(row, first=chosen[0].id not in begun)
             begun.add(chosen[0].id)
+
+    def _rated(self, sample: Sample) -> dict[str, Body]:
+        """Advantages by rollout: by the view's own rule, or the estimator that was asked for."""
+        if not isinstance(sample, Group):
+            return {}
+        if sample.advantages is not None:
+            self._rule = sample.rule
+            return {
+                member.id: {"estimator": sample.rule, "value": value}
+                for member, value in zip(sample.rollouts, sample.advantages, strict=True)
+            }
+        return {} if self._estimating is None else self._estimating.of(sample)
+
+    def _check_spoken(self, members: tuple[Rollout, ...]) -> None:
+        """Refuse what was recorded under another tokenizer or template than the rows so far.
+
+        Raises:
+            RefusedError: it was.
+        """
+        for member in members:
+            for call in member.calls:
+                found = spoken_by(call)
+                if self._spoken is None:
+                    self._spoken = found
+                if found != self._spoken:
+                    raise RefusedError(
+                        "mixed templates",
+                        f"tokenizer {_short(found.tokenizer)} and chat template "
+                        f"{_short(found.template)}, where the rows so far have "
+                        f"{_short(self._spoken.tokenizer)} and {_short(self._spoken.template)}",
+                    )
 
     def _count(self, row: Body, *, first: bool) -> None:
         self._seen["rows"] += 1
@@ -329,60 +317,24 @@ class _Writer:
             self._seen["trained"] += tokens.trained
             self._seen["clean" if first else "forks"] += 1
 
-    def _origin(self, members: Sequence[Rollout]) -> Body:
-        first = members[0]
-        terms = {
-            call.model: call.terms or self._terms.get(call.model)
-            for m in members
-            for call in m.calls
-        }
-        return {
-            "rollouts": [member.id for member in members],
-            "run": first.run_id,
-            "round": first.round,
-            "group": first.group_id,
-            "task": first.task.id,
-            "source": first.task.source,
-            "environment": first.task.environment,
-            "rewards": [member.reward for member in members],
-            "scored_by": first.score.source,
-            "models": sorted(terms),
-            "adapters": sorted({c.adapter for m in members for c in m.calls if c.adapter}),
-            "terms": dict(sorted(terms.items())),
-            "trainable": True,
-            "library": _library(first),
-            "skills_used": list(first.skills_used),
-            "insights": list(first.insights),
-            "prompts": sorted({c.prompt_hash for m in members for c in m.calls if c.prompt_hash}),
-        }
-
 
 _COUNTED = ("groups", "alike", "clean", "forks", "tokens", "trained")
 
 
-def _members(sample: Sample) -> tuple[Rollout, ...]:
-    match sample:
-        case Preference():
-            return (sample.chosen, sample.rejected)
-        case Group():
-            return sample.rollouts
-        case Demonstration() | Verdict():
-            return (sample.rollout,)
+def _short(digest: str | None) -> str:
+    return digest[:8] if digest else "unknown"
 
 
-def _library(rollout: Rollout) -> str:
-    return next((c.library_version for c in rollout.calls if c.library_version), "") or "none"
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _nothing(looked_at: int, refused: dict[str, int]) -> str:
-    if not looked_at:
+    if not looked_at and not refused:
         return (
             "There is nothing to export: the runs hold no completed practice attempt of that kind."
         )
     reasons = "; ".join(f"{number} {reason}" for reason, number in refused.items())
     told = f" ({reasons})" if reasons else " (none of them is what the view looks for)"
     return f"None of {looked_at} attempts can be exported{told}."
-
-
-def _line(file: TextIO, row: object) -> None:
-    file.write(json.dumps(row, ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n")

@@ -22,7 +22,7 @@ class Rollout(NamedTuple):
     """One attempt."""
 
     id: str
-    """The attempt's."""
+    """The attempt's; after a `#`, which of the several uses that a view makes of it."""
     run_id: str
     round: int
     slot: int
@@ -38,11 +38,17 @@ class Rollout(NamedTuple):
     skills_used: tuple[str, ...]
     insights: tuple[str, ...]
     """Ids of the insights that it was offered."""
+    skills_offered: tuple[str, ...] = ()
+    """Ids of the skills that it was offered."""
+    credit: float | None = None
+    """The reward that a view gives in place of the evaluator's, where it has a rule for it."""
+    notes: tuple[str, ...] = ()
+    """What a view did to it, for whoever trains on it: that a hint was taken out, say."""
 
     @property
     def reward(self) -> float | None:
-        """What the evaluator gave, in [0, 1]; None where it is unknown."""
-        return self.score.value
+        """What the evaluator gave, in [0, 1], or the view; None where it is unknown."""
+        return self.score.value if self.credit is None else self.credit
 
     @property
     def solved(self) -> bool:
@@ -55,10 +61,17 @@ class Rollout(NamedTuple):
         return self.score.success is False
 
 
-def rollouts(records: Records, run_ids: Sequence[str]) -> Iterator[Rollout]:
+def rollouts(
+    records: Records, run_ids: Sequence[str], rounds: tuple[int, int] | None = None
+) -> Iterator[Rollout]:
     """The rollouts of runs, in (run, round, slot) order, read a batch at a time.
 
     Attempts in which nothing happened are left out.
+
+    Args:
+        records: of the workspace.
+        run_ids: whose.
+        rounds: only those from the first up to, and without, the second.
 
     Raises:
         UnknownNameError: there is no such run.
@@ -66,7 +79,7 @@ def rollouts(records: Records, run_ids: Sequence[str]) -> Iterator[Rollout]:
     """
     for run_id in run_ids:
         records.runs.get(run_id)
-        for row in records.trajectories.exportable(run_id, batch=BATCH):
+        for row in records.trajectories.exportable(run_id, batch=BATCH, rounds=rounds):
             found = _rollout(run_id, row)
             if found is not None:
                 yield found
@@ -90,4 +103,5 @@ def _rollout(run_id: str, row: Exportable) -> Rollout | None:
         steps=trajectory.steps,
         skills_used=row.outcome.skills_used,
         insights=row.insights,
+        skills_offered=row.skills,
     )

@@ -1,17 +1,19 @@
 """Samples: what a view picks out of rollouts, before a format spells it.
 
-Three kinds, because trainers learn in three ways: from a demonstration to imitate, from a pair of
-which one is preferred, and from a group whose rewards are compared. What a format cannot take of
-a kind it refuses.
+Five kinds, because trainers learn in few ways: from a demonstration to imitate, from a pair of
+which one is preferred, from a lone verdict, and from a group whose rewards are compared; and a
+dialogue put together from several attempts, which has no token ids of its own. What a format
+cannot take of a kind it refuses.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from agentlab.training.dialogues import Dialogue
 from agentlab.training.rollouts import Rollout
 
-Kind = Literal["demonstration", "preference", "verdict", "group"]
+Kind = Literal["demonstration", "composed", "preference", "verdict", "group"]
 
 
 class Demonstration(NamedTuple):
@@ -20,6 +22,16 @@ class Demonstration(NamedTuple):
     rollout: Rollout
     weights: tuple[float, ...]
     """One for each call of the rollout: how much its reply counts in the loss; 0 is context."""
+
+
+class Composed(NamedTuple):
+    """A dialogue that no attempt had as it stands."""
+
+    rollouts: tuple[Rollout, ...]
+    """Whose words it is made of, the first the one whose task it is."""
+    dialogue: Dialogue
+    weights: tuple[float, ...]
+    """One for each message: how much it counts in the loss; 0 is context."""
 
 
 class Preference(NamedTuple):
@@ -39,10 +51,14 @@ class Verdict(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The rollouts at one task in one round, with known rewards."""
+    """Rollouts whose rewards are compared: those at one task in one round, with known rewards."""
 
     id: str
     rollouts: tuple[Rollout, ...]
+    advantages: tuple[float, ...] | None = None
+    """Where the view's own rule gives them; then a group may have one member."""
+    rule: str = ""
+    """Names that rule and its constants."""
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -50,4 +66,15 @@ class Group(NamedTuple):
         return tuple(r.reward for r in self.rollouts if r.reward is not None)
 
 
-Sample = Demonstration | Preference | Verdict | Group
+Sample = Demonstration | Composed | Preference | Verdict | Group
+
+
+def members_of(sample: Sample) -> tuple[Rollout, ...]:
+    """The rollouts of a sample, the one that its first row shows first."""
+    match sample:
+        case Preference():
+            return (sample.chosen, sample.rejected)
+        case Group() | Composed():
+            return sample.rollouts
+        case Demonstration() | Verdict():
+            return (sample.rollout,)

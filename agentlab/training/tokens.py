@@ -5,13 +5,81 @@ Ids are never made by tokenizing text again: what was drawn is what the endpoint
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from agentlab.models.recorded import verified
+from agentlab.models.vocabulary import Vocabulary
+from agentlab.training.dialogues import request_of
 from agentlab.training.refusals import RefusedError
 from agentlab.training.rollouts import Rollout
 from agentlab.training.rows import Rows, TokenCall, fault, join
-from agentlab.types import ModelCall
+from agentlab.types import ChatReply, JsonObject, ModelCall
 
-UNTRUNCATED = {"top_p": 1.0}
-"""Sampling settings under which recorded log-probabilities are the policy's own."""
+TRUNCATED = "truncated sampling"
+CONSTRAINED = "constrained sampling"
+PENALISED = "penalised sampling"
+_OFF: dict[str, tuple[float, str]] = {
+    "min_p": (0, TRUNCATED),
+    "typical_p": (1, TRUNCATED),
+    "presence_penalty": (0, PENALISED),
+    "frequency_penalty": (0, PENALISED),
+    "repetition_penalty": (1, PENALISED),
+}
+"""Settings that change what is drawn and not what is told of it, with the value that is none."""
+_GRAMMAR = (
+    "grammar",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "response_format",
+    "logit_bias",
+    "allowed_token_ids",
+    "bad_words",
+)
+_FREE_CHOICE = ("auto", "none")
+"""Values of `tool_choice` that hold no reply to a form."""
+
+
+class Spoken(NamedTuple):
+    """What tokens mean something under: the same in all rows that are trained on together."""
+
+    tokenizer: str | None
+    template: str | None
+
+
+def spoken_by(call: ModelCall) -> Spoken:
+    """The call's tokenizer and chat template, by digest; None where they are not on record."""
+    return Spoken(call.tokenizer_sha256, call.chat_template_sha256)
+
+
+def check_ids(rollout: Rollout, vocabulary: Vocabulary) -> Rollout:
+    """The rollout with its calls checked by a tokenizer: what was drawn must decode to the reply.
+
+    A call that does not say which tokenizer numbered it is taken to be of this one if all of it
+    decodes as it should.
+    """
+    calls: list[ModelCall] = []
+    for call in rollout.calls:
+        update: dict[str, object] = {}
+        if call.prompt_token_ids is not None and call.output_token_ids is not None:
+            reply = ChatReply.model_validate(call.response).model_copy(
+                update={
+                    "prompt_token_ids": call.prompt_token_ids,
+                    "output_token_ids": call.output_token_ids,
+                    "log_probabilities": call.log_probabilities,
+                    "ids_verified": call.ids_verified,
+                }
+            )
+            fits = verified(request_of(call), reply, vocabulary)
+            update["ids_verified"] = fits
+            if fits and call.tokenizer_sha256 is None:
+                update["tokenizer_sha256"] = vocabulary.tokenizer_sha256
+            if fits and call.chat_template_sha256 is None:
+                update["chat_template_sha256"] = vocabulary.chat_template_sha256
+        calls.append(call.model_copy(update=update) if update else call)
+    return rollout._replace(calls=tuple(calls))
 
 
 def token_call(call: ModelCall) -> TokenCall:
@@ -20,12 +88,16 @@ def token_call(call: ModelCall) -> TokenCall:
     Raises:
         RefusedError: the endpoint gave none, or they do not fit together.
     """
+    if call.redacted:
+        raise RefusedError("redacted", "a secret was taken out of it, and its ids with it")
     if call.prompt_token_ids is None or call.output_token_ids is None:
         raise RefusedError("no token ids", f"{call.model} gave none; ask a vllm: or local: model")
     found = TokenCall(call.prompt_token_ids, call.output_token_ids, call.log_probabilities)
     why = fault(found)
     if why is not None:
         raise RefusedError("token ids that do not fit", why)
+    if call.ids_verified is False:
+        raise RefusedError("ids not verified", "what was drawn does not spell what was said")
     return found
 
 
@@ -44,16 +116,58 @@ def behaviour_rows(rollout: Rollout) -> Rows:
     """The same with a log-probability for each drawn token, as importance ratios need them.
 
     Raises:
-        RefusedError: one is missing, or was drawn by truncated sampling, whose probabilities are
-            not the policy's.
+        RefusedError: one is missing, was drawn by sampling whose probabilities are not the
+            policy's, or the policy changed while it was drawn.
     """
     rows = token_rows(rollout)
     for call in rollout.calls:
         if call.log_probabilities is None:
             raise RefusedError("no log-probabilities", f"{call.model} gave none")
-        top_p = call.sampling.get("top_p")
-        if isinstance(top_p, int | float) and top_p < 1:
-            raise RefusedError("truncated sampling", f"top_p was {top_p}")
-        if call.request.get("reply_schema") is not None:
-            raise RefusedError("constrained sampling", "a schema held the reply")
+        why = off_policy(call.sampling)
+        if why is not None:
+            raise RefusedError(*why)
+        if call.request.get("reply_schema") is not None and call.constrained is not False:
+            raise RefusedError(CONSTRAINED, "a schema held the reply")
+        if None not in (call.policy_start, call.policy_end) and (
+            call.policy_start != call.policy_end
+        ):
+            raise RefusedError(
+                "policy changed within a call",
+                f"{call.policy_start!r} was asked and {call.policy_end!r} answered",
+            )
     return rows
+
+
+def off_policy(sampling: JsonObject) -> tuple[str, str] | None:
+    """Why what was drawn so has no true importance ratio, as a reason with its detail.
+
+    Log-probabilities are recorded as the model gives them before temperature and truncation, so
+    whatever bends the draw away from them is refused: with top_p 0.8 and top_k 1024 half of the
+    ratios lie outside of [0.9, 1.1] although the policy is the same (TRL, PR 7269). What is not on
+    record is taken to be off.
+    """
+    temperature = _number(sampling.get("temperature"))
+    if temperature == 0:
+        return "greedy sampling", "the temperature was 0, so nothing was drawn by chance"
+    if temperature not in (None, 1.0):
+        return "tempered sampling", f"the temperature was {temperature:g}, and must be 1"
+    top_p, top_k = _number(sampling.get("top_p")), _number(sampling.get("top_k"))
+    if top_p is not None and top_p < 1:
+        return TRUNCATED, f"top_p was {top_p:g}"
+    if top_k is not None and top_k > 0:
+        return TRUNCATED, f"top_k was {top_k:g}"
+    for name, (none, reason) in _OFF.items():
+        value = _number(sampling.get(name))
+        if value is not None and value != none:
+            return reason, f"{name} was {value:g}"
+    for name in _GRAMMAR:
+        if sampling.get(name):
+            return CONSTRAINED, f"{name} was set"
+    choice = sampling.get("tool_choice")
+    if choice is not None and choice not in _FREE_CHOICE:
+        return CONSTRAINED, "a tool call was demanded"
+    return None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and value is not True else None

@@ -103,3 +103,11 @@ class ChatReply(Frozen):
     output_token_ids: tuple[int, ...] | None = None
     log_probabilities: tuple[float, ...] | None = None
     """Of each output token that was drawn."""
+    ids_verified: bool | None = None
+    """Whether as many log-probabilities as output ids came, and the drawn tokens spell the message;
+    None where nothing tells."""
+    tokenizer_sha256: str | None = None
+    """Of `tokenizer.json`, where the model's folder is known; of the template's text likewise."""
+    chat_template_sha256: str | None = None
+    constrained: bool | None = None
+    """Whether the endpoint was told to hold the reply to the request's schema; None without one."""

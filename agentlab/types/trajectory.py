@@ -44,8 +44,25 @@ class ModelCall(Frozen):
     prompt_token_ids: tuple[int, ...] | None = None
     output_token_ids: tuple[int, ...] | None = None
     log_probabilities: tuple[float, ...] | None = None
+    ids_verified: bool | None = None
+    """As `ChatReply` has it; checked with the tokenizer where that is at hand."""
     sampling: JsonObject = Field(default_factory=dict)
     prompt_hash: str | None = None
+    policy_start: str | None = None
+    """The model or adapter that was asked, as the endpoint is told its name."""
+    policy_end: str | None = None
+    """The same as the endpoint named it when it had answered."""
+    tokenizer_sha256: str | None = None
+    chat_template_sha256: str | None = None
+    tools_sha256: str | None = None
+    """Of the tools' schemas as they were sent; None where there were none."""
+    constrained: bool | None = None
+    """As `ChatReply` has it."""
+    redacted: bool = False
+    """Whether a secret was taken out. Its ids and log-probabilities are then not kept either: they
+    would spell it."""
+    agentlab: str | None = None
+    """The version that recorded it."""
     adapter: str | None = None
     library_version: str | None = None
     tokens: int = 0
@@ -118,6 +135,8 @@ class AttemptSpec(Frozen):
     """Ids of those among them that are on trial; code that search did not make then gets a box
     for each call."""
     offers: tuple[Offer, ...] = ()
+    library_version: str | None = None
+    """Of the library from which the offers were drawn: `environment@number`."""
 
 
 class AttemptOutcome(Frozen):

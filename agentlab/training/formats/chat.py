@@ -18,12 +18,12 @@ from agentlab.training.dialogues import (
     openai_tools,
     with_objects,
 )
-from agentlab.training.formats.format import Body
+from agentlab.training.formats.format import Body, JsonLines
 from agentlab.training.refusals import RefusedError
-from agentlab.training.samples import Demonstration, Kind, Sample
+from agentlab.training.samples import Composed, Demonstration, Kind, Sample
 from agentlab.types import JsonObject
 
-DEMONSTRATIONS: frozenset[Kind] = frozenset(("demonstration",))
+DEMONSTRATIONS: frozenset[Kind] = frozenset(("demonstration", "composed"))
 
 
 def demonstrated(sample: Sample) -> Iterator[tuple[Dialogue, tuple[float, ...]]]:
@@ -32,6 +32,9 @@ def demonstrated(sample: Sample) -> Iterator[tuple[Dialogue, tuple[float, ...]]]
     Raises:
         RefusedError: it has no calls, or no reply counts.
     """
+    if isinstance(sample, Composed):
+        yield sample.dialogue, sample.weights
+        return
     assert isinstance(sample, Demonstration)
     if not sample.rollout.calls:
         raise RefusedError("no model call", "the executor asked no model")
@@ -45,7 +48,7 @@ def demonstrated(sample: Sample) -> Iterator[tuple[Dialogue, tuple[float, ...]]]
             yield dialogue, tuple(weights)
 
 
-class OpenAIChat:
+class OpenAIChat(JsonLines):
     """JSONL for chat fine-tuning: `messages` with `weight` on replies, `tools`.
 
     OpenAI's shape, which others read. Weights are 0 or 1 there.
@@ -64,7 +67,7 @@ class OpenAIChat:
             yield _with_tools(messages, dialogue)
 
 
-class TrlChat:
+class TrlChat(JsonLines):
     """JSONL for TRL's SFTTrainer: `messages` and `tools`, arguments of calls as objects.
 
     With `assistant_only_loss` every reply is trained on, so a demonstration that masks one is
@@ -78,11 +81,11 @@ class TrlChat:
     def rows(self, sample: Sample) -> Iterator[Body]:
         """One for each dialogue. See `Format`."""
         for dialogue, weights in demonstrated(sample):
-            _refuse_masks(dialogue, weights, "trl-chat", "trl-sft")
+            refuse_masks(dialogue, weights, "trl-chat", "trl-sft")
             yield _with_tools(with_objects(openai_messages(dialogue)), dialogue)
 
 
-class MsSwift:
+class MsSwift(JsonLines):
     """JSONL for ms-swift: `messages` with `loss` on replies, `tools` as JSON text.
 
     Calls and answers have roles of their own there, `tool_call` and `tool_response`. Of calls in
@@ -131,7 +134,12 @@ def _with_tools(messages: list[JsonObject], dialogue: Dialogue) -> Body:
     return row
 
 
-def _refuse_masks(dialogue: Dialogue, weights: tuple[float, ...], name: str, instead: str) -> None:
+def refuse_masks(dialogue: Dialogue, weights: tuple[float, ...], name: str, instead: str) -> None:
+    """Return, unless a reply is left out of the loss.
+
+    Raises:
+        RefusedError: one is, which the format cannot say.
+    """
     if any(weights[turn.at] == 0 for turn in dialogue.turns):
         raise RefusedError(
             "a mask that the format cannot hold",

@@ -6,10 +6,13 @@ A row is a JSON object on a line of its own. Columns are the trainer's; what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from agentlab.training.samples import Kind, Sample
+
+if TYPE_CHECKING:
+    from agentlab.training.reports import ExportReport
 
 Body = dict[str, object]
 """A row, ready for JSON."""
@@ -24,6 +27,16 @@ class Format(Protocol):
         ...
 
     @property
+    def storage(self) -> Literal["jsonl", "parquet"]:
+        """What its file ends with: a row a line, or a table."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, str] | None:
+        """Of a table, by name; None where rows are JSON."""
+        ...
+
+    @property
     def takes(self) -> frozenset[Kind]:
         """The kinds of sample that it can spell."""
         ...
@@ -34,4 +47,20 @@ class Format(Protocol):
         Raises:
             RefusedError: it cannot be said truthfully.
         """
+        ...
+
+
+class JsonLines:
+    """What formats have in common whose rows are lines of JSON."""
+
+    storage: Literal["jsonl", "parquet"] = "jsonl"
+    columns: Mapping[str, str] | None = None
+
+
+@runtime_checkable
+class HasFilesBeside(Protocol):
+    """A format whose trainer reads further files."""
+
+    def beside(self, report: ExportReport) -> dict[str, str]:
+        """Their names and texts."""
         ...

@@ -16,7 +16,7 @@ from agentlab.training.dialogues import (
     openai_tools,
     with_objects,
 )
-from agentlab.training.formats.format import Body
+from agentlab.training.formats.format import Body, JsonLines
 from agentlab.training.refusals import RefusedError
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Demonstration, Group, Kind, Preference, Sample, Verdict
@@ -45,7 +45,7 @@ def tokens_of(row: Body) -> RowTokens | None:
     return None
 
 
-class TrlSft:
+class TrlSft(JsonLines):
     """JSONL for SFTTrainer with exact masks: `input_ids` and `labels`."""
 
     name = "trl-sft"
@@ -67,7 +67,7 @@ class TrlSft:
             raise RefusedError("all-zero mask", "no token of it counts in the loss")
 
 
-class TrlDpo:
+class TrlDpo(JsonLines):
     """JSONL for DPOTrainer: `prompt`, `chosen`, `rejected` as messages, `tools`."""
 
     name = "trl-dpo"
@@ -92,7 +92,7 @@ class TrlDpo:
         yield row
 
 
-class TrlKto:
+class TrlKto(JsonLines):
     """JSONL for KTOTrainer: `prompt`, `completion`, `label`, `tools`."""
 
     name = "trl-kto"
@@ -114,7 +114,7 @@ class TrlKto:
         yield row
 
 
-class TrlGrpoReplay:
+class TrlGrpoReplay(JsonLines):
     """JSONL for our trainer `trl-grpo-replay`.
 
     Columns: `prompt_ids`, `completion_ids`, `env_mask` (1 where the policy drew the token),
@@ -130,7 +130,7 @@ class TrlGrpoReplay:
         """One for each joined row of tokens of each member. See `Format`."""
         assert isinstance(sample, Group)
         known = [rollout for rollout in sample.rollouts if rollout.reward is not None]
-        if len(known) < 2:
+        if len(known) < 2 and sample.advantages is None:
             raise RefusedError("singleton group", f"{len(known)} of it has a known reward")
         # All of the group or nothing: a group that lost a member compares with something else.
         joined = [(rollout, behaviour_rows(rollout)) for rollout in known]

@@ -1,0 +1,153 @@
+"""Which samples a view makes of the rollouts of runs.
+
+Each view is one published rule in a file of its own under `views`; here it is given what it reads:
+rollouts in order, groups, and what the records know of skills, advice and proposals besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+from agentlab.errors import UnknownNameError
+from agentlab.records import Records
+from agentlab.records.trajectories import Outline
+from agentlab.training.refusals import Refusal, RefusedError
+from agentlab.training.rollouts import Rollout
+from agentlab.training.samples import Demonstration, Group, Kind, Sample
+from agentlab.training.tries import single
+from agentlab.training.views.chains import chains
+from agentlab.training.views.groups import groups
+from agentlab.training.views.hinted import hinted
+from agentlab.training.views.masked import masked
+from agentlab.training.views.pairs import pairs
+from agentlab.training.views.proposed import proposed_groups
+from agentlab.training.views.reflections import reflectors, repairs, retries
+from agentlab.training.views.replayed import replayed
+from agentlab.training.views.splices import splices
+from agentlab.training.views.successes import cutoffs, successes
+from agentlab.training.views.verdicts import verdicts
+from agentlab.training.views.verifier import verifier_pairs
+
+ViewName = Literal[
+    "successes",
+    "masked",
+    "repairs",
+    "reflectors",
+    "splices",
+    "pairs",
+    "verifier",
+    "verdicts",
+    "groups",
+    "retries",
+    "replayed",
+    "hinted",
+    "chains",
+    "proposals",
+]
+VIEWS: dict[ViewName, Kind] = {
+    "successes": "demonstration",
+    "masked": "demonstration",
+    "repairs": "demonstration",
+    "reflectors": "demonstration",
+    "splices": "composed",
+    "pairs": "preference",
+    "verifier": "preference",
+    "verdicts": "verdict",
+    "groups": "group",
+    "retries": "group",
+    "replayed": "group",
+    "hinted": "group",
+    "chains": "group",
+    "proposals": "group",
+}
+"""Each view with the kind of sample that it gives; a format takes the first that suits it."""
+
+
+class Choosing:
+    """The samples of one export.
+
+    Args:
+        records: of the workspace.
+        run_ids: whose rollouts.
+        rollouts: gives those that may be trained on, anew each time.
+        refusals: what a view leaves out is added to.
+        rounds: see `rollouts`.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        run_ids: Sequence[str],
+        rollouts: Callable[[], Iterator[Rollout]],
+        refusals: list[Refusal],
+        rounds: tuple[int, int] | None = None,
+    ) -> None:
+        self._rounds = rounds
+        self._records = records
+        self._run_ids = run_ids
+        self._rollouts = rollouts
+        self._refusals = refusals
+
+    def samples(self, view: ViewName) -> Iterator[Sample]:
+        """The view's samples, as rollouts are read."""
+        makers: dict[ViewName, Callable[[], Iterator[Sample]]] = {
+            "successes": self._successes,
+            "masked": lambda: masked(self._successes()),
+            "repairs": lambda: repairs(self._rollouts(), self._refusals),
+            "reflectors": lambda: reflectors(self._rollouts()),
+            "splices": lambda: self._each(lambda group: splices(group, self._refusals)),
+            "pairs": lambda: self._each(pairs),
+            "verifier": self._verifier,
+            "verdicts": lambda: verdicts(self._rollouts()),
+            "groups": lambda: self._untried(self._groups()),
+            "retries": lambda: self._each(retries),
+            "replayed": lambda: replayed(self._untried(self._groups())),
+            "hinted": lambda: self._each(lambda group: hinted(group, self._refusals, self._advice)),
+            "chains": self._chains,
+            "proposals": lambda: proposed_groups(self._records, self._run_ids, self._refusals),
+        }
+        return makers[view]()
+
+    def _outline(self) -> Iterator[Outline]:
+        for run_id in self._run_ids:
+            yield from self._records.trajectories.outline(run_id, rounds=self._rounds)
+
+    def _successes(self) -> Iterator[Demonstration]:
+        lengths: dict[str, list[int]] = {}
+        for row in self._outline():
+            if row.solved:
+                lengths.setdefault(row.task_id, []).append(row.steps)
+        return successes(self._rollouts(), cutoffs(lengths))
+
+    def _groups(self) -> Iterator[Group]:
+        return groups(self._rollouts(), Counter(row.group_id for row in self._outline()))
+
+    def _each(self, view: Callable[[Group], Iterable[Sample]]) -> Iterator[Sample]:
+        for group in self._groups():
+            yield from view(group)
+
+    def _untried(self, found: Iterable[Group]) -> Iterator[Group]:
+        """The groups of which no attempt was tried again: a reward belongs to one try."""
+        for group in found:
+            try:
+                for rollout in group.rollouts:
+                    single(rollout)
+            except RefusedError as refused:
+                self._refusals.append(Refusal(group.id, refused.reason, refused.detail))
+                continue
+            yield group
+
+    def _verifier(self) -> Iterator[Sample]:
+        return verifier_pairs(self._rollouts(), Counter(row.task_id for row in self._outline()))
+
+    def _chains(self) -> Iterator[Sample]:
+        sources = {row.item.id: row.item.source_attempts for row in self._records.items.skills()}
+        return self._untried(chains(self._rollouts(), sources))
+
+    def _advice(self, insight: str) -> str | None:
+        try:
+            return self._records.items.insight(insight).item.advice
+        except UnknownNameError:
+            return None
