@@ -21,6 +21,7 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
+    ├── AdapterRefusedError         trained weights are not what they say, or not what is served
     ├── PackRefusedError            a pack breaks a limit, its manifest or its signature
     └── IndexFaultError             a derived index is missing, stale, locked or damaged
 """
@@ -128,6 +129,14 @@ class WorkspaceError(RecordsError):
 
 class RunInUseError(WorkspaceError):
     """Raised when another process already works in a run directory."""
+
+
+class AdapterRefusedError(AgentLabError):
+    """Raised when trained weights are refused; `folder` is what was refused."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        self.folder = folder
+        super().__init__(f"The weights in {folder!r} are refused: {why}.")
 
 
 class PackRefusedError(AgentLabError):

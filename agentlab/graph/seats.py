@@ -25,6 +25,7 @@ from agentlab.models.opening import Endpoints, open_model, sampling_for
 from agentlab.models.prices import Price, load_prices
 from agentlab.models.recorded import Recorded
 from agentlab.models.redaction import name_secret
+from agentlab.models.routes import POLICY, Route
 from agentlab.models.sampled import Sampled
 from agentlab.protocols import ChatModel
 from agentlab.types import (
@@ -55,10 +56,11 @@ class _Seat(NamedTuple):
     sampling: Sampling
     endpoints: Endpoints
     refused: set[str]
+    adapter: str | None = None
 
     def recorded(self, role: Role, part: Ledger | None = None) -> _Asked:
         """The seat for one piece of work, and the part of the budget that is set aside for it."""
-        recorder = Recorded(self.model, role=role, price=self.price)
+        recorder = Recorded(self.model, role=role, price=self.price, adapter=self.adapter)
         model: ChatModel = _Refused(recorder, self.refused)
         if part is not None:
             model = Metered(model, part, role=role, price=self.price)
@@ -155,6 +157,7 @@ class Seats:
         spent: what the run has taken before, by role.
         journal: where each call's cost is written down, for a run that may be killed.
         pause: told when the run pauses because an endpoint is down, and when it goes on.
+        routes: where policies' requests go.
 
     Raises:
         ConfigError: a price is not known and dollars are capped, or no endpoint is named.
@@ -167,6 +170,7 @@ class Seats:
         spent: Mapping[Role, Usage] | None = None,
         pause: Pause | None = None,
         journal: Journal | None = None,
+        routes: Mapping[str, Route] | None = None,
     ) -> None:
         if config.roles.stronger.tokens is not None or config.roles.stronger.usd is not None:
             raise ConfigError(
@@ -184,6 +188,7 @@ class Seats:
             timeout=at.timeout,
             pause=pause,
             proven=any(usage.tokens for usage in (spent or {}).values()),
+            routes=routes,
         )
         whole = Caps(tokens=config.budget.tokens, usd=config.budget.usd)
         roles: dict[Role, Caps] = {
@@ -219,6 +224,7 @@ class Seats:
                 sampling_for(spec, sampling_of(own)),
                 self._endpoints,
                 self._refused,
+                _adapter(spec, self._endpoints),
             )
         self._outside = self._recorders()
 
@@ -325,6 +331,7 @@ def open_seats(
     spent: Mapping[Role, Usage] | None = None,
     pause: Pause | None = None,
     journal: Journal | None = None,
+    routes: Mapping[str, Route] | None = None,
 ) -> Seats | None:
     """The chat models of a run; None where no role has one.
 
@@ -333,18 +340,26 @@ def open_seats(
     """
     if not asks_models(config):
         return None
-    return Seats(config, spent, pause, journal)
+    return Seats(config, spent, pause, journal, routes)
 
 
 @asynccontextmanager
-async def seated(config: PracticeConfig) -> AsyncGenerator[Seats | None]:
+async def seated(
+    config: PracticeConfig, routes: Mapping[str, Route] | None = None
+) -> AsyncGenerator[Seats | None]:
     """The chat models of a config, closed at the end; None where it names none."""
-    seats = open_seats(config)
+    seats = open_seats(config, routes=routes)
     try:
         yield seats
     finally:
         if seats is not None:
             await seats.close()
+
+
+def _adapter(spec: str, endpoints: Endpoints) -> str | None:
+    """The adapter that a role's model runs with, where that is known."""
+    kind, _, name = spec.partition(":")
+    return endpoints.route(name).adapter if kind == POLICY else None
 
 
 def total(calls: Sequence[ModelCall]) -> Usage:

@@ -87,6 +87,7 @@ class OpenAIChat:
         habits: shared by the models of the endpoint.
         stream: have the reply sent in parts. It is read whole all the same; it helps where
             something on the way ends connections that stay silent.
+        cache_salt: keeps what vLLM remembers of prompts apart for each salt; empty sends none.
     """
 
     def __init__(
@@ -97,12 +98,14 @@ class OpenAIChat:
         endpoint: ChatEndpoint,
         habits: Habits | None = None,
         stream: bool = False,
+        cache_salt: str = "",
     ) -> None:
         self._name = name
         self._model = model
         self._endpoint = endpoint
         self._habits = habits or Habits(endpoint.host)
         self._stream = stream
+        self._salt = cache_salt
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -148,6 +151,8 @@ class OpenAIChat:
         body = request_body(request, schema=way.schema, pictures=way.pictures, max_tokens=limit)
         # A secret that a tool showed is not told to the endpoint either.
         body = cast("JsonObject", self._endpoint.redactor.json(body))
+        if self._salt:
+            body["cache_salt"] = self._salt
         if self._stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         received = self._redacted(await self._endpoint.post(self._model, body))
