@@ -16,6 +16,7 @@ going on. Each message is one sentence that names the thing and the fix.
     ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
     │   └── SkillRefusedError       code that may not run here
     ├── ModelFaultError             a model endpoint failed
+    │   └── GateInterruptedError    the model server went away during a gate, which can go on
     ├── BudgetSpentError            a model call would pass a budget, and was not made
     ├── RecordsError                the record store cannot be used
     │   ├── NewerDatabaseError      written by a newer agentlab
@@ -98,6 +99,10 @@ class SkillRefusedError(SkillFaultError):
 
 class ModelFaultError(AgentLabError):
     """Raised when a model endpoint failed for good."""
+
+
+class GateInterruptedError(ModelFaultError):
+    """Raised when the server went away during a gate: nothing was decided, and it can go on."""
 
 
 class BudgetSpentError(AgentLabError):

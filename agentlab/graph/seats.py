@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
 from agentlab.models.cache import Cache, Cached
-from agentlab.models.circuit import Pause
+from agentlab.models.circuit import PATIENCE, Circuit, Pause
 from agentlab.models.journal import Journal
 from agentlab.models.ledger import Caps, Ledger
 from agentlab.models.metered import Metered
@@ -158,6 +158,7 @@ class Seats:
         journal: where each call's cost is written down, for a run that may be killed.
         pause: told when the run pauses because an endpoint is down, and when it goes on.
         routes: where policies' requests go.
+        patience: seconds of an outage after which calls fail; else a run waits for hours.
 
     Raises:
         ConfigError: a price is not known and dollars are capped, or no endpoint is named.
@@ -171,6 +172,7 @@ class Seats:
         pause: Pause | None = None,
         journal: Journal | None = None,
         routes: Mapping[str, Route] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         if config.roles.stronger.tokens is not None or config.roles.stronger.usd is not None:
             raise ConfigError(
@@ -183,12 +185,12 @@ class Seats:
         self.judging: JsonObject = said_of(config.roles.evaluator)
         """Options of an evaluator that asks a model."""
         self._refused: set[str] = set()
+        proven = any(usage.tokens for usage in (spent or {}).values())
         self._endpoints = Endpoints(
             at_once=at.concurrency,
             timeout=at.timeout,
-            pause=pause,
-            proven=any(usage.tokens for usage in (spent or {}).values()),
             routes=routes,
+            circuit=lambda: Circuit(proven=proven, pause=pause, patience=patience),
         )
         whole = Caps(tokens=config.budget.tokens, usd=config.budget.usd)
         roles: dict[Role, Caps] = {

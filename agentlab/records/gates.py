@@ -43,6 +43,8 @@ class GateRow(NamedTuple):
     """What was fixed in advance."""
     status: GateStatus = "running"
     verdict: JsonObject | None = None
+    afterwards: JsonObject | None = None
+    """What was measured after the verdict and decided nothing: held-out success."""
     created_at: str = ""
 
 
@@ -85,6 +87,7 @@ class Gates:
             row = gate._asdict() | {
                 "plan": encode_object(gate.plan),
                 "verdict": None,
+                "afterwards": None,
                 "created_at": time,
                 "updated_at": time,
             }
@@ -165,15 +168,27 @@ class Gates:
                     f"The gate {gate_id!r} was decided before, or there is none; a verdict stands."
                 )
 
+    def add_afterwards(self, gate_id: str, told: JsonObject) -> None:
+        """Write down what was measured after the verdict; the first that is written stays."""
+        with self._session.write() as connection:
+            connection.execute(
+                update(GATES)
+                .where(GATES.c.id == gate_id, GATES.c.afterwards.is_(None))
+                .values(afterwards=encode_object(told), updated_at=now())
+            )
+
 
 def _gate(row: RowMapping) -> GateRow:
     if row["status"] not in get_args(GateStatus):
         raise unreadable("gates", row["id"], f"{row['status']!r} is no status of a gate")
-    verdict = row["verdict"]
     values: dict[str, Any] = {name: row[name] for name in GateRow._fields} | {
         "plan": decode_object(row["plan"], table="gates", key=row["id"]),
-        "verdict": None
-        if verdict is None
-        else decode_object(verdict, table="gates", key=row["id"]),
+        "verdict": _told(row, "verdict"),
+        "afterwards": _told(row, "afterwards"),
     }
     return GateRow(**values)
+
+
+def _told(row: RowMapping, column: str) -> JsonObject | None:
+    text = row[column]
+    return None if text is None else decode_object(text, table="gates", key=row["id"])

@@ -79,6 +79,7 @@ GATES = Table(
     Column("status", String(16), nullable=False),
     Column("plan", Text, nullable=False),
     Column("verdict", Text, nullable=True),
+    Column("afterwards", Text, nullable=True),
     Column("created_at", String(40), nullable=False),
     Column("updated_at", String(40), nullable=False),
     Index("ix_gates_weights", "weights_sha256"),

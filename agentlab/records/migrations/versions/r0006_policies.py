@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("afterwards", sa.Text(), nullable=True),
         sa.Column("created_at", sa.String(length=40), nullable=False),
         sa.Column("updated_at", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_gates_run_id")),
