@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from typing import Self
 from agentlab.config import (
     AttributionConfig,
     BoxName,
+    PracticeConfig,
     RetrievalConfig,
     is_chat_model,
     parse_config,
@@ -24,6 +25,7 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.attempts import run_attempt
+from agentlab.graph.policies import pinned, routed
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.run import package_versions
 from agentlab.graph.seats import seated
@@ -36,6 +38,7 @@ from agentlab.library.attribution import (
 )
 from agentlab.library.insights import FoundInsight, InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.models.routes import Route
 from agentlab.protocols import HasTasks
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
@@ -177,12 +180,18 @@ class Agent:
         spec = self._spec(task, slot)
         # What was drawn is on record before the first step, so that no draw is lost selectively.
         self._records.attempts.plan(self._run_id, 0, [spec])
-        async with seated(self._config) as seats:
-            outcome = await run_attempt(
-                spec, evaluator=self._config.evaluator, pool=self._pool, seats=seats
-            )
+        # Each attempt is asked of what serves when it begins, and of nothing else until it ends.
+        config = pinned(self._records, self._config)
+        with routed(self._records, config) as routes:
+            outcome = await self._attempt(spec, config, routes)
         self._records.attempts.record(spec, outcome)
         return _result(spec, outcome)
+
+    async def _attempt(
+        self, spec: AttemptSpec, config: PracticeConfig, routes: Mapping[str, Route]
+    ) -> AttemptOutcome:
+        async with seated(config, routes) as seats:
+            return await run_attempt(spec, evaluator=config.evaluator, pool=self._pool, seats=seats)
 
     def tasks(self, count: int, *, seed: int = 0) -> Sequence[Task]:
         """Tasks of the environment's own, of its practice split, to try the agent on.

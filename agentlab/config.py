@@ -155,7 +155,7 @@ class AttributionConfig(Part):
     """Draws after which the probability starts to fall."""
 
 
-CHAT_KINDS = ("openai", "vllm", "local", "scripted")
+CHAT_KINDS = ("openai", "vllm", "local", "policy", "scripted")
 """How the name of a chat model begins; any other model is an executor that needs none."""
 WITH_CHAT_MODEL = {
     "executor": "react",

@@ -16,11 +16,13 @@ going on. Each message is one sentence that names the thing and the fix.
     ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
     │   └── SkillRefusedError       code that may not run here
     ├── ModelFaultError             a model endpoint failed
+    │   └── GateInterruptedError    the model server went away during a gate, which can go on
     ├── BudgetSpentError            a model call would pass a budget, and was not made
     ├── RecordsError                the record store cannot be used
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
+    ├── AdapterRefusedError         trained weights are not what they say, or not what is served
     ├── PackRefusedError            a pack breaks a limit, its manifest or its signature
     └── IndexFaultError             a derived index is missing, stale, locked or damaged
 """
@@ -99,6 +101,10 @@ class ModelFaultError(AgentLabError):
     """Raised when a model endpoint failed for good."""
 
 
+class GateInterruptedError(ModelFaultError):
+    """Raised when the server went away during a gate: nothing was decided, and it can go on."""
+
+
 class BudgetSpentError(AgentLabError):
     """Raised in place of a model call that would pass a budget.
 
@@ -128,6 +134,14 @@ class WorkspaceError(RecordsError):
 
 class RunInUseError(WorkspaceError):
     """Raised when another process already works in a run directory."""
+
+
+class AdapterRefusedError(AgentLabError):
+    """Raised when trained weights are refused; `folder` is what was refused."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        self.folder = folder
+        super().__init__(f"The weights in {folder!r} are refused: {why}.")
 
 
 class PackRefusedError(AgentLabError):

@@ -27,6 +27,7 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.budgets import change, changed, current_config
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.policies import pinned, routed
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.preflight import (
     check_evaluation,
@@ -251,6 +252,7 @@ async def aevaluate(
     library_of = base_name(asked.environment)
     chosen = evaluation_tasks(world, split, tasks, seed)
     with Records.open(_workspace(workspace)) as records:
+        asked = pinned(records, asked)
         config: JsonObject = {
             "command": "evaluate",
             "environment": asked.environment,
@@ -283,7 +285,8 @@ async def aevaluate(
                     cores(asked.concurrency), box=where.name, blobs=records.workspace.blobs
                 )
                 closing.callback(pool.close)
-                seats = await closing.enter_async_context(seated(asked))
+                routes = closing.enter_context(routed(records, asked))
+                seats = await closing.enter_async_context(seated(asked, routes))
                 skills = SkillLibrary(
                     records,
                     library_of,
@@ -377,6 +380,7 @@ async def _practice(
         config = load_config(None, environment=environment, **options)
     check_practice(config)
     with Records.open(_workspace(workspace)) as records:
+        config = pinned(records, config)
         # What is left as it is says nothing, so a setting that is new renames no run, and packs
         # name the runs that they come from.
         chosen = cast("JsonObject", config.model_dump(mode="json", exclude_defaults=True))

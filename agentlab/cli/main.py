@@ -13,6 +13,7 @@ from agentlab.cli.evaluate import evaluate
 from agentlab.cli.evaluators import evaluators
 from agentlab.cli.export import export as export_rows
 from agentlab.cli.failures import sentences
+from agentlab.cli.gate import gate, rollback
 from agentlab.cli.insights import insights
 from agentlab.cli.keys import keys
 from agentlab.cli.library import library
@@ -21,6 +22,7 @@ from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
 from agentlab.cli.runs import runs
+from agentlab.cli.serving import serving
 from agentlab.cli.skills import skills
 
 
@@ -92,6 +94,9 @@ for command in (
     insights,
     evaluators,
     export_rows,
+    gate,
+    rollback,
+    serving,
     library,
     envs,
     doctor,

@@ -102,7 +102,7 @@ async def evaluate_arms(
     plans: dict[str, list[AttemptSpec]] = {}
     for number, arm in enumerate(arms):
         plans[arm.name] = [
-            _spec(bench, arm, number * ARM_SLOTS + place, task, limits).model_copy(
+            evaluation_spec(bench, arm, number * ARM_SLOTS + place, task, limits).model_copy(
                 update={"allotted": allotted}
             )
             for place, task in enumerate(tasks)
@@ -147,7 +147,8 @@ def _tell(bench: Bench, done: int, total: int) -> None:
         observer.notify(event)
 
 
-def _spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> AttemptSpec:
+def evaluation_spec(bench: Bench, arm: Arm, slot: int, task: Task, limits: Limits) -> AttemptSpec:
+    """The attempt of an arm at a task: its draws follow from the task, and not from the arm."""
     found = (
         arm.library.retrieve(task.instruction, bench.retrieval, task_id=task.id)
         if arm.library is not None

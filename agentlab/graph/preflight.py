@@ -21,6 +21,7 @@ from agentlab.graph.run import refuse_secrets, refuse_unknown_price
 from agentlab.graph.seats import ROLES, STRONGER, Endpoints, asks_models, open_seat
 from agentlab.models.counting import Tokens
 from agentlab.models.prices import load_prices
+from agentlab.models.routes import POLICY
 from agentlab.proposers.desk import MOST_TOKENS
 from agentlab.proposers.making import make_proposer
 from agentlab.protocols import Environment, HasGrammar
@@ -123,7 +124,7 @@ def check_endpoints(config: PracticeConfig) -> None:
         if kind == "local":
             if not Path(name).is_dir():
                 raise ConfigError(f"There is no folder {name!r} for the model {spec!r}; name one.")
-        elif spec:
+        elif spec and kind != POLICY:  # where that goes, the records of the workspace say
             open_seat(config, spec, Endpoints())
 
 

@@ -27,6 +27,7 @@ PSEUDO_RUNS = {
     "agent": "an agent",
     "verify": "the verification of a library",
     "import": "the verification of a pack",
+    "gate": "a gate",
 }
 """Whose attempts a run with that `command` in its config holds; a practice run has none."""
 

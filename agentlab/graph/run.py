@@ -31,6 +31,7 @@ from agentlab.graph.budgets import changes_of, enlarged
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.policies import routed
 from agentlab.graph.practice import Practice, RunState, RunStopped, RunUpdate, toolset_name
 from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
@@ -240,54 +241,55 @@ async def practising(
     before: float = 0.0,
 ) -> AsyncGenerator[Practice]:
     """A run at work in this process: its workers, its library and its roles, closed at the end."""
-    box = settle_box(config.box)
-    pool = WorkerPool(cores(config.concurrency), box=box.name, blobs=records.workspace.blobs)
-    ref = EnvironmentRef(name=config.environment, options=config.environment_options)
-    library = SkillLibrary(
-        records,
-        base_name(config.environment),
-        toolset=toolset_name(make_environment(ref).tools),
-        embedder=config.embedder,
-        backend=config.index,
-        foreign=box.takes_foreign_code,
-    )
-    insights: InsightLibrary | None = None
-    seats: Seats | None = None
-    try:
-
-        def pause(reason: str | None) -> None:
-            watchers.notify(RunPaused(run_id=run_id, reason=reason or ""))
-
-        if asks_models(config):
-            journal = Journal(records.workspace.run_directory(run_id, create=True) / SPENDING)
-            paid = larger(spent(records, run_id), journal.spent())
-            seats = open_seats(config, paid, pause, journal)
-        if seats is not None and seats.reads_advice:
-            insights = InsightLibrary(
-                records,
-                base_name(config.environment),
-                embedder=config.embedder,
-                backend=config.index,
-            )
-        yield Practice(
-            run_id=run_id,
-            config=config,
-            records=records,
-            pool=pool,
-            library=library,
-            insights=insights,
-            seats=seats,
-            observers=(watchers,),
-            spent_before=before,
-            stop=stop,
+    with routed(records, config) as routes:
+        box = settle_box(config.box)
+        pool = WorkerPool(cores(config.concurrency), box=box.name, blobs=records.workspace.blobs)
+        ref = EnvironmentRef(name=config.environment, options=config.environment_options)
+        library = SkillLibrary(
+            records,
+            base_name(config.environment),
+            toolset=toolset_name(make_environment(ref).tools),
+            embedder=config.embedder,
+            backend=config.index,
+            foreign=box.takes_foreign_code,
         )
-    finally:
-        if seats is not None:
-            await seats.close()
-        if insights is not None:
-            insights.close()
-        library.close()
-        pool.close()
+        insights: InsightLibrary | None = None
+        seats: Seats | None = None
+        try:
+
+            def pause(reason: str | None) -> None:
+                watchers.notify(RunPaused(run_id=run_id, reason=reason or ""))
+
+            if asks_models(config):
+                journal = Journal(records.workspace.run_directory(run_id, create=True) / SPENDING)
+                paid = larger(spent(records, run_id), journal.spent())
+                seats = open_seats(config, paid, pause, journal, routes)
+            if seats is not None and seats.reads_advice:
+                insights = InsightLibrary(
+                    records,
+                    base_name(config.environment),
+                    embedder=config.embedder,
+                    backend=config.index,
+                )
+            yield Practice(
+                run_id=run_id,
+                config=config,
+                records=records,
+                pool=pool,
+                library=library,
+                insights=insights,
+                seats=seats,
+                observers=(watchers,),
+                spent_before=before,
+                stop=stop,
+            )
+        finally:
+            if seats is not None:
+                await seats.close()
+            if insights is not None:
+                insights.close()
+            library.close()
+            pool.close()
 
 
 async def _rounds(practice_: Practice, directory: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from agentlab.config import ModelConfig, PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
 from agentlab.models.cache import Cache, Cached
-from agentlab.models.circuit import Pause
+from agentlab.models.circuit import PATIENCE, Circuit, Pause
 from agentlab.models.journal import Journal
 from agentlab.models.ledger import Caps, Ledger
 from agentlab.models.metered import Metered
@@ -25,6 +25,7 @@ from agentlab.models.opening import Endpoints, open_model, sampling_for, unsaid_
 from agentlab.models.prices import Price, load_prices
 from agentlab.models.recorded import Recorded
 from agentlab.models.redaction import name_secret
+from agentlab.models.routes import POLICY, Route
 from agentlab.models.sampled import Sampled
 from agentlab.models.vocabulary import Vocabulary, read_vocabulary
 from agentlab.protocols import ChatModel
@@ -59,6 +60,7 @@ class _Seat(NamedTuple):
     unsaid: Sampling
     terms: str | None = None
     vocabulary: Vocabulary | None = None
+    adapter: str | None = None
 
     def recorded(
         self, role: Role, part: Ledger | None = None, library_version: str | None = None
@@ -71,6 +73,7 @@ class _Seat(NamedTuple):
             library_version=library_version,
             terms=self.terms,
             vocabulary=self.vocabulary,
+            adapter=self.adapter,
         )
         model: ChatModel = _Refused(recorder, self.refused)
         if part is not None:
@@ -172,6 +175,8 @@ class Seats:
         spent: what the run has taken before, by role.
         journal: where each call's cost is written down, for a run that may be killed.
         pause: told when the run pauses because an endpoint is down, and when it goes on.
+        routes: where policies' requests go.
+        patience: seconds of an outage after which calls fail; else a run waits for hours.
 
     Raises:
         ConfigError: a price is not known and dollars are capped, or no endpoint is named.
@@ -184,6 +189,8 @@ class Seats:
         spent: Mapping[Role, Usage] | None = None,
         pause: Pause | None = None,
         journal: Journal | None = None,
+        routes: Mapping[str, Route] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         if config.roles.stronger.tokens is not None or config.roles.stronger.usd is not None:
             raise ConfigError(
@@ -196,11 +203,12 @@ class Seats:
         self.judging: JsonObject = said_of(config.roles.evaluator)
         """Options of an evaluator that asks a model."""
         self._refused: set[str] = set()
+        proven = any(usage.tokens for usage in (spent or {}).values())
         self._endpoints = Endpoints(
             at_once=at.concurrency,
             timeout=at.timeout,
-            pause=pause,
-            proven=any(usage.tokens for usage in (spent or {}).values()),
+            routes=routes,
+            circuit=lambda: Circuit(proven=proven, pause=pause, patience=patience),
         )
         whole = Caps(tokens=config.budget.tokens, usd=config.budget.usd)
         roles: dict[Role, Caps] = {
@@ -240,6 +248,7 @@ class Seats:
                 unsaid_for(spec),
                 about.terms or None,
                 read_vocabulary(Path(about.tokenizer)) if about.tokenizer else None,
+                _adapter(spec, self._endpoints),
             )
         self._outside = self._recorders()
 
@@ -347,6 +356,7 @@ def open_seats(
     spent: Mapping[Role, Usage] | None = None,
     pause: Pause | None = None,
     journal: Journal | None = None,
+    routes: Mapping[str, Route] | None = None,
 ) -> Seats | None:
     """The chat models of a run; None where no role has one.
 
@@ -355,18 +365,26 @@ def open_seats(
     """
     if not asks_models(config):
         return None
-    return Seats(config, spent, pause, journal)
+    return Seats(config, spent, pause, journal, routes)
 
 
 @asynccontextmanager
-async def seated(config: PracticeConfig) -> AsyncGenerator[Seats | None]:
+async def seated(
+    config: PracticeConfig, routes: Mapping[str, Route] | None = None
+) -> AsyncGenerator[Seats | None]:
     """The chat models of a config, closed at the end; None where it names none."""
-    seats = open_seats(config)
+    seats = open_seats(config, routes=routes)
     try:
         yield seats
     finally:
         if seats is not None:
             await seats.close()
+
+
+def _adapter(spec: str, endpoints: Endpoints) -> str | None:
+    """The adapter that a role's model runs with, where that is known."""
+    kind, _, name = spec.partition(":")
+    return endpoints.route(name).adapter if kind == POLICY else None
 
 
 def total(calls: Sequence[ModelCall]) -> Usage:

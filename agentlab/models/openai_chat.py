@@ -89,6 +89,7 @@ class OpenAIChat:
             something on the way ends connections that stay silent.
         schemas: whether the endpoint may hold replies to a schema; else the model is told it.
             What a grammar drew cannot be trained on by ratio.
+        cache_salt: keeps what vLLM remembers of prompts apart for each salt; empty sends none.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class OpenAIChat:
         habits: Habits | None = None,
         stream: bool = False,
         schemas: bool = True,
+        cache_salt: str = "",
     ) -> None:
         self._schemas = schemas
         self._name = name
@@ -107,6 +109,7 @@ class OpenAIChat:
         self._endpoint = endpoint
         self._habits = habits or Habits(endpoint.host)
         self._stream = stream
+        self._salt = cache_salt
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -153,6 +156,8 @@ class OpenAIChat:
         body = request_body(request, schema=way.schema, pictures=way.pictures, max_tokens=limit)
         # A secret that a tool showed is not told to the endpoint either.
         body = cast("JsonObject", self._endpoint.redactor.json(body))
+        if self._salt:
+            body["cache_salt"] = self._salt
         if self._stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         received = self._redacted(await self._endpoint.post(self._model, body))

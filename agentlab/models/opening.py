@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +17,7 @@ from agentlab.errors import ConfigError, UnknownNameError, UsageError
 from agentlab.models.circuit import Circuit, Circuited, Pause
 from agentlab.models.limits import AT_ONCE, Gate, Limited
 from agentlab.models.retrying import FIRST, Retrying, Sleep
+from agentlab.models.routes import POLICY, Route
 from agentlab.models.sampled import Sampled
 from agentlab.models.scripted import Rule, ScriptedModel, load_script
 from agentlab.protocols import ChatModel
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 # What imports openai is imported where an endpoint is opened: a run without one does not load it.
 
-KINDS = ("openai", "vllm", "local", "scripted")
-_GIVES_IDS = frozenset({"vllm", "local"})
+KINDS = ("openai", "vllm", "local", "policy", "scripted")
+_GIVES_IDS = frozenset({"vllm", "local", "policy"})
 
 
 class _Shared:
@@ -54,6 +55,7 @@ class Endpoints:
         proven: whether the endpoints answered before, as in a run that is resumed; see `Circuit`.
         first_retry: seconds of the first pause before a request is tried again.
         sleep: waits between tries.
+        routes: where policies' requests go, by what follows `policy:`.
         circuit: makes an endpoint's circuit; tests inject one with a clock of their own.
     """
 
@@ -66,6 +68,7 @@ class Endpoints:
         proven: bool = False,
         first_retry: float = FIRST,
         sleep: Sleep = asyncio.sleep,
+        routes: Mapping[str, Route] | None = None,
         circuit: Callable[[], Circuit] | None = None,
     ) -> None:
         self._at_once = at_once
@@ -74,6 +77,7 @@ class Endpoints:
         self.first_retry = first_retry
         self.sleep = sleep
         self._shared: dict[Hashable, _Shared] = {}
+        self._routes = dict(routes or {})
 
     def at(self, address: Address) -> _Shared:
         """What is shared at an address; made when first asked for."""
@@ -87,6 +91,20 @@ class Endpoints:
                 endpoint, Habits(endpoint.host), Gate(self._at_once), self._circuit()
             )
         return self._shared[key]
+
+    def route(self, policy: str) -> Route:
+        """Where a policy's requests go.
+
+        Raises:
+            ConfigError: nobody said.
+        """
+        found = self._routes.get(policy)
+        if found is None:
+            raise ConfigError(
+                f"The policy {policy!r} is served by nothing that is known here; register it with "
+                "`agentlab serving register`, or name a model."
+            )
+        return found
 
     @property
     def paused_seconds(self) -> float:
@@ -115,7 +133,8 @@ def open_model(
 
     Args:
         spec: `openai:<model>` or `vllm:<model>` (the same protocol; vLLM is asked for token ids
-            and log-probabilities too), `local:<folder>`, `scripted:<file.json>` or
+            and log-probabilities too), `policy:<name>` (asked like vLLM, where `endpoints` routes
+            it), `local:<folder>`, `scripted:<file.json>` or
             `scripted:<module>:<rule>`.
         base_url: the endpoint, else `OPENAI_BASE_URL`.
         key: else `OPENAI_API_KEY`.
@@ -147,14 +166,19 @@ def open_model(
         from agentlab.models.openai_client import find_address
 
         shared_by = endpoints or Endpoints()
+        asked, salt = name, ""
+        if kind == POLICY:
+            route = shared_by.route(name)
+            asked, base_url, salt = route.model, route.base_url, route.salt
         shared = shared_by.at(find_address(base_url, key, variable=key_variable))
         chat = OpenAIChat(
             spec,
-            model=name,
+            model=asked,
             endpoint=shared.endpoint,
             habits=shared.habits,
             stream=stream,
             schemas=schemas,
+            cache_salt=salt,
         )
         retrying = Retrying(
             Limited(chat, shared.gate),
@@ -169,8 +193,8 @@ def open_model(
 def sampling_for(spec: str, sampling: Sampling | None = None) -> Sampling:
     """What a model is to be asked with: the user's settings, and those of its kind.
 
-    Token ids and log-probabilities are asked of `vllm:` and `local:`, which have them, unless
-    the user said otherwise: what is not recorded cannot be trained on.
+    Token ids and log-probabilities are asked of `vllm:`, `policy:` and `local:`, which have them,
+    unless the user said otherwise: what is not recorded cannot be trained on.
     """
     own = sampling or Sampling()
     if spec.partition(":")[0] not in _GIVES_IDS:

@@ -22,9 +22,11 @@ from agentlab.records.blobs import Blobs
 from agentlab.records.budgets import Budgets
 from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
 from agentlab.records.eventlog import EventLog
+from agentlab.records.gates import Gates
 from agentlab.records.items import Items
 from agentlab.records.migration import migrate
 from agentlab.records.packs import Packs
+from agentlab.records.policies import Policies
 from agentlab.records.role_calls import RoleCalls
 from agentlab.records.runs import Nodes, Runs
 from agentlab.records.tasks import Tasks
@@ -49,6 +51,8 @@ class Transaction:
         self.budgets = Budgets(session)
         self.packs = Packs(session)
         self.role_calls = RoleCalls(session)
+        self.policies = Policies(session)
+        self.gates = Gates(session)
 
 
 class Records(Transaction):

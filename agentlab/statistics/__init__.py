@@ -33,6 +33,7 @@ from agentlab.statistics.paired import (
     mcnemar,
 )
 from agentlab.statistics.passk import Tries, mean_pass_at_k, pass_at_k
+from agentlab.statistics.strata import Stratum, stratified_difference
 
 __all__ = [
     "Comparison",
@@ -44,6 +45,7 @@ __all__ = [
     "McNemar",
     "Result",
     "SequentialDecision",
+    "Stratum",
     "Tries",
     "Weighted",
     "bootstrap_mean",
@@ -58,6 +60,7 @@ __all__ = [
     "pass_at_k",
     "proportion",
     "rate_difference",
+    "stratified_difference",
     "student_quantile",
     "wilson",
 ]

@@ -82,20 +82,29 @@ class EProcess(NamedTuple):
     """The same with the arms exchanged."""
 
 
-def e_process(pairs: Iterable[tuple[bool, bool]], *, alpha: float = 0.05) -> EProcess:
+def e_process(
+    pairs: Iterable[tuple[bool, bool]],
+    *,
+    alpha: float = 0.05,
+    wins: int = 0,
+    losses: int = 0,
+) -> EProcess:
     """Read pairs `(control, candidate)` in their order, until one side has evidence 1/alpha.
 
     The order must have been fixed before the first pair, and the process is never restarted
-    after a look. Ties add nothing.
+    after a look: what goes on with new tasks goes on from the `wins` and `losses` there were, so
+    that all of it is one process with one alpha. Ties add nothing.
 
     Raises:
-        UsageError: `alpha` is not between 0 and 1.
+        UsageError: `alpha` is not between 0 and 1, or a count is negative.
     """
     if not 0 < alpha < 1:
         raise UsageError(f"alpha lies between 0 and 1, so {alpha!r} is none.")
-    read = wins = losses = 0
-    promote = reject = 1.0
-    decision: SequentialDecision = "undecided"
+    read = 0
+    promote, reject = e_value(wins, losses), e_value(losses, wins)
+    decision = _decided(promote, reject, alpha)
+    if decision != "undecided":
+        return EProcess(decision, read, wins, losses, promote, reject)
     for control, candidate in pairs:
         read += 1
         if control == candidate:
@@ -103,13 +112,16 @@ def e_process(pairs: Iterable[tuple[bool, bool]], *, alpha: float = 0.05) -> EPr
         wins += candidate
         losses += control
         promote, reject = e_value(wins, losses), e_value(losses, wins)
-        if promote >= 1 / alpha:
-            decision = "promote"
-        elif reject >= 1 / alpha:
-            decision = "reject"
+        decision = _decided(promote, reject, alpha)
         if decision != "undecided":
             break
     return EProcess(decision, read, wins, losses, promote, reject)
+
+
+def _decided(promote: float, reject: float, alpha: float) -> SequentialDecision:
+    if promote >= 1 / alpha:
+        return "promote"
+    return "reject" if reject >= 1 / alpha else "undecided"
 
 
 def _check(first: int, second: int) -> None:

@@ -150,9 +150,7 @@ class App:
             case ("GET", "/v1/models") | ("POST", "/v1/chat/completions" | "/v1/embeddings"):
                 pass
             case _, _:
-                return self._refusal(
-                    WireError(f"There is no {request.method} {request.path} here.", status=404)
-                )
+                return self._elsewhere(request)
         self._counts["requests"] += 1
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
@@ -202,7 +200,7 @@ class App:
             tokens = (count, 0)
         else:
             try:
-                said = self._distorted(self._rule(asked.request), asked.request, content)
+                said = self._distorted(self._say(asked), asked.request, content)
             except Exception as error:
                 self._counts["rule_errors"] += 1
                 told = error_body(f"The rule raised {error!r}.", kind="rule_error")
@@ -218,6 +216,16 @@ class App:
         self._counts["prompt_tokens"] += tokens[0]
         self._counts["output_tokens"] += tokens[1]
         return answer
+
+    def _say(self, asked: Asked) -> Reply:
+        """What is replied; a server of several models asks the one that is named."""
+        return self._rule(asked.request)
+
+    def _elsewhere(self, request: HttpRequest) -> Answer:
+        """The answer at an address that is not of the protocol."""
+        return self._refusal(
+            WireError(f"There is no {request.method} {request.path} here.", status=404)
+        )
 
     def _fail_early(self, failure: Failure | None) -> Answer | None:
         """A failure that needs no reply; None for one that spoils a reply, and for none."""

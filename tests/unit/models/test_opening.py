@@ -39,7 +39,7 @@ def test_scripts_are_files_or_functions(tmp_path: Path) -> None:
     [
         ("opnai:gpt", UnknownNameError, "Did you mean 'openai'"),
         ("gpt-5", UnknownNameError, "There is no kind of model named 'gpt-5'"),
-        ("", UnknownNameError, "Known: 'local', 'openai', 'scripted', 'vllm'"),
+        ("", UnknownNameError, "Known: 'local', 'openai', 'policy', 'scripted', 'vllm'"),
         ("vllm:", UsageError, "'vllm:NAME'"),
         ("scripted:none.json", ConfigError, "none.json"),
         ("scripted:no.such:thing", ConfigError, "cannot be imported"),

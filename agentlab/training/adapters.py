@@ -1,0 +1,257 @@
+"""A trained adapter as a folder: weights, and `agentlab.json`, which says what they are.
+
+The folder comes from a trainer in another process, perhaps on another machine and perhaps by
+hand, so nothing in it is believed before it is compared: the weights with their hash, the name
+with the weights, the base and its chat template with the model that is served. What does not fit
+is refused before a server hears of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from agentlab.errors import AdapterRefusedError
+from agentlab.types import JsonObject
+
+MANIFEST = "agentlab.json"
+WEIGHTS = "adapter_model.safetensors"
+MODEL_WEIGHTS = "model.safetensors"
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a manifest; a longer one is something else."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,118}-[0-9a-f]{8}")
+_CHUNK = 1 << 20
+
+
+class _Part(BaseModel):
+    """A part of a manifest. A later trainer may say more; what is not known here is left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Base(_Part):
+    """The model that an adapter was trained on."""
+
+    path: str
+    weights_sha256: str
+    config_sha256: str = ""
+
+
+class Probe(_Part):
+    """A fixed text, and how likely each of its tokens was where it was trained."""
+
+    prompt_ids: tuple[int, ...] = Field(min_length=1)
+    output_ids: tuple[int, ...] = Field(min_length=1)
+    base_logprobs: tuple[float, ...]
+    """Under the base model, one for each output token, in nats."""
+    trained_logprobs: tuple[float, ...]
+    """Under the trained weights."""
+
+
+class Manifest(_Part):
+    """What `agentlab.json` says."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str
+    kind: Literal["adapter", "model"]
+    base: Base
+    tokenizer_sha256: str = ""
+    chat_template_sha256: str = ""
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    trainer: str = ""
+    trainer_versions: JsonObject = Field(default_factory=dict)
+    seed: int | None = None
+    data: tuple[JsonObject, ...] = ()
+    steps: JsonValue = None
+    started_from: str | None = None
+    probe: tuple[Probe, ...] = ()
+
+    def spoken(self) -> JsonObject:
+        """What of it belongs on record: all but the probes."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"probe"})
+
+
+class Adapter(BaseModel):
+    """A folder that was read and holds what it says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The name, which ends with the first digits of the weights' hash."""
+        return self.manifest.name
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Read a trained adapter and compare it with what it says of itself.
+
+    Raises:
+        AdapterRefusedError: it is not whole, not what it says, or says too little to be proven.
+    """
+    manifest = _manifest(folder)
+    weights = folder / (WEIGHTS if manifest.kind == "adapter" else MODEL_WEIGHTS)
+    if not weights.is_file():
+        raise AdapterRefusedError(
+            str(folder), f"it has no {weights.name}; train it again, or name the folder that has"
+        )
+    check_safetensors(weights, folder)
+    found = sha256_of(weights)
+    if found != manifest.weights_sha256:
+        raise AdapterRefusedError(
+            str(folder),
+            f"its weights hash to {found[:8]} and {MANIFEST} says {manifest.weights_sha256[:8]}; "
+            "they were changed or cut after training: train it again",
+        )
+    if not NAME.fullmatch(manifest.name) or not manifest.name.endswith(found[:8]):
+        raise AdapterRefusedError(
+            str(folder),
+            f"its name {manifest.name[:80]!r} does not end with -{found[:8]}, the first digits of "
+            "its weights' hash, so it could stand for other weights",
+        )
+    if not manifest.probe:
+        raise AdapterRefusedError(
+            str(folder),
+            f"{MANIFEST} holds no probe, so nobody can prove that it is what is served; train it "
+            "with a trainer that writes one",
+        )
+    return Adapter(folder=folder.absolute(), manifest=manifest)
+
+
+def check_base(adapter: Adapter, base: Path) -> None:
+    """Return, unless an adapter belongs to another base model, or to another chat template.
+
+    Args:
+        adapter: the adapter.
+        base: the folder of the base model that is served.
+
+    Raises:
+        AdapterRefusedError: it does; says which differs.
+    """
+    manifest = adapter.manifest
+    weights = base / MODEL_WEIGHTS
+    if weights.is_file() and (found := sha256_of(weights)) != manifest.base.weights_sha256:
+        raise AdapterRefusedError(
+            str(adapter.folder),
+            f"it was trained on a base whose weights hash to {manifest.base.weights_sha256[:8]}, "
+            f"and those in {str(base)!r} hash to {found[:8]}; serve the base that it belongs to",
+        )
+    template = chat_template_sha256(base)
+    if manifest.chat_template_sha256 and template != manifest.chat_template_sha256:
+        raise AdapterRefusedError(
+            str(adapter.folder),
+            f"it was trained with the chat template {manifest.chat_template_sha256[:8]}, and "
+            f"{str(base)!r} has {template[:8] if template else 'none'}; put the template back, or "
+            "train with this one",
+        )
+
+
+def base_sha256(base: Path) -> str:
+    """The hash of a base model's weights; of their index where they are in several files.
+
+    Raises:
+        AdapterRefusedError: the folder holds no weights.
+    """
+    for name in (MODEL_WEIGHTS, f"{MODEL_WEIGHTS}.index.json"):
+        if (base / name).is_file():
+            return sha256_of(base / name)
+    raise AdapterRefusedError(
+        str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
+    )
+
+
+def chat_template_sha256(model: Path) -> str:
+    """The hash of a model's chat template; empty where it has none."""
+    alone = model / "chat_template.jinja"
+    if alone.is_file():
+        return hashlib.sha256(alone.read_bytes()).hexdigest()
+    config = model / "tokenizer_config.json"
+    try:
+        told: object = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    template = told.get("chat_template") if isinstance(told, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - any JSON
+    return hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else ""
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file, read piece by piece.
+
+    Raises:
+        AdapterRefusedError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(_CHUNK):
+                found.update(piece)
+    except OSError as error:
+        raise AdapterRefusedError(
+            str(path), f"it cannot be read ({error.strerror}); make it readable"
+        ) from error
+    return found.hexdigest()
+
+
+def check_safetensors(path: Path, folder: Path) -> None:
+    """Return, unless a file of weights is cut off: its header says how long it must be.
+
+    Raises:
+        AdapterRefusedError: it is shorter, longer, or no such file.
+    """
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: object = json.loads(file.read(length)) if 0 < length <= size - 8 else None
+        if not isinstance(header, dict):
+            raise ValueError("no header")
+        ends = [
+            int(part["data_offsets"][1])  # pyright: ignore[reportUnknownArgumentType] - any JSON
+            for name, part in header.items()  # pyright: ignore[reportUnknownVariableType] - any JSON
+            if name != "__metadata__"
+        ]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise AdapterRefusedError(
+            str(folder), f"its {path.name} is no file of weights, or is cut off; train it again"
+        ) from error
+    if 8 + length + max(ends, default=0) != size:
+        raise AdapterRefusedError(
+            str(folder),
+            f"its {path.name} has {size} bytes and its header speaks of "
+            f"{8 + length + max(ends, default=0)}; it is cut off: copy or train it again",
+        )
+
+
+def _manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > LONGEST:
+            raise AdapterRefusedError(str(folder), f"its {MANIFEST} is too long to be one")
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise AdapterRefusedError(
+            str(folder),
+            f"it has no {MANIFEST} that can be read ({error.strerror}); name a folder that "
+            "`agentlab train` made",
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise AdapterRefusedError(
+            str(folder), f"its {MANIFEST} is wrong at {where!r}: {first['msg']}"
+        ) from error
+    for number, probe in enumerate(manifest.probe):
+        if not len(probe.output_ids) == len(probe.base_logprobs) == len(probe.trained_logprobs):
+            raise AdapterRefusedError(
+                str(folder),
+                f"probe {number} in its {MANIFEST} has other numbers of tokens and of "
+                "log-probabilities",
+            )
+    return manifest

@@ -1,0 +1,1 @@
+"""What decides whether trained weights serve: settings, order, verdict."""

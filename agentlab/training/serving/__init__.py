@@ -1,0 +1,1 @@
+"""What serves trained weights, and proves that what it serves is what was trained."""
