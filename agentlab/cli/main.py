@@ -21,6 +21,7 @@ from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
 from agentlab.cli.runs import runs
+from agentlab.cli.serve_local import serve_local
 from agentlab.cli.skills import skills
 
 
@@ -97,6 +98,7 @@ for command in (
     doctor,
     packs,
     keys,
+    serve_local,
 ):
     cli.add_command(command)
 name_variables(cli)

@@ -1,8 +1,8 @@
 """Trains the tiny policy from nothing on demonstrations: a small Qwen3, nothing downloaded.
 
-The loss is on what the player says and, weighted less, on what it is shown next: predicting the
-world is what teaches a model of this size to look back at what it saw. What the conversation
-begins with is context alone.
+The loss is on what the player meant to say and, weighted less, on what it is shown next: predicting
+the world is what teaches a model of this size to look back at what it saw. Where the player
+strayed, and what the conversation begins with, is context alone.
 
     python -m examples.tiny_policy.base --demonstrations FILE --out DIR [--steps N] [--seed N]
 
@@ -57,10 +57,22 @@ def examples_of(tokenizer: Any, conversations: list[dict[str, Any]]) -> list[Exa
         said = cast("list[int]", made["assistant_masks"])
         if len(ids) > vocabulary.CONTEXT or 1 not in said:
             continue
-        first = said.index(1)
-        weights = [1.0 if own else SEEN if at > first else 0.0 for at, own in enumerate(said)]
-        found.append(Example(ids, weights))
+        found.append(Example(ids, _weights(said, cast("list[bool]", conversation["meant"]))))
     return found
+
+
+def _weights(said: list[int], meant: list[bool]) -> list[float]:
+    """1 for what was said and meant, nothing for what was not, `SEEN` for what was shown."""
+    weights: list[float] = []
+    turn, before = -1, 0
+    for own in said:
+        turn += own > before
+        before = own
+        if own:
+            weights.append(1.0 if meant[turn] else 0.0)
+        else:
+            weights.append(SEEN if turn >= 0 else 0.0)
+    return weights
 
 
 def batches(examples: list[Example], rng: random.Random) -> Iterator[list[Example]]:
@@ -102,14 +114,10 @@ def loss_of(torch: Any, model: Any, batch: list[Example]) -> Any:
     longest = max(len(each.ids) for each in batch)
     pad = model.config.pad_token_id
     ids = torch.tensor([each.ids + [pad] * (longest - len(each.ids)) for each in batch])
-    weights = torch.tensor(
-        [each.weights + [0.0] * (longest - len(each.weights)) for each in batch]
-    )
+    weights = torch.tensor([each.weights + [0.0] * (longest - len(each.weights)) for each in batch])
     # Padding stands to the right, where no real token can see it.
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), ids[:, 1:], reduction="none"
-    )
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     return (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
 
 
@@ -128,9 +136,7 @@ def train(demonstrations: Path, out: Path, *, steps: int, seed: int) -> None:
     tokenizer = vocabulary.make_tokenizer(demonstrations)
     examples = examples_of(tokenizer, vocabulary.read(demonstrations))
     model = make_model(len(tokenizer), (tokenizer.eos_token_id, tokenizer.pad_token_id)).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05)
     source = batches(examples, random.Random(seed))
     began, shown = time.process_time(), 0.0
     for step in range(steps):

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
+
+from pydantic import JsonValue
 
 from agentlab.environments.registration import make_environment
 from agentlab.executors.react import ReactExecutor
@@ -27,6 +29,7 @@ from agentlab.types import (
     AttemptSpec,
     ChatRequest,
     EnvironmentRef,
+    JsonObject,
     Limits,
     Message,
     Task,
@@ -45,25 +48,35 @@ class Player(NamedTuple):
     """Share of the calls that are drawn at random from those that make sense."""
     seed: int
 
-    def reply(self, request: ChatRequest) -> Message:
-        """The next call; what it strays to depends on the request's own seed."""
+    def reply(self, request: ChatRequest) -> tuple[Message, bool]:
+        """The next call, and whether it was meant; straying depends on the request's own seed."""
         rng = random.Random(derive_seed("stray", self.seed, request.sampling.seed))
         views = views_of(request)
         if not views or rng.random() >= self.stray:
-            return play(request)
+            return play(request), True
         view = views[-1][0]
         calls: list[Call] = [("go", {"way": way}) for way in view.ways]
-        calls += [("take", {"thing": thing}) for thing in view.things]
-        calls += [
+        calls.extend(("take", {"thing": thing}) for thing in view.things)
+        calls.extend(
             ("open", {"chest": colour})
             for colour, is_open in view.chests.items()
             if not is_open and f"{colour} key" in view.carried
-        ]
-        return acting(request, [rng.choice(calls)])
+        )
+        return acting(request, [rng.choice(calls)]), False
+
+
+class Turn(NamedTuple):
+    """A request and what was replied."""
+
+    request: ChatRequest
+    reply: Message
+    meant: bool
 
 
 def write_demonstrations(path: Path, *, count: int, stray: float, seed: int) -> float:
-    """Play and write one conversation a line: `{"messages": […], "tools": […]}`.
+    """Play and write one conversation a line: `{"messages": […], "tools": […], "meant": […]}`.
+
+    `meant` says of each of the player's messages whether it was the one to learn from.
 
     Args:
         path: the file, replaced.
@@ -80,33 +93,31 @@ def write_demonstrations(path: Path, *, count: int, stray: float, seed: int) -> 
     solved = 0
     with path.open("w", encoding="utf-8") as file:
         for slot, task in enumerate(tasks):
-            requests, succeeded = asyncio.run(_episode(task, slot, Player(stray, seed)))
+            turns, succeeded = asyncio.run(_episode(task, slot, Player(stray, seed)))
             solved += succeeded
-            file.write(json.dumps(conversation(requests), ensure_ascii=False) + "\n")
+            file.write(json.dumps(conversation(turns), ensure_ascii=False) + "\n")
     return solved / count
 
 
-def conversation(turns: list[tuple[ChatRequest, Message]]) -> dict[str, Any]:
+def conversation(turns: Sequence[Turn]) -> JsonObject:
     """An episode's last request with the reply to it, as it goes to an endpoint."""
-    request, reply = turns[-1]
+    request, reply, _ = turns[-1]
     body = request_body(request)
-    messages = [*_list(body["messages"]), message_body(reply, wire_names(request.tools))]
-    return {"messages": messages, "tools": body["tools"]}
+    messages = cast("list[JsonValue]", body["messages"])
+    said = message_body(reply, wire_names(request.tools))
+    return {
+        "messages": [*messages, said],
+        "tools": body["tools"],
+        "meant": [turn.meant for turn in turns],
+    }
 
 
-def _list(value: object) -> Iterator[Any]:
-    return iter(value) if isinstance(value, list) else iter(())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-
-
-async def _episode(
-    task: Task, slot: int, player: Player
-) -> tuple[list[tuple[ChatRequest, Message]], bool]:
-    turns: list[tuple[ChatRequest, Message]] = []
+async def _episode(task: Task, slot: int, player: Player) -> tuple[list[Turn], bool]:
+    turns: list[Turn] = []
 
     def rule(request: ChatRequest) -> Message:
-        reply = player.reply(request)
-        turns.append((request, reply))
-        return reply
+        turns.append(Turn(request, *player.reply(request)))
+        return turns[-1].reply
 
     spec = AttemptSpec(
         id=f"demonstration-{slot}",
