@@ -24,14 +24,29 @@ from typing import Any, NamedTuple, cast
 
 from examples.tiny_policy import vocabulary
 
-HIDDEN, LAYERS, HEADS, HEAD = 128, 4, 4, 32
-"""About 0.9 million parameters. vLLM on a CPU takes heads of 32 and none of 24."""
-BATCH = 16
-"""Conversations a step."""
+HEAD = 32
+"""Size of an attention head: vLLM on a CPU takes 32, and not 24."""
 PEAK = 2e-3
 WARM_UP = 40
 SEEN = 0.3
 """Weight of a token of what is shown, beside 1 of what is said."""
+
+
+class Size(NamedTuple):
+    """How large a model is; as it stands, 0.7 million parameters."""
+
+    hidden: int = 128
+    """A multiple of `HEAD`."""
+    layers: int = 3
+
+
+class Course(NamedTuple):
+    """How it is trained."""
+
+    steps: int = 900
+    batch: int = 8
+    """Conversations a step."""
+    seed: int = 0
 
 
 class Example(NamedTuple):
@@ -75,36 +90,36 @@ def _weights(said: list[int], meant: list[bool]) -> list[float]:
     return weights
 
 
-def batches(examples: list[Example], rng: random.Random) -> Iterator[list[Example]]:
-    """Batches of conversations of like length, without end."""
+def batches(examples: list[Example], count: int, rng: random.Random) -> Iterator[list[Example]]:
+    """Batches of `count` conversations of like length, without end."""
     while True:
         order = rng.sample(range(len(examples)), len(examples))
-        pools = [order[at : at + 16 * BATCH] for at in range(0, len(order), 16 * BATCH)]
+        pools = [order[at : at + 16 * count] for at in range(0, len(order), 16 * count)]
         drawn: list[list[int]] = []
         for pool in pools:
             pool.sort(key=lambda index: len(examples[index].ids))
-            drawn += [pool[at : at + BATCH] for at in range(0, len(pool), BATCH)]
+            drawn += [pool[at : at + count] for at in range(0, len(pool), count)]
         rng.shuffle(drawn)
         for batch in drawn:
             yield [examples[index] for index in batch]
 
 
-def make_model(size: int, ends: tuple[int, int]) -> Any:
-    """A model with random weights; `ends` are the ids of end and padding."""
+def make_model(tokenizer: Any, size: Size) -> Any:
+    """A model with random weights, drawn from torch's generator."""
     transformers = cast("Any", import_module("transformers"))
     config = transformers.Qwen3Config(
-        vocab_size=size,
-        hidden_size=HIDDEN,
-        intermediate_size=3 * HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        intermediate_size=3 * size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.hidden // HEAD,
+        num_key_value_heads=size.hidden // HEAD,
         head_dim=HEAD,
         max_position_embeddings=vocabulary.CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=ends[0],
-        pad_token_id=ends[1],
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     return transformers.Qwen3ForCausalLM(config)
 
@@ -129,19 +144,19 @@ def rate(step: int, steps: int) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * done))
 
 
-def train(demonstrations: Path, out: Path, *, steps: int, seed: int) -> None:
+def train(demonstrations: Path, out: Path, *, size: Size, course: Course) -> None:
     """Make tokenizer and model and save them into `out`."""
     torch = cast("Any", import_module("torch"))
-    torch.manual_seed(seed)
+    torch.manual_seed(course.seed)
     tokenizer = vocabulary.make_tokenizer(demonstrations)
     examples = examples_of(tokenizer, vocabulary.read(demonstrations))
-    model = make_model(len(tokenizer), (tokenizer.eos_token_id, tokenizer.pad_token_id)).train()
+    model = make_model(tokenizer, size).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.05)
-    source = batches(examples, random.Random(seed))
+    source = batches(examples, course.batch, random.Random(course.seed))
     began, shown = time.process_time(), 0.0
-    for step in range(steps):
+    for step in range(course.steps):
         for group in optimizer.param_groups:
-            group["lr"] = PEAK * rate(step, steps)
+            group["lr"] = PEAK * rate(step, course.steps)
         loss = loss_of(torch, model, next(source))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -158,7 +173,7 @@ def train(demonstrations: Path, out: Path, *, steps: int, seed: int) -> None:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     parameters = sum(each.numel() for each in model.parameters())
-    figures = {"seed": seed, "steps": steps, "examples": len(examples), "parameters": parameters}
+    figures = {**course._asdict(), "examples": len(examples), "parameters": parameters}
     (out / "policy.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
@@ -167,11 +182,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the tiny policy from nothing.")
     parser.add_argument("--demonstrations", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
+    for name, default in (*Course()._asdict().items(), *Size()._asdict().items()):
+        parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    train(given.demonstrations, given.out, steps=given.steps, seed=given.seed)
+    course = Course(given.steps, given.batch, given.seed)
+    train(given.demonstrations, given.out, size=Size(given.hidden, given.layers), course=course)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The tiny policy's tokenizer and chat template, made from the demonstrations' own text.
 
-Words are byte-level BPE, so any text can be spelt and read back. What every conversation holds,
-line by line, is one token each: the executor's rules would otherwise be most of what a small model
+Words are byte-level BPE, so any text can be spelt and read back. What every conversation holds word
+for word is one token each: the executor's rules would otherwise be most of what a small model
 reads. The template takes tool calls in the form that Hermes made common, adds to what stood there
 before and never changes it, and marks what the model says for trainers.
 
@@ -26,8 +26,8 @@ MARKS = ("<tool_call>", "</tool_call>", "⟦", "⟧")
 """One token each, and part of the text: whoever reads a reply sees them."""
 WORLD = ("You are in the", " chamber. Ways:", ". Here:", ". You carry:", '"}}')
 """What stands between the words that matter in each view and each call."""
-SHORTEST = 12
-"""Characters from which a fixed line is worth a token of its own."""
+SHORTEST = 6
+"""Characters from which a fixed text is worth a token of its own."""
 
 TEMPLATE = """\
 {%- if tools %}<|tools|>
@@ -136,11 +136,8 @@ def fixed_lines(conversations: list[dict[str, Any]]) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """A message's text outside of what it quotes, line by line."""
-    outside: list[str] = []
-    for piece in text.replace("⟧", "⟦").split("⟦")[::2]:
-        outside += [line.strip() for line in piece.splitlines()]
-    return outside
+    """A message's text outside of what it quotes."""
+    return text.replace("⟧", "⟦").split("⟦")[::2]
 
 
 def _texts(conversations: list[dict[str, Any]]) -> list[str]:
