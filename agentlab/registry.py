@@ -36,6 +36,7 @@ BUILT_IN: dict[str, str] = {
     "environment/babyai": "agentlab.environments.babyai:BabyAI",
     "environment/bfcl": "agentlab.environments.bfcl.composed:Composed",
     "environment/bfcl-turns": "agentlab.environments.bfcl.conversations:Conversations",
+    "environment/burrow": "agentlab.envs.burrow.environment:Burrow",
     "environment/courier": "agentlab.envs.courier.environment:Courier",
     "environment/mcp": "agentlab.environments.mcp.world:McpWorld",
     "environment/miniwob": "agentlab.environments.web.miniwob:MiniWoB",

@@ -22,6 +22,7 @@ from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
 from agentlab.cli.runs import runs
+from agentlab.cli.serve_local import serve_local
 from agentlab.cli.serving import serving
 from agentlab.cli.skills import skills
 
@@ -102,6 +103,7 @@ for command in (
     doctor,
     packs,
     keys,
+    serve_local,
 ):
     cli.add_command(command)
 name_variables(cli)

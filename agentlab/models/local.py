@@ -3,8 +3,7 @@
 It is for small models, tests and machines without a server: one reply at a time. It loads a
 folder and nothing else, never downloads, and never runs code that lies in the folder.
 
-Tool calls are read in the form that Hermes made common and many open models are trained on,
-`<tool_call>{"name": …, "arguments": {…}}</tool_call>`. The schema of a reply is told to the model
+Tool calls are read in Hermes' form (`hermes`). The schema of a reply is told to the model
 and not enforced. Log-probabilities are those of the model itself, before temperature and top-p
 (vLLM calls that `raw_logprobs`); prompts are put together by the folder's own chat template.
 """
@@ -14,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from agentlab.errors import ConfigError, MissingExtraError, ModelFaultError
 from agentlab.models.faults import RefusedRequestError
+from agentlab.models.hermes import OPEN, read_written
 from agentlab.models.vocabulary import Vocabulary, read_vocabulary
 from agentlab.models.wire import request_body, unseen, wire_names
 from agentlab.types import (
@@ -32,8 +31,6 @@ from agentlab.types import (
     ToolUse,
     derive_seed,
 )
-
-_CALL = re.compile(r"(?s)<tool_call>(.*?)(?:</tool_call>|\Z)")
 
 
 def open_local(spec: str, folder: Path, *, seed: int = 0, device: str = "cpu") -> LocalModel:
@@ -215,23 +212,15 @@ def read_calls(text: str, request: ChatRequest) -> Message:
     A call that is no JSON is kept as a call without a name, for whoever carries it out to refuse.
     Without tools in the request a text is a text.
     """
-    if not request.tools or "<tool_call>" not in text:
+    if not request.tools or OPEN not in text:
         return Message(role="assistant", text=text)
     real = {wire: name for name, wire in wire_names(request.tools).items()}
-    uses: list[ToolUse] = []
-    for place, written in enumerate(_CALL.findall(text)):
-        name, arguments = "", cast("str", written).strip()
-        try:
-            call: object = json.loads(arguments)
-        except (ValueError, RecursionError):
-            call = None
-        if isinstance(call, dict):
-            found = cast("dict[str, object]", call)
-            given = found.get("arguments")
-            name = str(found.get("name") or "")
-            arguments = given if isinstance(given, str) else json.dumps(given or {})
-        uses.append(ToolUse(id=f"call_{place}", name=real.get(name, name), arguments=arguments))
-    return Message(role="assistant", text=_CALL.sub("", text).strip(), tool_uses=tuple(uses))
+    written = read_written(text)
+    uses = tuple(
+        ToolUse(id=f"call_{place}", name=real.get(name, name), arguments=arguments)
+        for place, (name, arguments) in enumerate(written.calls)
+    )
+    return Message(role="assistant", text=written.text, tool_uses=uses)
 
 
 def _for_template(message: JsonObject) -> JsonObject:

@@ -19,6 +19,7 @@ from agentlab.models.scripted import Rule
 
 RULES = {
     "babyai": "agentlab.testing.rules.roles:babyai_rules",
+    "burrow": "agentlab.testing.rules.roles:burrow_rules",
     "courier": "agentlab.testing.rules.roles:courier_rules",
     "files": "agentlab.testing.rules.roles:files_rules",
     "git": "agentlab.testing.rules.roles:git_rules",

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from agentlab.testing.rules import (
     babyai,
+    burrow,
     courier,
     effects,
     files,
@@ -58,6 +59,11 @@ ANSWERS: tuple[tuple[frozenset[str], Answer], ...] = tuple(
     )
 )
 """Properties that a schema must have, and who knows it."""
+
+
+def burrow_rules(request: ChatRequest) -> Message:
+    """Every role, in a burrow."""
+    return _any_role(request, burrow.play)
 
 
 def courier_rules(request: ChatRequest) -> Message:

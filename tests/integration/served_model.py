@@ -1,0 +1,116 @@
+"""A tiny model behind the local server, for tests; skipped where there is no Python with torch.
+
+The model is made and served under the trainers' Python, by the commands that users have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from agentlab.errors import ConfigError
+from agentlab.serve.interpreter import find_python
+from agentlab.serve.starting import command, environment
+from examples.tiny_policy.make import QUICK, make
+
+ROOT = Path(__file__).parents[2]
+HOW = (
+    "python3.11 -m venv .venv-train && .venv-train/bin/pip install torch --index-url "
+    "https://download.pytorch.org/whl/cpu && .venv-train/bin/pip install '.[serve]'"
+)
+BATCH, WAITING = 6, 10
+
+
+class Models(NamedTuple):
+    """Folders of a model and its adapters, and what plain transformers says of some tokens."""
+
+    base: Path
+    adapters: Path
+    ids: list[int]
+    references: Mapping[str, list[float]]
+
+
+class Running(NamedTuple):
+    """A server that runs."""
+
+    url: str
+    """With `/v1`."""
+    process: subprocess.Popen[str]
+    http: httpx.Client
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        return self.http.post(path, json=body)
+
+    def score(self, model: str, ids: list[int]) -> list[float]:
+        """The server's log-probability of each token but the first."""
+        body = {"model": model, "prompt": ids, "max_tokens": 0, "echo": True, "logprobs": 0}
+        choice = self.post("/v1/completions", body).json()["choices"][0]
+        told = choice["logprobs"]["token_logprobs"]
+        assert told[0] is None and len(told) == len(ids)
+        return told[1:]
+
+
+def python() -> Path:
+    """The trainers' Python; skips, or fails where REQUIRE_TRAINERS is set, when there is none."""
+    why = ""
+    try:
+        found = find_python(needed=("torch", "transformers", "peft"), start=ROOT)
+        code = "import torch, transformers, peft, fastapi, uvicorn, jinja2"
+        if subprocess.run([str(found), "-c", code], env=environment(), check=False).returncode == 0:
+            return found
+        why = f"{found} lacks a package"
+    except ConfigError as error:
+        why = str(error)
+    if os.environ.get("REQUIRE_TRAINERS"):
+        pytest.fail(f"no trainers' environment: {why}")
+    pytest.skip(f"no trainers' environment ({why}); to make it: {HOW}")
+
+
+def make_models(folder: Path) -> Models:
+    """A quick tiny policy with two adapters and a variant of all weights."""
+    interpreter = python()
+    base = make(folder / "base", QUICK)
+    script = Path(__file__).parent / "adapters_for_tests.py"
+    adapters = folder / "adapters"
+    subprocess.run([str(interpreter), str(script), str(base), str(adapters)], check=True,
+                   env=environment() | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    found: dict[str, Any] = json.loads((adapters / "references.json").read_text(encoding="utf-8"))
+    return Models(base, adapters, found["ids"], found["log_probabilities"])
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Generator[Running]:
+    """The command's server, until the block ends; it must then end by itself when told to."""
+    line = [*command(folder, options), "--batch", str(BATCH), "--waiting", str(WAITING)]
+    process = subprocess.Popen(
+        line, env=environment() | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        with httpx.Client(base_url=said["url"].removesuffix("/v1"), timeout=60) as http:
+            yield Running(said["url"], process, http)
+        process.send_signal(signal.SIGTERM)
+        # uvicorn ends as the signal says, after it has closed what it serves.
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def copy(folder: Path, to: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(folder, to)
+    return to
