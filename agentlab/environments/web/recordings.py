@@ -2,9 +2,10 @@
 
 Three forms are understood: a script of Playwright's codegen in Python or in JavaScript, and a trace
 zip. A script is read as text and never run. What cannot be said as a call, a CSS selector for one,
-is left out and told, and so is what was typed into a field for a secret, since calls are kept. Playwright finds names by a part and without regard to case unless a recording
-says otherwise; calls here name things whole, so a recording may name what a call does not find,
-which shows when it is carried out.
+is left out and told, and so is what was typed into a field for a secret, since calls are kept.
+Playwright finds names by a part and without regard to case unless a recording says otherwise; calls
+here name things whole, so a recording may name what a call does not find, which shows when it is
+carried out.
 """
 
 from __future__ import annotations
