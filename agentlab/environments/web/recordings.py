@@ -2,9 +2,10 @@
 
 Three forms are understood: a script of Playwright's codegen in Python or in JavaScript, and a trace
 zip. A script is read as text and never run. What cannot be said as a call, a CSS selector for one,
-is left out and told. Playwright finds names by a part and without regard to case unless a recording
-says otherwise; calls here name things whole, so a recording may name what a call does not find,
-which shows when it is carried out.
+is left out and told, and so is what was typed into a field for a secret, since calls are kept.
+Playwright finds names by a part and without regard to case unless a recording says otherwise; calls
+here name things whole, so a recording may name what a call does not find, which shows when it is
+carried out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from agentlab.types import JsonObject, ToolCall
 
 MOST_CALLS = 60
 MOST_BYTES = 30_000_000
+SECRET = re.compile(
+    r"pass ?(word|code|phrase)|\bpin\b|\bsecret\b|\btoken\b|api[ _-]?key|\bcvc\b|\bcvv\b"
+    r"|card number|kennwort|passwort|mot de passe|contrase",
+    re.IGNORECASE,
+)
+"""Names of fields whose content nobody wants to see kept."""
 MOST_LEFT = 20
 """Sentences on what is left out."""
 
@@ -101,6 +108,7 @@ def _steps(name: str, data: bytes) -> Iterator[_Step]:
 
 # --- from a chain to a call -----------------------------------------------------------------
 
+_TYPING = frozenset(("fill", "type", "press_sequentially"))
 _BY_NAME = ("get_by_label", "get_by_text", "get_by_placeholder", "get_by_title", "get_by_test_id",
             "get_by_alt_text")  # fmt: skip
 _WITHOUT_TARGET = frozenset(("close", "pause", "wait_for_timeout", "wait_for_load_state",
@@ -149,6 +157,11 @@ def _call(step: _Step, allowed: AllowList, url: str, *, first: bool) -> ToolCall
     target = _target(chain)
     if target is None:
         return f"{last.method} of what is not named by one role and name, label or text"
+    if last.method in _TYPING and SECRET.search(target.name):
+        return (
+            f"what was typed into {target.name!r} is not kept; let attempts begin signed in, "
+            "with the option login"
+        )
     made = _on(target, last, value)
     return made or f"{last.method} is not understood"
 
@@ -160,7 +173,7 @@ def _on(target: _Target, last: _Link, value: Value) -> ToolCall | None:
             return ToolCall(tool="click", arguments=named)
         case "hover":
             return ToolCall(tool="hover", arguments=named)
-        case "fill" | "type" | "press_sequentially":
+        case method if method in _TYPING:
             return _tool("fill", label=target.name, text=str(value or ""))
         case "select_option":
             option = last.named.get("label", last.named.get("value", value))

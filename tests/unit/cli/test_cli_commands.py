@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "work"
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from agentlab.cli.main import cli\n"
         "result = CliRunner().invoke(cli, ['--help']); assert result.exit_code == 0\n"
@@ -52,17 +51,6 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
-    took: list[float] = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "agentlab", "--help"],
-            capture_output=True,
-            timeout=60,
-            check=True,
-        )
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.6
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,14 @@ def test_a_page_within_the_site_is_named_by_its_path() -> None:
 def test_what_holds_no_call_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="recording 'shown'"):
         read(text)
+
+
+def test_a_password_that_was_typed_is_not_kept() -> None:
+    found = read(
+        'page.get_by_label("E-mail").fill("ann@example.test")\n'
+        'page.get_by_label("Your password").fill("hunter2")\n'
+        'page.get_by_role("textbox", name="PIN").press_sequentially("1234")\n'
+    )
+    assert found.calls == (call("fill", label="E-mail", text="ann@example.test"),)
+    assert len(found.left_out) == 2 and "with the option login" in found.left_out[0]
+    assert "hunter2" not in str(found) and "1234" not in str(found)
