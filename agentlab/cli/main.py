@@ -20,6 +20,7 @@ from agentlab.cli.options import name_variables
 from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
+from agentlab.cli.record import record
 from agentlab.cli.runs import runs
 from agentlab.cli.skills import skills
 
@@ -92,6 +93,7 @@ for command in (
     insights,
     evaluators,
     export_rows,
+    record,
     library,
     envs,
     doctor,

@@ -143,9 +143,12 @@ def off_policy(sampling: JsonObject) -> tuple[str, str] | None:
 
     Log-probabilities are recorded as the model gives them before temperature and truncation, so
     whatever bends the draw away from them is refused: with top_p 0.8 and top_k 1024 half of the
-    ratios lie outside of [0.9, 1.1] although the policy is the same (TRL, PR 7269). What is not on
-    record is taken to be off.
+    ratios lie outside of [0.9, 1.1] although the policy is the same (TRL, PR 7269). What stands in
+    no record is taken to be off.
     """
+    for name in ("temperature", "top_p"):
+        if name in sampling and sampling[name] is None:
+            return "unknown sampling", f"the {name} was left to the endpoint"
     temperature = _number(sampling.get("temperature"))
     if temperature == 0:
         return "greedy sampling", "the temperature was 0, so nothing was drawn by chance"

@@ -1,0 +1,1 @@
+"""What agentlab serves to others."""
