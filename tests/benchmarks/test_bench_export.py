@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from agentlab.records import Records, Workspace
 from agentlab.types import (
@@ -45,6 +46,7 @@ from agentlab.types import (
 )
 from tests.unit.records.samples import RUN, a_spec, opened
 
+pytestmark = pytest.mark.timeout(3600)
 ATTEMPTS = int(os.environ.get("BENCH_EXPORT_ATTEMPTS", "10000"))
 STEPS = 20
 GROUP = 4
@@ -203,10 +205,13 @@ def read_alone(workspace: Path) -> float:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_export_of_many_attempts(workspace: Path, form: str, tmp_path: Path) -> None:
+def test_export_of_many_attempts(
+    benchmark: BenchmarkFixture, workspace: Path, form: str, tmp_path: Path
+) -> None:
     if form.startswith("verl"):
         pytest.importorskip("pyarrow")
-    cost = exported(workspace, form, tmp_path / "out")
+    out = tmp_path / "out"
+    cost = cast("Cost", benchmark.pedantic(exported, args=(workspace, form, out), rounds=1))
     (data,) = (tmp_path / "out").glob("data.*")
     seconds = alone(data, tmp_path / "again")
     reading = read_alone(workspace)
@@ -221,12 +226,16 @@ def test_export_of_many_attempts(workspace: Path, form: str, tmp_path: Path) -> 
     assert cost.rows > 0
 
 
-def test_memory_does_not_grow_with_the_run(workspace: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_run(
+    benchmark: BenchmarkFixture, workspace: Path, tmp_path: Path
+) -> None:
     small = tmp_path / "ws"
     with opened(small) as records:
         fill(records, ATTEMPTS // 10)
     few = exported(small, "trl-grpo-replay", tmp_path / "few")
-    many = exported(workspace, "trl-grpo-replay", tmp_path / "many")
+    out = tmp_path / "many"
+    asked = (workspace, "trl-grpo-replay", out)
+    many = cast("Cost", benchmark.pedantic(exported, args=asked, rounds=1))
     print(f"\n{few.megabytes:,.0f} MB for a tenth, {many.megabytes:,.0f} MB for all")
     # Ten times the attempts hold their outlines more, and no more trajectories.
     assert many.megabytes < few.megabytes * 2

@@ -25,6 +25,7 @@ from agentlab.training.tries import tries
 from agentlab.types import ChatRequest, Insight, Message, Skill, Status, ToolUse, skill_id
 
 HINT = "Begin with a step that you can make, and do not put down what you do not hold."
+pytestmark = pytest.mark.timeout(300)
 OPTIONS: dict[str, Any] = {
     "attempts": 8,
     "group": 4,
@@ -47,14 +48,14 @@ def sloppy(likely: Callable[[ChatRequest], float]) -> Callable[[ChatRequest], Re
 
     def rule(request: ChatRequest) -> Reply:
         if not any(tool.name == "leave" for tool in request.tools):
-            return cast("Reply", courier(request))
+            return courier(request)
         begun = [message for message in request.messages if message.role == "assistant"]
         if not begun and dice.random() < likely(request):
             use = ToolUse(id="call_0", name="leave", arguments="{}")
             return Message(role="assistant", tool_uses=(use,))
         if begun and begun[0].tool_uses[0].name == "leave":
             return Message(role="assistant", text="I give up.")
-        return cast("Reply", courier(request))
+        return courier(request)
 
     return rule
 
