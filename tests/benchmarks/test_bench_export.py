@@ -211,7 +211,9 @@ def test_export_of_many_attempts(
     if form.startswith("verl"):
         pytest.importorskip("pyarrow")
     out = tmp_path / "out"
-    cost = cast("Cost", benchmark.pedantic(exported, args=(workspace, form, out), rounds=1))
+    cost = cast(
+        "Cost", cast("Any", benchmark).pedantic(exported, args=(workspace, form, out), rounds=1)
+    )
     (data,) = (tmp_path / "out").glob("data.*")
     seconds = alone(data, tmp_path / "again")
     reading = read_alone(workspace)
@@ -235,7 +237,7 @@ def test_memory_does_not_grow_with_the_run(
     few = exported(small, "trl-grpo-replay", tmp_path / "few")
     out = tmp_path / "many"
     asked = (workspace, "trl-grpo-replay", out)
-    many = cast("Cost", benchmark.pedantic(exported, args=asked, rounds=1))
+    many = cast("Cost", cast("Any", benchmark).pedantic(exported, args=asked, rounds=1))
     print(f"\n{few.megabytes:,.0f} MB for a tenth, {many.megabytes:,.0f} MB for all")
     # Ten times the attempts hold their outlines more, and no more trajectories.
     assert many.megabytes < few.megabytes * 2
