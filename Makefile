@@ -48,7 +48,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install lock clean
+.PHONY: help practice test test-trainers lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ typecheck:  ## pyright, strict, on package, tests and examples
 bench:  ## Benchmarks: what agentlab costs over bare parts
 	$(call ensure,dev)
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --timeout 0 $(ARGS)
+
+test-trainers:  ## Read each export in its own trainer's loader, each in an environment of its own
+	$(call ensure,dev)
+	@$(BIN)/python tests/loaders/run.py $(ARGS)
 
 soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
 	$(call ensure,dev)

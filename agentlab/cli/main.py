@@ -21,6 +21,7 @@ from agentlab.cli.options import name_variables
 from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
+from agentlab.cli.record import record
 from agentlab.cli.runs import runs
 from agentlab.cli.serve_local import serve_local
 from agentlab.cli.serving import serving
@@ -98,6 +99,7 @@ for command in (
     gate,
     rollback,
     serving,
+    record,
     library,
     envs,
     doctor,

@@ -238,6 +238,19 @@ class ChatEndpoint:
         text = self.redactor.text(str(error))
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
+    async def models(self) -> list[str]:
+        """The models that the endpoint lists.
+
+        Raises:
+            PassingFaultError: it does not answer, or refuses.
+        """
+        try:
+            async with asyncio.timeout(min(LISTING_SECONDS, self._timeout)):
+                return [each.id async for each in self._client.models.list()]
+        except Exception as error:  # whatever it is, it names no models
+            told = f"{type(error).__name__}: {self._told(error)}"
+        raise PassingFaultError(f"The endpoint {self.url!r} lists no models: {told}")
+
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._client.close()

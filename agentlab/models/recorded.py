@@ -103,10 +103,11 @@ class Recorded:
         place = self._begun
         self._begun += 1
         reply = await self._model.chat(request)
-        self._calls[place] = self._record(request, reply)
+        self._calls[place] = self.record(request, reply)
         return reply
 
-    def _record(self, request: ChatRequest, reply: ChatReply) -> ModelCall:
+    def record(self, request: ChatRequest, reply: ChatReply) -> ModelCall:
+        """The record of a call, which is not remembered here."""
         tokens = counted(request, reply)
         sent = request.model_dump(mode="json", exclude={"sampling"}, exclude_defaults=True)
         if request.prompt is not None:

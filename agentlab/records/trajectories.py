@@ -167,12 +167,18 @@ class Trajectories:
         ]
 
     def exportable(
-        self, run_id: str, *, batch: int = 64, rounds: tuple[int, int] | None = None
+        self,
+        run_id: str,
+        *,
+        batch: int = 64,
+        rounds: tuple[int, int] | None = None,
+        steps: bool = True,
     ) -> Iterator[Exportable]:
         """What may leave for training, in (round, slot) order.
 
         The same attempts as `learnable`, `batch` of them read and held at a time; with `rounds`,
-        those from the first up to, and without, the second.
+        those from the first up to, and without, the second. Without `steps`, trajectories have
+        none, which spares reading them.
 
         Raises:
             RecordsError: a row is not what was written.
@@ -183,7 +189,7 @@ class Trajectories:
             with self._session.read() as connection:
                 texts = bodies(connection, [row.task for row in part])
                 ids = [row.id for row in part]
-                outcomes = _outcomes(connection, ids)
+                outcomes = _outcomes(connection, ids, steps=steps)
                 advised = _advised(connection, ids)
                 equipped = _advised(connection, ids, kind="skill")
             for row in part:
@@ -355,10 +361,12 @@ def _within(query: Select[Any], rounds: tuple[int, int] | None) -> Select[Any]:
     return query.where(ATTEMPTS.c.round >= rounds[0], ATTEMPTS.c.round < rounds[1])
 
 
-def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, AttemptOutcome]:
+def _outcomes(
+    connection: Connection, attempt_ids: Sequence[str], *, steps: bool = True
+) -> dict[str, AttemptOutcome]:
     found: dict[str, AttemptOutcome] = {}
     for part in batches(attempt_ids):
-        steps = _parts(connection, STEPS, Step, part)
+        made = _parts(connection, STEPS, Step, part) if steps else {}
         calls = _parts(connection, MODEL_CALLS, ModelCall, part)
         query = (
             select(OUTCOMES.c.attempt_id, OUTCOMES.c.body, SCORES.c.body.label("score"))
@@ -370,7 +378,7 @@ def _outcomes(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, A
             outcome = decode(AttemptOutcome, row.body, table="outcomes", key=key)
             trajectory = outcome.trajectory and outcome.trajectory.model_copy(
                 update={
-                    "steps": tuple(steps.get(key, ())),
+                    "steps": tuple(made.get(key, ())),
                     "model_calls": tuple(calls.get(key, ())),
                 }
             )

@@ -64,6 +64,11 @@ VIEWS: dict[ViewName, Kind] = {
 }
 """Each view with the kind of sample that it gives; a format takes the first that suits it."""
 
+STEPLESS: frozenset[ViewName] = frozenset(
+    ("verifier", "verdicts", "groups", "retries", "replayed", "hinted", "chains")
+)
+"""Views that look at calls and scores alone."""
+
 
 class Choosing:
     """The samples of one export.

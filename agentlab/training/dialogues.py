@@ -12,6 +12,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+from pydantic import JsonValue
+
 from agentlab.models.wire import message_body, tool_body, wire_names
 from agentlab.types import ChatRequest, JsonObject, Message, ModelCall, ToolSpec
 
@@ -63,18 +65,17 @@ def dialogues(calls: Sequence[ModelCall]) -> tuple[Dialogue, ...]:
     """
     found: list[_Open] = []
     for place, call in enumerate(calls):
-        request, reply = request_of(call), reply_of(call)
-        tools = tuple(request.tools)
+        asked = cast("list[JsonObject]", call.request.get("messages") or [])
         best: _Open | None = None
         for each in found:
             longer = best is None or len(each.messages) > len(best.messages)
-            if longer and each.tools == tools and each.continued_by(request.messages):
+            if longer and each.continued_by(call, asked):
                 best = each
         if best is None:
-            best = _Open(tools)
+            best = _Open(call.request.get("tools"))
             found.append(best)
-        best.take(place, request.messages, reply)
-    return tuple(Dialogue(tuple(d.messages), tuple(d.turns), d.tools) for d in found)
+        best.take(place, asked, reply_of(call))
+    return tuple(d.dialogue() for d in found)
 
 
 def openai_messages(dialogue: Dialogue) -> list[JsonObject]:
@@ -115,19 +116,47 @@ def _same(one: Message, other: Message) -> bool:
 
 
 class _Open:
-    """A dialogue that further calls may continue."""
+    """A dialogue that further calls may continue.
 
-    def __init__(self, tools: tuple[ToolSpec, ...]) -> None:
+    What a call repeats of the one before is compared as it was recorded, and not read again: an
+    attempt of many calls is read in the time that its messages take, and not their square.
+    """
+
+    def __init__(self, tools: JsonValue) -> None:
         self.tools = tools
+        self.asked: list[JsonObject] = []
+        """Of the last call, as recorded."""
         self.messages: list[Message] = []
+        """Those, and its reply."""
         self.turns: list[Turn] = []
 
-    def continued_by(self, messages: Sequence[Message]) -> bool:
-        return len(messages) > len(self.messages) and all(
-            _same(mine, theirs) for mine, theirs in zip(self.messages, messages, strict=False)
-        )
+    def continued_by(self, call: ModelCall, asked: list[JsonObject]) -> bool:
+        held = len(self.asked)
+        if len(asked) <= held or call.request.get("tools") != self.tools:
+            return False
+        if asked[:held] != self.asked and not all(
+            _same(mine, Message.model_validate(theirs))
+            for mine, theirs in zip(self.messages, asked[:held], strict=False)
+        ):
+            return False
+        return _same(self.messages[held], Message.model_validate(asked[held]))
 
-    def take(self, place: int, messages: Sequence[Message], reply: Message) -> None:
-        # The ids are the request's: those that its tool messages answer.
-        self.messages = [*messages, reply]
-        self.turns.append(Turn(len(messages), place))
+    def take(self, place: int, asked: list[JsonObject], reply: Message) -> None:
+        held = len(self.asked)
+        if asked[:held] == self.asked:
+            # The reply comes anew: its ids are those that its tool messages answer.
+            fresh = [Message.model_validate(each) for each in asked[held:]]
+            self.messages = [*self.messages[:held], *fresh, reply]
+        else:
+            self.messages = [*(Message.model_validate(each) for each in asked), reply]
+        self.asked = asked
+        self.turns.append(Turn(len(asked), place))
+
+    def dialogue(self) -> Dialogue:
+        """What it holds now."""
+        tools = cast("list[JsonObject]", self.tools or [])
+        return Dialogue(
+            tuple(self.messages),
+            tuple(self.turns),
+            tuple(ToolSpec.model_validate(each) for each in tools),
+        )

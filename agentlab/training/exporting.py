@@ -24,7 +24,7 @@ from typing import NamedTuple
 from agentlab.errors import UnknownNameError, UsageError, WorkspaceError
 from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
-from agentlab.training.choosing import VIEWS, Choosing, ViewName
+from agentlab.training.choosing import STEPLESS, VIEWS, Choosing, ViewName
 from agentlab.training.estimating import ESTIMATORS, Estimating
 from agentlab.training.formats.catalogue import FORMATS
 from agentlab.training.formats.format import Body, Format, HasFilesBeside
@@ -224,7 +224,9 @@ class _Writer:
 
     def _rollouts(self) -> Iterator[Rollout]:
         """Those that may be trained on, as the user asked."""
-        for rollout in rollouts(self._records, self._request.run_ids, self._request.rounds):
+        asked = self._request
+        steps = self._view not in STEPLESS
+        for rollout in rollouts(self._records, asked.run_ids, asked.rounds, steps=steps):
             wanted = self._request.template
             if wanted is not None and wanted not in rollout.task.template:
                 continue

@@ -62,7 +62,11 @@ class Rollout(NamedTuple):
 
 
 def rollouts(
-    records: Records, run_ids: Sequence[str], rounds: tuple[int, int] | None = None
+    records: Records,
+    run_ids: Sequence[str],
+    rounds: tuple[int, int] | None = None,
+    *,
+    steps: bool = True,
 ) -> Iterator[Rollout]:
     """The rollouts of runs, in (run, round, slot) order, read a batch at a time.
 
@@ -72,6 +76,7 @@ def rollouts(
         records: of the workspace.
         run_ids: whose.
         rounds: only those from the first up to, and without, the second.
+        steps: whether they are read with their steps.
 
     Raises:
         UnknownNameError: there is no such run.
@@ -79,7 +84,7 @@ def rollouts(
     """
     for run_id in run_ids:
         records.runs.get(run_id)
-        for row in records.trajectories.exportable(run_id, batch=BATCH, rounds=rounds):
+        for row in records.trajectories.exportable(run_id, batch=BATCH, rounds=rounds, steps=steps):
             found = _rollout(run_id, row)
             if found is not None:
                 yield found

@@ -79,7 +79,8 @@ def fault(call: TokenCall) -> str | None:
     if drawn is not None:
         if len(drawn) != len(call.output):
             return f"{len(call.output)} output ids and {len(drawn)} log-probabilities"
-        if not all(math.isfinite(value) and value <= 0 for value in drawn):
+        # A sum is no number as soon as one of its parts is none.
+        if drawn and not (math.isfinite(sum(drawn)) and max(drawn) <= 0):
             return "a log-probability that is none"
     return None
 
@@ -105,7 +106,7 @@ def join(calls: Sequence[TokenCall]) -> Rows:
     return Rows(
         tuple(
             Row(
-                tuple(row.ids),
+                row.ids,
                 tuple(row.spans),
                 tuple(row.log_probabilities),
                 "fork" if number else "clean",
@@ -119,16 +120,15 @@ class _Open:
     """A row that further calls may continue."""
 
     def __init__(self) -> None:
-        self.ids: list[int] = []
+        self.ids: tuple[int, ...] = ()
         self.spans: list[Span] = []
         self.log_probabilities: list[float] = []
 
     def continued_by(self, prompt: tuple[int, ...]) -> bool:
-        return len(prompt) >= len(self.ids) and list(prompt[: len(self.ids)]) == self.ids
+        return len(prompt) >= len(self.ids) and prompt[: len(self.ids)] == self.ids
 
     def take(self, place: int, call: TokenCall) -> None:
-        self.ids.extend(call.prompt[len(self.ids) :])
-        start = len(self.ids)
-        self.ids.extend(call.output)
+        start = len(call.prompt)
+        self.ids = call.prompt + call.output
         self.spans.append(Span(place, start, len(self.ids)))
         self.log_probabilities.extend(call.log_probabilities or ())

@@ -5,6 +5,7 @@ Ids are never made by tokenizing text again: what was drawn is what the endpoint
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from agentlab.models.recorded import verified
@@ -143,30 +144,62 @@ def off_policy(sampling: JsonObject) -> tuple[str, str] | None:
 
     Log-probabilities are recorded as the model gives them before temperature and truncation, so
     whatever bends the draw away from them is refused: with top_p 0.8 and top_k 1024 half of the
-    ratios lie outside of [0.9, 1.1] although the policy is the same (TRL, PR 7269). What is not on
-    record is taken to be off.
+    ratios lie outside of [0.9, 1.1] although the policy is the same (TRL, PR 7269). What stands in
+    no record is taken to be off.
     """
-    temperature = _number(sampling.get("temperature"))
-    if temperature == 0:
-        return "greedy sampling", "the temperature was 0, so nothing was drawn by chance"
-    if temperature not in (None, 1.0):
-        return "tempered sampling", f"the temperature was {temperature:g}, and must be 1"
-    top_p, top_k = _number(sampling.get("top_p")), _number(sampling.get("top_k"))
-    if top_p is not None and top_p < 1:
-        return TRUNCATED, f"top_p was {top_p:g}"
-    if top_k is not None and top_k > 0:
-        return TRUNCATED, f"top_k was {top_k:g}"
-    for name, (none, reason) in _OFF.items():
-        value = _number(sampling.get(name))
-        if value is not None and value != none:
-            return reason, f"{name} was {value:g}"
-    for name in _GRAMMAR:
-        if sampling.get(name):
-            return CONSTRAINED, f"{name} was set"
-    choice = sampling.get("tool_choice")
-    if choice is not None and choice not in _FREE_CHOICE:
-        return CONSTRAINED, "a tool call was demanded"
+    for name, value in sampling.items():
+        # Most settings say nothing of the draw: one look at the name settles them.
+        rule = _RULES.get(name)
+        if rule is not None and (why := rule(name, value)) is not None:
+            return why
     return None
+
+
+def _temperature(name: str, value: object) -> tuple[str, str] | None:
+    if value is None:
+        return "unknown sampling", f"the {name} was left to the endpoint"
+    if value == 0:
+        return "greedy sampling", "the temperature was 0, so nothing was drawn by chance"
+    if value != 1:
+        return "tempered sampling", f"the temperature was {value}, and must be 1"
+    return None
+
+
+def _top_p(name: str, value: object) -> tuple[str, str] | None:
+    if value is None:
+        return "unknown sampling", f"the {name} was left to the endpoint"
+    number = _number(value)
+    return (TRUNCATED, f"top_p was {number:g}") if number is not None and number < 1 else None
+
+
+def _top_k(name: str, value: object) -> tuple[str, str] | None:
+    number = _number(value)
+    return (TRUNCATED, f"{name} was {number:g}") if number is not None and number > 0 else None
+
+
+def _off(name: str, value: object) -> tuple[str, str] | None:
+    none, reason = _OFF[name]
+    number = _number(value)
+    return (reason, f"{name} was {number:g}") if number not in (None, none) else None
+
+
+def _grammar(name: str, value: object) -> tuple[str, str] | None:
+    return (CONSTRAINED, f"{name} was set") if value else None
+
+
+def _choice(name: str, value: object) -> tuple[str, str] | None:
+    free = value is None or value in _FREE_CHOICE
+    return None if free else (CONSTRAINED, "a tool call was demanded")
+
+
+_RULES: dict[str, Callable[[str, object], tuple[str, str] | None]] = {
+    "temperature": _temperature,
+    "top_p": _top_p,
+    "top_k": _top_k,
+    "tool_choice": _choice,
+    **dict.fromkeys(_OFF, _off),
+    **dict.fromkeys(_GRAMMAR, _grammar),
+}
 
 
 def _number(value: object) -> float | None:

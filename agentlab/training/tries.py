@@ -15,7 +15,7 @@ from agentlab.training.refusals import RefusedError
 from agentlab.training.rollouts import Rollout
 from agentlab.types import ModelCall
 
-REFLECT = "reflect"
+REFLECT = "executors/reflect"
 """The name of the prompt that asks for a reflection."""
 
 

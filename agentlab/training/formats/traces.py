@@ -261,7 +261,7 @@ class ArtGroups(JsonLines):
             "messages_and_choices": [*spelt],
             "tools": [*openai_tools(whole)] or None,
             "reward": rollout.reward,
-            "metrics": {"steps": len(rollout.steps)},
+            "metrics": {"calls": len(rollout.calls)},
             "metadata": {
                 "rollout_id": rollout.id,
                 "task_id": rollout.task.id,

@@ -6,7 +6,8 @@ are over whole chains. In the form that the sources agree on least, the size of 
 R1 = ok1 + [skill used and ok2] and R2 = ok2 (1 + [skill used]).
 
 There a chain is sampled on purpose; here it is found on record: a skill names the attempts that it
-was distilled from, and an attempt the skills that it used. Similar means of one template. Who wrote
+was distilled from, and an attempt the skills that it used. Similar tasks are of one template, or
+share what a clause of theirs brings about. Who wrote
 the skill differs: there the policy itself, here the curator, from what the policy did; the credit
 goes to the attempt either way. `used` is what the records mean by it: called, and in the final
 trajectory.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Group
+from agentlab.types import Task
 
 MOST = 8
 """Chains of one group; what a skill is offered to later says little more."""
@@ -32,6 +34,16 @@ def chain_rewards(first: bool, second: bool, *, used: bool) -> tuple[float, floa
         used: whether the second used a skill of the first.
     """
     return float(first) + float(used and second), float(second) * (1.0 + used)
+
+
+def similar(one: Task, other: Task) -> bool:
+    """Whether tasks are of one template, or their missions share a predicate."""
+    if one.template == other.template:
+        return True
+    if one.mission is None or other.mission is None:
+        return False
+    stated = {clause.predicate for clause in one.mission.clauses}
+    return any(clause.predicate in stated for clause in other.mission.clauses)
 
 
 def chains(
@@ -57,7 +69,7 @@ def chains(
             for skill in rollout.skills_offered:
                 for attempt in sources.get(skill, ()):
                     first = begun.get(attempt)
-                    if first is None or first.task.template != rollout.task.template:
+                    if first is None or not similar(first.task, rollout.task):
                         continue
                     members = groups.setdefault(attempt, [])
                     if len(members) < 2 * most:

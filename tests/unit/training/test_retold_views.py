@@ -31,7 +31,7 @@ LESSON = "Do not walk into the wall again, go around it."
 def reflection() -> ModelCall:
     request = ChatRequest(messages=(Message(role="user", text="What went wrong?"),))
     body = request.model_dump(mode="json", exclude={"sampling"}, exclude_defaults=True)
-    body["prompt"] = {"name": "reflect", "version": "1", "hash": "h"}
+    body["prompt"] = {"name": "executors/reflect", "version": "1", "hash": "h"}
     said = ChatReply(message=Message(role="assistant", text=LESSON))
     return ModelCall(
         model="m",
