@@ -16,6 +16,8 @@ going on. Each message is one sentence that names the thing and the fix.
     ├── SkillFaultError             skill code raised, broke the line protocol or hit a limit
     │   └── SkillRefusedError       code that may not run here
     ├── ModelFaultError             a model endpoint failed
+    ├── TrainingRefusedError        data, base or adapter are not what training on them supposes
+    ├── TrainerFaultError           a trainer's process ended without weights
     ├── BudgetSpentError            a model call would pass a budget, and was not made
     ├── RecordsError                the record store cannot be used
     │   ├── NewerDatabaseError      written by a newer agentlab
@@ -97,6 +99,14 @@ class SkillRefusedError(SkillFaultError):
 
 class ModelFaultError(AgentLabError):
     """Raised when a model endpoint failed for good."""
+
+
+class TrainingRefusedError(AgentLabError):
+    """Raised where training would not be truthful: wrong base, changed data, masks of zeros."""
+
+
+class TrainerFaultError(AgentLabError):
+    """Raised when a trainer's process ended without weights; what it had finished is kept."""
 
 
 class BudgetSpentError(AgentLabError):

@@ -22,6 +22,7 @@ from agentlab.cli.packs_change import diff, export, merge, revoke, undo
 from agentlab.cli.practice import practice, resume
 from agentlab.cli.runs import runs
 from agentlab.cli.skills import skills
+from agentlab.cli.train import train
 
 
 class Root(click.Group):
@@ -92,6 +93,7 @@ for command in (
     insights,
     evaluators,
     export_rows,
+    train,
     library,
     envs,
     doctor,

@@ -16,6 +16,7 @@ from agentlab.events import (
     RunFinished,
     RunPaused,
     RunStarted,
+    TrainingStepped,
 )
 
 
@@ -42,6 +43,8 @@ class PlainDisplay:
                 self._say(self._finished())
             case Progress():
                 self._progress(event)
+            case TrainingStepped():
+                self._stepped(event)
             case RepliesDropped():
                 told = ", ".join(f"{n} {reason}" for reason, n in sorted(event.reasons.items()))
                 lost = sum(event.reasons.values())
@@ -89,6 +92,13 @@ class PlainDisplay:
         if event.total and event.done == event.total:
             self._phase = ""
             self._say(f"{name}: done, {duration(self._tally.elapsed)}.")
+
+    def _stepped(self, event: TrainingStepped) -> None:
+        """A line for each phase, and for about each tenth of the steps."""
+        tenth = max(1, event.steps // 10)
+        if not event.steps or event.step in (1, event.steps) or event.step % tenth == 0:
+            said = self._tally.training_in_words()
+            self._say(f"{event.trainer}: {said}, {duration(self._tally.elapsed)}.")
 
     def _say(self, text: str) -> None:
         self._stream.write(one_line(text) + "\n")

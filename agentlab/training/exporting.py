@@ -13,6 +13,7 @@ bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -109,6 +110,8 @@ class ExportReport(Frozen):
     """Rollouts by round: how old what is exported is."""
     estimator: str | None = None
     """The rule of `advantages.jsonl` and its constants."""
+    data_sha256: str = ""
+    """Of `data.jsonl`, so that who trains on it can tell whether it was changed."""
     agentlab: str = __version__
 
 
@@ -234,6 +237,7 @@ class _Writer:
             refused=refused,
             library_versions=dict(sorted(self._versions.items())),
             rounds=dict(sorted(self._rounds.items())),
+            data_sha256=_sha256(self._folder / "data.jsonl"),
         ).model_copy(update={name: self._seen[name] for name in _COUNTED})
         (self._folder / "export.json").write_text(
             report.model_dump_json(indent=2, exclude={"out"}) + "\n", encoding="utf-8"
@@ -355,6 +359,11 @@ class _Writer:
             "insights": list(first.insights),
             "prompts": sorted({c.prompt_hash for m in members for c in m.calls if c.prompt_hash}),
         }
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _COUNTED = ("groups", "alike", "clean", "forks", "tokens", "trained")
