@@ -12,6 +12,11 @@ from agentlab.cli.options import DisplayName, Whole, option, output_options
 from agentlab.cli.output import Output, opened
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from agentlab.errors import UsageError
+    from agentlab.training.trainers.live import LivePlan
+    from agentlab.training.trainers.recipe import RecipeReport
     from agentlab.training.trainers.request import TrainRequest
     from agentlab.training.trainers.training import TrainReport
 
@@ -23,10 +28,20 @@ _PARAMETERS = (
 )  # fmt: skip
 
 
+STRANGE = 0.5
+"""The share of ratios beyond a tenth from 1 at which rows are another policy's: sampling at top-p
+0.8 alone gives that (TRL pull request 7269), and the same weights in other kernels 0.07."""
+
+
 @click.command()
 @click.argument("trainer", metavar="TRAINER")
-@option("--data", multiple=True, required=True, type=_FOLDER, metavar="DIR",
+@option("--data", multiple=True, type=_FOLDER, metavar="DIR",
         help="An export. May be repeated.")  # fmt: skip
+@option("--environment", metavar="NAME", help="For trl-grpo-live: where to practise.")
+@option("--server", metavar="URL",
+        help="For trl-grpo-live: what serves --base and loads adapters, with /v1.")  # fmt: skip
+@option("--practice", metavar="KEY=VALUE", multiple=True,
+        help="For trl-grpo-live: of a practice config; may be repeated.")  # fmt: skip
 @option("--base", required=True, type=_FOLDER, metavar="DIR", help="The model to train.")
 @option("--out", required=True, type=_FOLDER, metavar="DIR", help="A new folder.")
 @option("--from", "adapter", type=_FOLDER, metavar="DIR", help="A trained adapter to go on from.")
@@ -70,6 +85,9 @@ _PARAMETERS = (
 def train(
     trainer: str,
     data: tuple[Path, ...],
+    environment: str | None,
+    server: str | None,
+    practice: tuple[str, ...],
     base: Path,
     out: Path,
     adapter: Path | None,
@@ -82,20 +100,27 @@ def train(
 ) -> None:
     """Train a model on exports with TRAINER.
 
-    TRAINER is trl-sft, trl-dpo, trl-kto or trl-grpo-replay. Stopped or killed, the same command
-    goes on from its last checkpoint and gives the same weights.
+    TRAINER is trl-sft, trl-dpo, trl-kto, trl-grpo-replay or trl-grpo-live, which practises anew
+    before each step. Stopped or killed, the same command goes on from its last checkpoint, and on
+    the same data gives the same weights. For verl and prime-rl, which want
+    another machine, it writes their configuration and a launcher instead.
     """
     with opened(as_json=as_json, display=display) as output:
         from agentlab.cli.display import shown
         from agentlab.cli.tally import Plan
         from agentlab.training.trainers.training import train as run
 
+        if trainer in ("verl", "prime-rl"):
+            written = _recipe(trainer, data, base, out, adapter, method, seed, _given(parameters))
+            output.document(written)
+            _tell_recipe(written, output)
+            return
         request = _request(
             trainer, data, base, out, adapter, method, seed, version,
-            {name: parameters[name] for name in _PARAMETERS if parameters[name] is not None},
+            _given(parameters),
         )  # fmt: skip
         with shown(display, Plan()) as showing:
-            report = run(request, observers=(showing,))
+            report = run(request, observers=(showing,), live=_live(environment, server, practice))
         output.document(report)
         _tell(report, output)
 
@@ -119,11 +144,11 @@ def _request(
     """
     from pydantic import ValidationError
 
-    from agentlab.errors import UnknownNameError, UsageError
+    from agentlab.errors import UnknownNameError
     from agentlab.training.trainers.request import TRAINERS, Method, Parameters, TrainRequest
 
     if trainer not in TRAINERS:
-        raise UnknownNameError("trainer", trainer, TRAINERS)
+        raise UnknownNameError("trainer", trainer, [*TRAINERS, "verl", "prime-rl"])
     try:
         return TrainRequest(
             trainer=trainer,
@@ -137,9 +162,107 @@ def _request(
             parameters=Parameters(**parameters),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][-1]).replace("_", "-")
-        raise UsageError(f"--{name} cannot be {first['input']!r}: {first['msg']}.") from None
+        raise _wrong(error) from None
+
+
+def _live(
+    environment: str | None, server: str | None, practice: tuple[str, ...]
+) -> LivePlan | None:
+    """Where attempts are drawn as training goes on; None where none is told.
+
+    Raises:
+        UsageError: environment or server is told and the other is not.
+    """
+    from agentlab.cli.options import gather_options
+    from agentlab.errors import UsageError
+    from agentlab.runner import practice as run
+    from agentlab.training.trainers.live import LivePlan, Practice
+
+    if environment is None and server is None:
+        return None
+    if environment is None or server is None:
+        raise UsageError("--environment and --server go together; give both.")
+    told = gather_options(practice)
+
+    def play(wanted: Practice) -> str:
+        # One round for a step: what is trained is the policy, so no library is carried along, and
+        # unless it is told otherwise no other role asks it.
+        options: dict[str, Any] = {
+            "heldout": 0,
+            "group": 4,
+            "attempts": 32,
+            "proposer": "grammar",
+            "curator": "generalise",
+            "insights": "none",
+            "evaluator": "verifier",
+            "index": "exact",
+            **told,
+            "rounds": 1,
+            "seed": wanted.seed,
+            "model": wanted.model,
+            "endpoint.base_url": wanted.server,
+        }
+        return run(environment, workspace=wanted.workspace, **options).run_id
+
+    return LivePlan(server, play, {"environment": environment, "practice": told})
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: parameters[name] for name in _PARAMETERS if parameters[name] is not None}
+
+
+def _recipe(
+    trainer: str,
+    data: tuple[Path, ...],
+    base: Path,
+    out: Path,
+    adapter: Path | None,
+    method: str,
+    seed: int,
+    parameters: dict[str, Any],
+) -> RecipeReport:
+    """Write a recipe.
+
+    Raises:
+        UsageError: a figure is none that a training can have, or an adapter is to go on.
+    """
+    from pydantic import ValidationError
+
+    from agentlab.errors import UsageError
+    from agentlab.training.trainers.recipe import RecipeName, RecipeRequest
+    from agentlab.training.trainers.recipes import recipe
+    from agentlab.training.trainers.request import Method, Parameters
+
+    if adapter is not None:
+        raise UsageError(f"The recipe of {trainer} begins with the base; leave --from out.")
+    try:
+        request = RecipeRequest(
+            trainer=cast("RecipeName", trainer),
+            data=data,
+            base=base,
+            out=out,
+            method=cast("Method", method),
+            seed=seed,
+            parameters=Parameters(**parameters),
+        )
+    except ValidationError as error:
+        raise _wrong(error) from None
+    return recipe(request)
+
+
+def _wrong(error: ValidationError) -> UsageError:
+    from agentlab.errors import UsageError
+
+    first = error.errors()[0]
+    name = str(first["loc"][-1]).replace("_", "-")
+    return UsageError(f"--{name} cannot be {first['input']!r}: {first['msg']}.")
+
+
+def _tell_recipe(report: RecipeReport, output: Output) -> None:
+    output.line(f"Wrote the recipe of {report.trainer} to {report.out}.", strong=True)
+    output.line(f"{count(report.rows, 'row')}; files: {', '.join(report.files)}.")
+    for note in report.notes:
+        output.line(f"Note: {note}")
 
 
 def _tell(report: TrainReport, output: Output) -> None:
@@ -159,6 +282,18 @@ def _tell(report: TrainReport, output: Output) -> None:
         )
     if report.estimator:
         output.line(f"Advantages by {report.estimator}.")
+    if report.first_ratio is not None:
+        ratio = report.first_ratio
+        output.line(
+            f"Ratios to what was recorded, at the first step: median {ratio['p50']:.3g}, 5 % below "
+            f"{ratio['p05']:.3g}, 5 % above {ratio['p95']:.3g}; {ratio['off_by_a_tenth']:.0%} are "
+            "further than a tenth from 1."
+        )
+        if ratio["off_by_a_tenth"] > STRANGE:
+            output.line(
+                "Note: most rows were drawn by other weights than training began with, or at "
+                "another temperature; look at --base, --from and --temperature."
+            )
     output.line(
         f"Probed log-probabilities are {report.moved:.3g} nats from the base's, on average."
     )

@@ -24,16 +24,21 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(
-    ("form", "method"), [("trl-sft", "full"), ("trl-grpo-replay", "lora")], ids=["sft", "grpo"]
+    ("form", "method", "whom"),
+    [("trl-sft", "full", "command"), ("trl-grpo-replay", "lora", "trainer")],
+    ids=["sft", "grpo"],
 )
 @pytest.mark.usefixtures("train_python")
-def test_killed_and_gone_on_with(form: str, method: str, base: Path, tmp_path: Path) -> None:
+def test_killed_and_gone_on_with(
+    form: str, method: str, whom: str, base: Path, tmp_path: Path
+) -> None:
     data = write_export(tmp_path / "data", form, base)
     more = (*OPTIONS, "--method", method)
     assert train(form, data, base, tmp_path / "whole", *more).exit_code == 0
 
     out = tmp_path / "killed"
-    _kill_after(out.with_name("killed.training"), 4, form, data, base, out, *more)
+    said = _kill_after(4, whom, form, data, base, out, *more)
+    assert whom == "command" or "ended by signal 9" in said
     assert not out.exists()
     checkpoints = sorted(out.with_name("killed.training").glob("checkpoints/checkpoint-*"))
     assert checkpoints
@@ -58,24 +63,31 @@ def test_killed_and_gone_on_with(form: str, method: str, base: Path, tmp_path: P
 
 
 def _kill_after(
-    work: Path, step: int, form: str, data: Path, base: Path, out: Path, *more: str
-) -> None:
-    """Start the command and kill -9 it, and so its trainer, when a step is written down."""
+    step: int, whom: str, form: str, data: Path, base: Path, out: Path, *more: str
+) -> str:
+    """Start the command and kill -9 it, or its trainer, when a step is written down."""
     words = ["train", form, "--data", str(data), "--base", str(base), "--out", str(out), *more]
     process = subprocess.Popen(
-        [sys.executable, "-m", "agentlab", *words],
+        [sys.executable, "-m", "agentlab", *words, "--display", "none"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    metrics = work / "metrics.jsonl"
+    metrics = out.with_name(f"{out.name}.training") / "metrics.jsonl"
     while process.poll() is None:
         if metrics.exists() and metrics.read_bytes().count(b"\n") >= step:
-            process.send_signal(signal.SIGKILL)
+            pid = process.pid
+            if whom == "trainer":
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+                pid = int(children.split()[-1])
+            os.kill(pid, signal.SIGKILL)
             break
         time.sleep(0.005)
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == (-signal.SIGKILL if whom == "command" else 1), said
+    return said
 
 
 def _steps(out: Path) -> list[dict[str, float]]:

@@ -30,11 +30,18 @@ TEMPLATE = (
 )
 
 
-def write_model(folder: Path, *, seed: int = 0, template: str = TEMPLATE) -> Path:
-    """Write the model; other seeds have other weights."""
+def write_model(folder: Path, *, seed: int = 0, unused: int = 0, context: int = CONTEXT) -> Path:
+    """Write the model; other seeds have other weights.
+
+    Args:
+        folder: where to.
+        seed: of the weights.
+        unused: ids that it knows beyond its tokenizer's.
+        context: tokens that it takes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {each: at for at, each in enumerate((*SPECIAL, *sorted(_letters())))}
-    _write(folder / "config.json", _config(len(vocabulary)))
+    _write(folder / "config.json", _config(len(vocabulary) + unused, context))
     _write(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
     _write(folder / "tokenizer.json", _tokenizer(vocabulary))
     _write(
@@ -46,13 +53,13 @@ def write_model(folder: Path, *, seed: int = 0, template: str = TEMPLATE) -> Pat
             "model_max_length": CONTEXT,
         },
     )
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     draws = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {
         name: np.ones(shape, np.float32)
         if len(shape) == 1
         else draws.normal(0.0, 0.1, shape).astype(np.float32)
-        for name, shape in _shapes(len(vocabulary)).items()
+        for name, shape in _shapes(len(vocabulary) + unused).items()
     }
     head: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
@@ -83,7 +90,7 @@ def ids_of(text: str) -> list[int]:
     return found
 
 
-def _config(vocabulary: int) -> dict[str, object]:
+def _config(vocabulary: int, context: int) -> dict[str, object]:
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
@@ -95,7 +102,7 @@ def _config(vocabulary: int) -> dict[str, object]:
         "num_attention_heads": HEADS,
         "num_key_value_heads": 1,
         "head_dim": HEAD,
-        "max_position_embeddings": CONTEXT,
+        "max_position_embeddings": context,
         "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": True,

@@ -39,6 +39,22 @@ def advantages(exports: Sequence[CheckedExport], estimator: str) -> tuple[str, l
         UnknownNameError: there is no such estimator.
         TrainingRefusedError: a group has one member, or all advantages are 0.
     """
+    used, found = compared(exports, estimator)
+    if not any(value for row in found for value in row):
+        raise TrainingRefusedError(
+            "All advantages are 0: in no group is one attempt better than another, so there is "
+            "nothing to learn; practise at tasks that sometimes succeed."
+        )
+    return used, found
+
+
+def compared(exports: Sequence[CheckedExport], estimator: str) -> tuple[str, list[list[float]]]:
+    """As `advantages`, which may all be 0.
+
+    Raises:
+        UnknownNameError: there is no such estimator.
+        TrainingRefusedError: a group has one member.
+    """
     if estimator not in RULES:
         raise UnknownNameError("estimator", estimator, RULES)
     used: set[str] = set()
@@ -51,11 +67,6 @@ def advantages(exports: Sequence[CheckedExport], estimator: str) -> tuple[str, l
             name, values = estimator, _reckoned(export.rewards, estimator)
         used.add(name)
         found.extend(values)
-    if not any(value for row in found for value in row):
-        raise TrainingRefusedError(
-            "All advantages are 0: in no group is one attempt better than another, so there is "
-            "nothing to learn; practise at tasks that sometimes succeed."
-        )
     return ", ".join(sorted(used)), found
 
 

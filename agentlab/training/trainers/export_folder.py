@@ -87,7 +87,7 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
             f"{str(folder / DATA)!r} has {looked.rows} rows and export.json tells of "
             f"{told.get('rows')}; export again."
         )
-    _check_origins(folder, looked.rows, form, base)
+    check_origins(folder, looked.rows, form, base)
     return looked._replace(notes=notes)
 
 
@@ -122,8 +122,12 @@ def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
     )  # fmt: skip
 
 
-def _check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> None:
-    """Every row's origin."""
+def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> None:
+    """Look at every row's origin.
+
+    Raises:
+        TrainingRefusedError: a row is not of practice, may not be trained on, or has none.
+    """
     path = folder / "provenance.jsonl"
     number = 0
     for number, line in enumerate(_lines(path), start=1):

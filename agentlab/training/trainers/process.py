@@ -30,7 +30,8 @@ _SEEN = (
     "CUDA_HOME", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
 )  # fmt: skip
 _SEEN_BEGINNINGS = ("LC_", "OMP_", "MKL_", "PYTORCH_", "TORCH_", "NCCL_")
-Follow = Callable[[JsonObject], None]
+Follow = Callable[[JsonObject], JsonObject | None]
+"""Told a line of the program; what it gives is sent back to it."""
 
 
 @contextmanager
@@ -91,7 +92,10 @@ def run_program(job: Path, python: TrainPython, follow: Follow, *, lock: int, th
                 told = _read(line)
                 if told is not None:
                     last = told
-                    follow(told)
+                    answer = follow(told)
+                    if answer is not None:
+                        process.stdin.write(json.dumps(answer).encode() + b"\n")
+                        process.stdin.flush()
             code = process.wait()
         finally:
             if process.poll() is None:

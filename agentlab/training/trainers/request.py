@@ -33,6 +33,7 @@ TRAINERS: dict[TrainerName, Trainer] = {
     "trl-dpo": Trainer(("trl-dpo",), 5e-6, beta=0.1),
     "trl-kto": Trainer(("trl-kto",), 5e-6, beta=0.1),
     "trl-grpo-replay": Trainer(("trl-grpo-replay",), 1e-5),
+    "trl-grpo-live": Trainer((), 1e-5),
 }
 
 
@@ -83,8 +84,8 @@ class TrainRequest(Frozen):
     """One training."""
 
     trainer: TrainerName
-    data: tuple[Path, ...] = Field(min_length=1)
-    """Folders of exports."""
+    data: tuple[Path, ...] = ()
+    """Folders of exports; none for a trainer that draws its own attempts."""
     base: Path
     out: Path
     adapter: Path | None = None

@@ -30,6 +30,7 @@ from agentlab.protocols import Observer
 from agentlab.training.trainers.comparing import advantages
 from agentlab.training.trainers.export_folder import check_export
 from agentlab.training.trainers.interpreter import train_python, versions
+from agentlab.training.trainers.live import LiveAttempts, LivePlan, check_plan
 from agentlab.training.trainers.model_folder import ModelFolder, read_model
 from agentlab.training.trainers.process import alone_in, run_program
 from agentlab.training.trainers.request import TRAINERS, TrainRequest, settled
@@ -63,6 +64,9 @@ class TrainReport(Frozen):
     estimator: str | None = None
     first_loss: float | None = None
     last_loss: float | None = None
+    first_ratio: dict[str, float] | None = None
+    """Of a replay's first step, how likely the rows' tokens were under the weights begun with,
+    over what was recorded: `p05`, `p50`, `p95`, and the share `off_by_a_tenth`."""
     moved: float
     """Mean distance of the probes' log-probabilities from the base's, in nats."""
     resumed_from: int | None = None
@@ -72,12 +76,15 @@ class TrainReport(Frozen):
     notes: tuple[str, ...] = Field(default=())
 
 
-def train(request: TrainRequest, *, observers: Sequence[Observer] = ()) -> TrainReport:
+def train(
+    request: TrainRequest, *, observers: Sequence[Observer] = (), live: LivePlan | None = None
+) -> TrainReport:
     """Train, or go on with a training that was stopped.
 
     Args:
         request: what is asked.
         observers: told each step as `TrainingStepped`.
+        live: where `trl-grpo-live` draws its attempts.
 
     Raises:
         UsageError: it was asked for wrongly, or there is no Python to train with.
@@ -85,13 +92,15 @@ def train(request: TrainRequest, *, observers: Sequence[Observer] = ()) -> Train
         TrainerFaultError: the trainer ended without weights.
         WorkspaceError: the folder exists and is another's, or cannot be written.
     """
-    return _Training(request, observers).done()
+    return _Training(request, observers, live).done()
 
 
 class _Training:
     """One training under way."""
 
-    def __init__(self, request: TrainRequest, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, request: TrainRequest, observers: Sequence[Observer], live: LivePlan | None
+    ) -> None:
         trainer = TRAINERS[request.trainer]
         self._request = request
         self._observers = observers
@@ -102,6 +111,8 @@ class _Training:
         self._exports = [
             check_export(folder, trainer.formats, self._base) for folder in request.data
         ]
+        self._live = self._checked_live(live)
+        self._attempts: LiveAttempts | None = None
         self._estimator: str | None = None
         self._advantages: list[list[float]] = []
         if request.trainer == "trl-grpo-replay":
@@ -141,6 +152,24 @@ class _Training:
             ) from error
         shutil.rmtree(self._work, ignore_errors=True)
         return self._report(trained)
+
+    def _checked_live(self, live: LivePlan | None) -> LivePlan | None:
+        request = self._request
+        if request.trainer == "trl-grpo-live":
+            plan = check_plan(None if request.data else live, request.method)
+            if request.parameters.steps is None:
+                raise UsageError("trl-grpo-live has no passes over data; give --steps.")
+            if request.parameters.device_batch is not None:
+                raise UsageError(
+                    "trl-grpo-live takes all rows of a step at once; leave --device-batch out, and "
+                    "practise fewer attempts a step."
+                )
+            return plan
+        if live is not None or not request.data:
+            raise UsageError(
+                f"{request.trainer} trains on exports; give --data, and no --environment."
+            )
+        return None
 
     def _going_on(self) -> TrainedFolder | None:
         if self._request.adapter is None:
@@ -222,6 +251,7 @@ class _Training:
             _described(self._base),
             [each.sha256 for each in self._exports],
             self._compared,
+            self._live.described if self._live else None,
             self._from.record["weights_sha256"] if self._from else None,
             self._versions,
         )
@@ -246,12 +276,34 @@ class _Training:
             "seed": request.seed,
             "parameters": settled(request),
             "estimator": self._estimator,
+            "live": self._live.described if self._live else None,
             "data": [each.record for each in self._exports],
             "started_from": self._from.name if self._from else None,
             "request_sha256": self._digest(),
         }
 
-    def _follow(self, told: JsonObject) -> None:
+    def _follow(self, told: JsonObject) -> JsonObject | None:
+        if told.get("kind") == "wanted":
+            adapter = told.get("adapter")
+            return self._drawn().of(
+                _count(told.get("step")), Path(adapter) if isinstance(adapter, str) else None
+            )
+        self._show(told)
+        return None
+
+    def _drawn(self) -> LiveAttempts:
+        if self._attempts is None:
+            assert self._live is not None
+            self._attempts = LiveAttempts(
+                self._live,
+                self._base,
+                self._work / "live",
+                seed=self._request.seed,
+                estimator=self._request.parameters.estimator,
+            )
+        return self._attempts
+
+    def _show(self, told: JsonObject) -> None:
         if told.get("kind") == "phase" and told.get("phase") == "training":
             step = told.get("step")
             self._resumed = step if isinstance(step, int) and step else None
@@ -271,7 +323,8 @@ class _Training:
 
     def _report(self, trained: TrainedFolder) -> TrainReport:
         record = trained.record
-        losses = _losses(trained.path / METRICS)
+        steps = _steps(trained.path / METRICS)
+        losses = [step["loss"] for step in steps]
         return TrainReport(
             out=str(trained.path),
             name=trained.name,
@@ -287,6 +340,7 @@ class _Training:
             estimator=self._estimator,
             first_loss=losses[0] if losses else None,
             last_loss=losses[-1] if losses else None,
+            first_ratio=_ratio(steps),
             moved=_moved(record),
             resumed_from=self._resumed,
             notes=tuple(note for each in self._exports for note in each.notes),
@@ -302,12 +356,19 @@ def _described(base: ModelFolder) -> JsonObject:
     }
 
 
-def _losses(metrics: Path) -> list[float]:
+def _steps(metrics: Path) -> list[dict[str, float]]:
     try:
         lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-        return [float(line["loss"]) for line in lines]
-    except (OSError, ValueError, KeyError) as error:
+        return [{name: float(value) for name, value in line.items()} for line in lines]
+    except (OSError, ValueError, AttributeError) as error:
         raise TrainerFaultError(f"{str(metrics)!r} is cut short; train again.") from error
+
+
+def _ratio(steps: list[dict[str, float]]) -> dict[str, float] | None:
+    if not steps or "ratio/p50" not in steps[0]:
+        return None
+    names = ("p05", "p50", "p95", "off_by_a_tenth")
+    return {name: steps[0][f"ratio/{name}"] for name in names}
 
 
 def _moved(record: JsonObject) -> float:

@@ -32,8 +32,8 @@ _TORCH_WRITES = ("pytorchstreamwriter failed", "unexpected pos", "file write fai
 def main() -> int:
     """Do the job."""
     answers = Answers()
-    end_with_starter()
     job = Job(Path(sys.argv[1]))
+    end_with_starter(job)
     answers.say("phase", phase="starting torch")
     try:
         train = cast(

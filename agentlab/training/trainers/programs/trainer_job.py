@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
 import threading
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -23,6 +24,8 @@ class Job:
     """The job file, and the places that it names."""
 
     def __init__(self, path: Path) -> None:
+        self.inbox: queue.Queue[Any] = queue.Queue()
+        """What the starter sends."""
         self.told = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
         self.work = Path(cast("str", self.told["work"]))
         self.trainer = cast("str", self.told["trainer"])
@@ -91,13 +94,19 @@ class Answers:
             self._stream.flush()
 
 
-def end_with_starter() -> None:
-    """End this process when the one that started it is gone: its end of stdin closes."""
+def end_with_starter(job: Job) -> None:
+    """End this process when the one that started it is gone: its end of stdin closes.
+
+    Lines that come before are put into the job's inbox.
+    """
 
     def wait() -> NoReturn:
         # Below Python's buffers, whose lock this thread would hold while the process ends.
-        while os.read(0, 1):
-            pass
+        begun = b""
+        while piece := os.read(0, 65536):
+            *lines, begun = (begun + piece).split(b"\n")
+            for line in lines:
+                job.inbox.put(json.loads(line))
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

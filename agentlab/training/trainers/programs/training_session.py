@@ -153,8 +153,8 @@ def run(job: Job, answers: Answers, prepare: Callable[[Job], Prepared]) -> None:
     probes = probes_of(prepared.sequences)
     if not probes:
         raise Refused(
-            "No row has a prompt of at most 512 tokens before its first reply, so nothing could "
-            "prove later that a server serves what was trained; practise with shorter prompts."
+            "No row has a prompt before its first reply, so nothing could prove later that a "
+            "server serves what was trained; export whole attempts."
         )
     answers.say("phase", phase="loading the model")
     base = load_base(job)

@@ -27,7 +27,8 @@ _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 PROBES = 4
 PROBED_PROMPT = 512
 PROBED_OUTPUT = 16
-"""How many fixed prompts there are, and how many tokens of each at most."""
+"""How many fixed prompts there are, and how many tokens of each at most: of a longer prompt the
+end, which proves the weights as well."""
 _OF_TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -106,12 +107,12 @@ def probes_of(sequences: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> list
     found: dict[tuple[int, ...], Probe] = {}
     for ids, drawn in sequences:
         start = next((at for at, mine in enumerate(drawn) if mine), 0)
-        if not 0 < start <= PROBED_PROMPT:
+        if not start or not any(drawn):
             continue
         end = start
         while end < len(ids) and drawn[end] and end - start < PROBED_OUTPUT:
             end += 1
-        prompt = list(ids[:start])
+        prompt = list(ids[max(0, start - PROBED_PROMPT) : start])
         found.setdefault(tuple(prompt), Probe(prompt, list(ids[start:end])))
     return sorted(found.values(), key=lambda probe: (len(probe.prompt_ids), probe))[:PROBES]
 
