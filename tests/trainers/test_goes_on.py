@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import agentlab.training.trainers.training as training
 from tests.trainers.test_resumed import ROOT
 from tests.trainers.test_trained import record, train
 from tests.trainers.written_exports import write_export
@@ -64,13 +66,30 @@ def test_a_full_disk_leaves_nothing_half_and_room_lets_it_go_on(base: Path, tmp_
 
 
 @pytest.mark.usefixtures("train_python")
-def test_verdicts_are_trained_on(base: Path, tmp_path: Path) -> None:
+def test_verdicts_are_trained_on_once_and_put_in_place_later(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_export(tmp_path / "data", "trl-kto", base)
+    with monkeypatch.context() as patch:
+        # The disk is full just when the folder is to appear.
+        patch.setattr(training, "put_in_place", _no_room)
+        found = train("trl-kto", data, base, tmp_path / "out", *SMALL)
+        assert found.exit_code == 1 and "make room" in found.stderr
+        assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(training, "run_program", _not_again)
     found = train("trl-kto", data, base, tmp_path / "out", *SMALL)
     assert found.exit_code == 0, found.output
     assert record(tmp_path / "out")["trainer"] == "trl-kto"
     # Where policy and reference are the same, KTO's loss is 1 - sigmoid(0) for each row.
     assert _first_loss(tmp_path / "out") == pytest.approx(0.5, abs=1e-4)
+
+
+def _no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _not_again(*_: object, **__: object) -> None:
+    raise AssertionError("the weights were written already")
 
 
 def _first_loss(out: Path) -> float:
