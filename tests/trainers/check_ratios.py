@@ -1,12 +1,12 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # It runs under the trainers' Python, where no type checker runs.
-"""What the replay trainer's loss is, beside one reckoned by hand: `check_ratios.py JOB PROGRAMS`.
+"""What the replay trainer's loss is beside one by hand: `check_ratios.py JOB PROGRAMS CHAT`.
 
 Prints one JSON object: for the recorded log-probabilities and for wrong ones, the loss of one step
 as the trainer has it, as it is by the formula, and as it would be if the recorded
 log-probabilities were not used (what TRL alone does); and for four drawn tokens whose
-probabilities are given, the loss and the ratios.
+probabilities are given, the loss and the ratios; and of a conversation, what counts in a loss.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ sys.path.insert(0, sys.argv[2])
 
 import torch
 import train_grpo_replay as program
+from chat_tokens import Conversations
 from trainer_job import Job
 from training_session import deterministic
-from training_weights import load_base
+from training_weights import load_base, load_tokenizer
 
 
 def by_hand(model: Any, rows: list[Any], *, clip: float, cap: float, recorded: bool) -> float:
@@ -83,6 +84,23 @@ def of_numbers(trainer: Any) -> dict[str, Any]:
     }
 
 
+def of_chat(job: Any) -> dict[str, Any]:
+    """What of a conversation counts, in words: whole, and after its first message."""
+    tokenizer = load_tokenizer(job)
+    chats = Conversations(tokenizer)
+    told = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
+    whole = chats.whole(told["messages"], told["tools"], number=1)
+    prompt, rest = chats.split(told["messages"][:1], told["messages"][1:], told["tools"], number=1)
+    return {
+        "drawn": tokenizer.decode(
+            [i for i, mine in zip(whole.ids, whole.drawn, strict=True) if mine]
+        ),
+        "all": tokenizer.decode(whole.ids),
+        "prompt": tokenizer.decode(prompt),
+        "rest": tokenizer.decode([i for i, mine in zip(rest.ids, rest.drawn, strict=True) if mine]),
+    }
+
+
 def logs(values: list[float]) -> list[float]:
     return torch.tensor(values, dtype=torch.float64).log().tolist()
 
@@ -121,7 +139,7 @@ def main() -> None:
             "clipped": figures["clip_ratio/high_mean"][0],
             "ratio_p50": figures["ratio/p50"][0],
         }
-    print(json.dumps({**found, "numbers": of_numbers(trainer)}))
+    print(json.dumps({**found, "numbers": of_numbers(trainer), "chat": of_chat(job)}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 
 import agentlab.training.trainers.training as training
 from agentlab.training.trainers.request import Parameters, TrainRequest
-from tests.trainers.written_exports import rows_of, write_export
+from tests.trainers.written_exports import TOOLS, rows_of, talk, write_export
 
 CHECK = Path(__file__).parent / "check_ratios.py"
 PROGRAMS = Path(training.__file__).parent / "programs"
@@ -52,8 +52,10 @@ def found(
         patch.setattr(training, "run_program", _not_yet)
         training.train(request)
     job = folder / "out.training" / "job.json"
+    chat = folder / "chat.json"
+    chat.write_text(json.dumps({"messages": talk("a", "here"), "tools": TOOLS}), encoding="utf-8")
     done = subprocess.run(
-        [str(module_python), "-E", "-s", str(CHECK), str(job), str(PROGRAMS)],
+        [str(module_python), "-E", "-s", str(CHECK), str(job), str(PROGRAMS), str(chat)],
         capture_output=True,
         text=True,
         timeout=240,
@@ -90,3 +92,13 @@ def test_four_tokens_by_hand(found: dict[str, Any]) -> None:
     better, worse = told["gradient"]
     assert better == pytest.approx([0, 0, -1 / 3], abs=1e-6)
     assert worse == pytest.approx([0, 0.5 * 2 / 3, 0], abs=1e-6)
+
+
+def test_of_a_conversation_the_replies_count_and_what_tools_said_does_not(
+    found: dict[str, Any],
+) -> None:
+    told = found["chat"]
+    call = '<tool_call>{"name": "go", "arguments": {"to": "a"}}</tool_call><|im_end|>'
+    assert told["drawn"] == told["rest"] == call + "here<|im_end|>"
+    assert told["prompt"].endswith("<|im_start|>user\ngo a<|im_end|>\n<|im_start|>assistant\n")
+    assert "there<|im_end|>" in told["all"]
