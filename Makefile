@@ -16,6 +16,10 @@ WORKERS ?= 2
 ARGS ?=
 # Kills that `make faults` spreads over runs; the tests do 10.
 KILLS ?= 50
+# The torch of the trainers' environment, as pip is told: its build decides what it trains on, and
+# which one comes is up to the settings of pip; other words of its command line may stand here too.
+TORCH ?= torch==2.13.0
+TRAIN := .venv-train
 # How long `make soak` goes on.
 HOURS ?= 2
 
@@ -48,7 +52,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test test-trainers lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install lock clean
+.PHONY: help practice test test-trainers lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,18 +131,42 @@ packs:  ## Learn the shipped packs again and compare: are they what their runs m
 install:  ## Everything for development, into .venv
 	$(call ensure,dev)
 
+# torch first and alone: it is large, has a build for each machine, and brings what that build needs.
+# The others are pinned and hashed; nothing of agentlab goes in.
+trainers:  ## The environment that `agentlab train` trains in, into .venv-train
+	@wanted="$$(cksum < requirements/train.txt) $(TORCH) $(CURDIR)"; \
+	if [ "$$(cat $(TRAIN)/.installed 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	python=; $(find_python); \
+	if [ -z "$$python" ]; then \
+	  echo "The trainers need Python 3.11, 3.12 or 3.13 with its venv module and found none; on Debian: sudo apt-get install python3-venv" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(TRAIN): torch and $$(grep -c == requirements/train.txt) pinned packages, 1.5 GB, some minutes, once."; \
+	"$$python" -m venv --clear $(TRAIN) || exit 1; \
+	$(TRAIN)/bin/python -m pip install -qq --progress-bar off $(TORCH) || exit 1; \
+	$(TRAIN)/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: \
+	  --progress-bar off -r requirements/train.txt || exit 1; \
+	printf '%s' "$$wanted" > $(TRAIN)/.installed
+
 # Universal: one file for Python 3.11 to 3.13 on every platform. No machine's own package
 # settings are read, so the hashes are those of the public registry.
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal \
+PIN = $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header
+COMPILE = $(PIN) pyproject.toml
+# What trainers ask for; torch only so that the others fit it.
+TRAINED_WITH = $(firstword $(TORCH)) trl==1.16.0 'transformers>=5,<6' 'peft<1' 'datasets>=5,<6' \
+  'accelerate>=1,<2' fastapi uvicorn openai orjson pyarrow pytest
 lock: install  ## Pin the newest requirements that fit, with hashes
 	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
 	@$(COMPILE) --upgrade --extra babyai --extra browser --extra mcp --extra packs --extra store --extra dev --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
 	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
 	  --extra babyai --extra packs --output-file requirements/practice.txt
+	@printf '%s\n' $(TRAINED_WITH) | $(PIN) - \
+	  | awk '/^[a-z]/ {skip = /^(torch|triton|nvidia-|cuda-)/} !skip' > requirements/train.part
+	@mv requirements/train.part requirements/train.txt
 	@grep -c == requirements/*.txt
 
 clean:  ## Remove what make made; workspaces stay
-	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
+	@rm -rf $(VENV) $(TRAIN) build dist .pytest_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
 	@find agentlab tests examples -name __pycache__ -prune -exec rm -rf {} +

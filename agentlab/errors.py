@@ -17,6 +17,8 @@ going on. Each message is one sentence that names the thing and the fix.
     │   └── SkillRefusedError       code that may not run here
     ├── ModelFaultError             a model endpoint failed
     │   └── GateInterruptedError    the model server went away during a gate, which can go on
+    ├── TrainingRefusedError        data, base or adapter are not what training on them supposes
+    ├── TrainerFaultError           a trainer's process ended without weights
     ├── BudgetSpentError            a model call would pass a budget, and was not made
     ├── RecordsError                the record store cannot be used
     │   ├── NewerDatabaseError      written by a newer agentlab
@@ -103,6 +105,14 @@ class ModelFaultError(AgentLabError):
 
 class GateInterruptedError(ModelFaultError):
     """Raised when the server went away during a gate: nothing was decided, and it can go on."""
+
+
+class TrainingRefusedError(AgentLabError):
+    """Raised where training would not be truthful: wrong base, changed data, masks of zeros."""
+
+
+class TrainerFaultError(AgentLabError):
+    """Raised when a trainer's process ended without weights; what it had finished is kept."""
 
 
 class BudgetSpentError(AgentLabError):

@@ -211,6 +211,20 @@ class Progress(Event):
     total: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingStepped(Event):
+    """A trainer made a step, or went on to another phase; shown, and in its folder's metrics."""
+
+    lifecycle: ClassVar[bool] = True
+    trainer: str = ""
+    phase: str = ""
+    step: int = 0
+    steps: int = 0
+    """Of the whole training; 0 while that is not known."""
+    metrics: Mapping[str, float] = field(default_factory=lambda: {})
+    """Of the step, in the trainer's words: loss, gradient, ratios."""
+
+
 EVENTS: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
@@ -230,6 +244,7 @@ EVENTS: dict[str, type[Event]] = {
         DataExported,
         RepliesDropped,
         Progress,
+        TrainingStepped,
     )
 }
 

@@ -81,16 +81,21 @@ def isolated_workspace(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the one line to run where the browser tests were skipped."""
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if "no Chromium" in str(getattr(report, "longrepr", ""))
+    """Name the one line to run where tests were skipped for want of something."""
+    reasons = [
+        str(getattr(report, "longrepr", "")) for report in terminalreporter.stats.get("skipped", [])
     ]
-    if skipped:
+    browser = sum("no Chromium" in reason for reason in reasons)
+    if browser:
         terminalreporter.write_line(
-            f"{len(skipped)} browser tests were skipped for want of Chromium; to run them: "
+            f"{browser} browser tests were skipped for want of Chromium; to run them: "
             "apt-get install chromium"
+        )
+    trainers = sum("no trainers' environment" in reason for reason in reasons)
+    if trainers:
+        terminalreporter.write_line(
+            f"{trainers} tests were skipped for want of the trainers' environment; to run them: "
+            "make trainers"
         )
 
 

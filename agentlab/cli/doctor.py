@@ -48,6 +48,7 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         extras = installed_extras(EXTRAS)
         browser = describe_browser()
         endpoint = describe_endpoint()
+        trainers = describe_trainers()
         writable = is_writable(workspace)
         found = {name: installed(name) for name in (OURS, THEIRS)}
         problems = [
@@ -55,6 +56,7 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
             *([] if writable else [f"The workspace {str(workspace)!r} cannot be written; "
                                    "choose another with --workspace."]),
             *([str(endpoint["problem"])] if endpoint["problem"] else []),
+            *([str(trainers["problem"])] if trainers["problem"] else []),
             *mixed_install(found),
         ]  # fmt: skip
         output.document(
@@ -68,11 +70,14 @@ def doctor(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
                 "box": box,
                 "browser": browser,
                 "endpoint": endpoint,
+                "trainers": trainers,
                 "workspace": {"path": str(workspace.absolute()), "writable": writable},
                 "problems": list(problems),
             }
         )
         _tell(output, found, extras, browser, box, workspace, writable)
+        if not trainers["problem"]:
+            output.line(f"Trainers: {trainers['says']}")
         if endpoint["base_url"] and not endpoint["problem"]:
             output.line(f"Model endpoint {endpoint['base_url']}: answers, {endpoint['says']}.")
         for problem in problems:
@@ -138,6 +143,34 @@ def describe_endpoint() -> JsonObject:
         # An address that may hold a password is told by nobody but the error, which knows.
         return {"base_url": "", "says": "", "problem": str(error)}
     return {"base_url": url, "says": f"lists {len(served)} models", "problem": ""}
+
+
+def describe_trainers() -> JsonObject:
+    """The Python that `agentlab train` trains with, and what it has; or how to make one."""
+    from agentlab.errors import AgentLabError
+    from agentlab.training.trainers.interpreter import MAKE, find_python, versions
+
+    try:
+        python = find_python()
+    except AgentLabError as error:
+        return {"python": None, "versions": {}, "says": "", "problem": str(error)}
+    if python is None:
+        return {"python": None, "versions": {}, "says": f"none; {MAKE}.", "problem": ""}
+    found = versions(python)
+    lacking = [name for name in ("torch", "trl", "transformers", "peft") if not found.get(name)]
+    problem = ""
+    if lacking:
+        problem = (
+            f"The trainers' Python {python.path!r} ({python.said_by}) "
+            f"{'lacks ' + ' and '.join(lacking) if found else 'does not start'}; {MAKE}."
+        )
+    has = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    return {
+        "python": python.path,
+        "versions": dict(found),
+        "says": f"{python.path}, {has}.",
+        "problem": problem,
+    }
 
 
 def _browser_line(browser: JsonObject) -> str:

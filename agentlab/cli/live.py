@@ -86,6 +86,8 @@ class RichDisplay:
             return Text(one_line(f"Run {tally.ended.status}."), style="green")
         if tally.paused:
             return Text(one_line(f"paused: {tally.paused}"), style="yellow")
+        if tally.training is not None:
+            return self._steps()
         if tally.phase is not None:
             done, total, what = tally.phase.done, tally.phase.total, tally.phase.phase
         else:
@@ -100,6 +102,16 @@ class RichDisplay:
         bar.add_row(
             ProgressBar(total=total, completed=done, width=24),
             Text(one_line(f"{done:,} of {total:,} {what}")),
+        )
+        return bar
+
+    def _steps(self) -> RenderableType:
+        training = self._tally.training
+        assert training is not None
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=max(1, training.steps), completed=training.step, width=24),
+            Text(one_line(f"{self._tally.training_in_words()}, {duration(self._tally.elapsed)}")),
         )
         return bar
 

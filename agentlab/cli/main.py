@@ -26,6 +26,7 @@ from agentlab.cli.runs import runs
 from agentlab.cli.serve_local import serve_local
 from agentlab.cli.serving import serving
 from agentlab.cli.skills import skills
+from agentlab.cli.train import train
 
 
 class Root(click.Group):
@@ -100,6 +101,7 @@ for command in (
     rollback,
     serving,
     record,
+    train,
     library,
     envs,
     doctor,

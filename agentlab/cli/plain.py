@@ -17,6 +17,7 @@ from agentlab.events import (
     RunFinished,
     RunPaused,
     RunStarted,
+    TrainingStepped,
 )
 
 
@@ -46,6 +47,8 @@ class PlainDisplay:
             case DataExported():
                 told = f"{event.rows:,} rows" if event.rows else f"nothing: {event.refused}"
                 self._say(f"Exported {event.name}: {told}.")
+            case TrainingStepped():
+                self._stepped(event)
             case RepliesDropped():
                 told = ", ".join(f"{n} {reason}" for reason, n in sorted(event.reasons.items()))
                 lost = sum(event.reasons.values())
@@ -93,6 +96,13 @@ class PlainDisplay:
         if event.total and event.done == event.total:
             self._phase = ""
             self._say(f"{name}: done, {duration(self._tally.elapsed)}.")
+
+    def _stepped(self, event: TrainingStepped) -> None:
+        """A line for each phase, and for about each tenth of the steps."""
+        tenth = max(1, event.steps // 10)
+        if not event.steps or event.step in (1, event.steps) or event.step % tenth == 0:
+            said = self._tally.training_in_words()
+            self._say(f"{event.trainer}: {said}, {duration(self._tally.elapsed)}.")
 
     def _say(self, text: str) -> None:
         self._stream.write(one_line(text) + "\n")

@@ -28,6 +28,7 @@ from agentlab.events import (
     SkillProposed,
     TaskAdmitted,
     TaskRejected,
+    TrainingStepped,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Tally:
         self.latest = ""
         """What last became of a skill, in words."""
         self.phase: Progress | None = None
+        self.training: TrainingStepped | None = None
+        """What a trainer did last."""
         self.ended: RunFinished | None = None
         self.paused = ""
         """Why the run waits; empty while it does not."""
@@ -153,6 +156,8 @@ class Tally:
                 self.unusable.update({f"{event.role}: {k}": n for k, n in event.reasons.items()})
             case Progress():
                 self.phase = event if event.done < event.total else None
+            case TrainingStepped():
+                self.training = event
             case _:
                 pass
 
@@ -207,6 +212,15 @@ class Tally:
         if self.first is not None:
             return str(self.first)
         return "before this process began" if self.round else "no verdict yet"
+
+    def training_in_words(self) -> str:
+        """`step 12 of 60, loss 0.482`, or what the trainer does before its first step."""
+        told = self.training
+        if told is None or not told.steps:
+            return told.phase if told is not None else ""
+        loss = told.metrics.get("loss")
+        said = f", loss {loss:.4g}" if loss is not None else ""
+        return f"step {told.step:,} of {told.steps:,}{said}"
 
     def round_name(self) -> str:
         """`round 2 of 6`."""

@@ -14,7 +14,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 APART = "bfcl"
 """Installed beside the set for development, and without what it asks for: that is 6 GB."""
-FILES = sorted(p for p in (ROOT / "requirements").glob("*.txt") if p.stem != APART)
+TRAIN = "train"
+"""An environment of its own, after torch, whose build is the machine's."""
+FILES = sorted(p for p in (ROOT / "requirements").glob("*.txt") if p.stem not in (APART, TRAIN))
 PINNED = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][\w.]*)(?: ; (?P<marker>.+?))?"
     r"(?: --hash=sha256:[0-9a-f]{64})+"
@@ -53,6 +55,14 @@ def test_what_stands_apart_is_pinned_and_in_no_set() -> None:
     apart = pins(ROOT / "requirements" / f"{APART}.txt")
     assert set(apart) == {"bfcl-eval", "mpmath"}
     assert not set(apart) & set(pins(ROOT / "requirements" / "dev.txt"))
+
+
+def test_trainers_are_pinned_but_for_torch_and_what_its_builds_bring() -> None:
+    found = pins(ROOT / "requirements" / f"{TRAIN}.txt")
+    assert {"trl", "transformers", "peft", "datasets", "accelerate", "safetensors"} <= set(found)
+    builds = ("torch", "triton", "nvidia-", "cuda-")
+    assert not [name for name in found if name.startswith(builds)]
+    assert "//" not in (ROOT / "requirements" / f"{TRAIN}.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -61,7 +61,8 @@ def test_kind_and_payload(cls: type[Event]) -> None:
 def test_lifecycle_events_are_not_compared() -> None:
     lifecycle = {name for name, cls in EVENTS.items() if cls.lifecycle}
     assert lifecycle == {
-        *("RunStarted", "RunFinished", "RunPaused", "BudgetChanged", "RepliesDropped", "Progress")
+        *("RunStarted", "RunFinished", "RunPaused", "BudgetChanged", "RepliesDropped", "Progress"),
+        "TrainingStepped",
     }
     assert RunStarted(run_id="run-1").comparable() is None
 

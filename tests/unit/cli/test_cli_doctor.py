@@ -83,6 +83,21 @@ def test_the_browser_is_named_or_how_to_get_one(
     assert browser["program"] is None and "apt-get install chromium" in browser["hint"]
 
 
+def test_the_trainers_python_is_named_or_how_to_make_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agentlab.sandbox.probe.describe_box", _quick_box)
+    monkeypatch.chdir(tmp_path)
+    assert "Trainers: " in CliRunner().invoke(cli, ["doctor"]).stdout
+    python = tmp_path / ".venv-train" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 1
+    assert "does not start; make it with `make trainers`" in result.stdout
+
+
 def test_a_workspace_that_cannot_be_written_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

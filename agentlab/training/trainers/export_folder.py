@@ -1,0 +1,202 @@
+"""An export, looked at before anything is trained on it.
+
+The folder may be months old, copied by hand or edited. Nothing in it is believed that can be
+looked at: the rows against the hash in `export.json`, line by line against `provenance.jsonl`
+(practice alone, trainable, one tokenizer and one chat template, those of the base), and each row
+against its format (lengths, masks, log-probabilities, ids within the vocabulary).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn, cast
+
+from agentlab.errors import TrainingRefusedError, UsageError
+from agentlab.training.trainers.model_folder import ModelFolder
+from agentlab.training.trainers.rows import Reward, row_fault, tokens_in
+from agentlab.types import JsonObject
+
+DATA = "data.jsonl"
+
+
+class CheckedExport(NamedTuple):
+    """An export that may be trained on."""
+
+    folder: Path
+    data: Path
+    sha256: str
+    format: str
+    rows: int
+    tokens: int
+    """Of rows that come as token ids; 0 of those that hold messages."""
+    trained: int
+    """Tokens that count in the loss."""
+    rewards: tuple[Reward, ...]
+    """Of rows of groups, in order."""
+    notes: tuple[str, ...]
+    """What could not be looked at, in sentences."""
+
+    @property
+    def record(self) -> JsonObject:
+        """What of it belongs into `agentlab.json`."""
+        return {"export": str(self.folder), "sha256": self.sha256, "format": self.format}
+
+
+def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> CheckedExport:
+    """Look at an export.
+
+    Args:
+        folder: as `agentlab export` wrote it.
+        formats: that the trainer reads.
+        base: the model that is to be trained.
+
+    Raises:
+        UsageError: the folder is no export, or of a format for another trainer.
+        TrainingRefusedError: what is in it may not, or cannot truthfully, be trained on.
+    """
+    if not (folder / "export.json").is_file() or not (folder / DATA).is_file():
+        raise UsageError(
+            f"{str(folder)!r} is no export (it lacks export.json or {DATA}); write one with "
+            "`agentlab export RUN --out DIR`."
+        )
+    told = _object(folder / "export.json", "export.json")
+    form = str(told.get("format"))
+    if form not in formats:
+        raise UsageError(
+            f"The export {str(folder)!r} is of the format {form!r}, and this trainer reads "
+            f"{' or '.join(formats)}; export it again with --format {formats[0]}."
+        )
+    notes = _same_language(told, form, base, f"The export {str(folder)!r}")
+    looked = _look(folder, form, base)
+    wanted = told.get("data_sha256")
+    if not isinstance(wanted, str) or not wanted:
+        raise TrainingRefusedError(
+            f"The export {str(folder)!r} does not say the hash of its rows, so nobody can tell "
+            "whether they were changed; export again with this version."
+        )
+    if looked.sha256 != wanted:
+        raise TrainingRefusedError(
+            f"{str(folder / DATA)!r} was changed after it was exported (its hash is "
+            f"{looked.sha256[:8]}, not {wanted[:8]}); export again."
+        )
+    if told.get("rows") != looked.rows:
+        raise TrainingRefusedError(
+            f"{str(folder / DATA)!r} has {looked.rows} rows and export.json tells of "
+            f"{told.get('rows')}; export again."
+        )
+    check_origins(folder, looked.rows, form, base)
+    return looked._replace(notes=notes)
+
+
+def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
+    """Every row against its format."""
+    sha = hashlib.sha256()
+    rows = tokens = trained = 0
+    rewards: list[Reward] = []
+    with open(folder / DATA, "rb") as file:
+        for line in file:
+            sha.update(line)
+            rows += 1
+            try:
+                row = cast("object", json.loads(line))
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or not line.endswith(b"\n"):
+                _refuse(folder, rows, "is cut short or no JSON object; export again")
+            told = cast("dict[str, object]", row)
+            why = row_fault(form, told, base.vocabulary, base.context)
+            if why is not None:
+                _refuse(folder, rows, why)
+            all_, mine = tokens_in(form, told)
+            tokens, trained = tokens + all_, trained + mine
+            if form == "trl-grpo-replay":
+                rewards.append(Reward.of(told))
+    if not rows:
+        raise TrainingRefusedError(f"{str(folder / DATA)!r} holds no row; export again.")
+    return CheckedExport(
+        folder.absolute(), (folder / DATA).absolute(), sha.hexdigest(), form, rows, tokens,
+        trained, tuple(rewards), (),
+    )  # fmt: skip
+
+
+def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> None:
+    """Look at every row's origin.
+
+    Raises:
+        TrainingRefusedError: a row is not of practice, may not be trained on, or has none.
+    """
+    path = folder / "provenance.jsonl"
+    number = 0
+    for number, line in enumerate(_lines(path), start=1):
+        split = line.get("split", "practice")
+        if split != "practice":
+            _refuse(folder, number, f"is of the split {split!r}, which is never trained on")
+        if line.get("trainable") is not True:
+            _refuse(folder, number, "may not be trained on, as its provenance says")
+        terms = line.get("terms")
+        if isinstance(terms, dict) and not all(terms.values()):
+            _refuse(folder, number, "comes from a model whose terms are unknown; give --terms")
+        _same_language(line, form, base, f"Row {number} of {str(folder)!r}")
+    if number != rows:
+        raise TrainingRefusedError(
+            f"{str(path)!r} has {number} lines for {rows} rows, so the origin of some is unknown; "
+            "export again."
+        )
+
+
+def _same_language(told: JsonObject, form: str, base: ModelFolder, whose: str) -> tuple[str, ...]:
+    """Whether rows of tokens were made with the base's tokenizer and chat template.
+
+    Raises:
+        TrainingRefusedError: they were made with others.
+    """
+    if form not in ("trl-sft", "trl-grpo-replay"):
+        return ()  # messages, which the base's own template renders
+    notes: list[str] = []
+    for name, mine, what in (
+        ("tokenizer_sha256", base.tokenizer_sha256, "tokenizer"),
+        ("chat_template_sha256", base.chat_template_sha256, "chat template"),
+    ):
+        said = told.get(name)
+        theirs = [said] if isinstance(said, str) else said
+        if not isinstance(theirs, list) or not theirs:
+            notes.append(f"{whose} does not say with which {what} its ids were made.")
+        elif any(each != mine for each in theirs):
+            raise TrainingRefusedError(
+                f"{whose} was made with another {what} ({str(theirs[0])[:8]}) than the base has "
+                f"({str(mine)[:8]}); train the model that practised, as it was then, or practise "
+                "again."
+            )
+    return tuple(notes)
+
+
+def _lines(path: Path) -> Iterator[JsonObject]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                found = cast("object", json.loads(line))
+                if not isinstance(found, dict):
+                    raise ValueError
+                yield cast("JsonObject", found)
+    except (FileNotFoundError, ValueError):
+        raise TrainingRefusedError(
+            f"{str(path)!r} is missing or cut short, so the origin of rows is unknown; export "
+            "again."
+        ) from None
+
+
+def _object(path: Path, name: str) -> JsonObject:
+    try:
+        found = cast("object", json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise TrainingRefusedError(f"{name} in {str(path.parent)!r} is cut short; export again.")
+    return cast("JsonObject", found)
+
+
+def _refuse(folder: Path, number: int, why: str) -> NoReturn:
+    raise TrainingRefusedError(f"Row {number} of {str(folder / DATA)!r} {why}.")

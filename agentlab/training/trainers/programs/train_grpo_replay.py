@@ -1,0 +1,196 @@
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUntypedBaseClass=false
+# torch and trl are in the trainers' environment, where no type checker runs.
+"""GRPO on recorded attempts: the ratio is to the log-probabilities that were recorded.
+
+TRL's GRPOTrainer generates what it trains on. Given recorded attempts through `rollout_func` it
+takes their log-probabilities and, without vLLM, uses them nowhere: the ratio is then that of the
+weights to themselves, 1 throughout, as if the attempts were drawn by the very weights that are
+trained. Here the step that generates is replaced by one that reads: recorded log-probabilities
+become `old_per_token_logps`, against which TRL's own loss forms its ratio exp(new - old) and clips
+it. That is PPO's ratio to the behaviour policy, right for logged data of whatever age.
+
+A row that is one of several of its attempt counts by its weight, in the loss and in the number of
+tokens that the loss is divided by.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from row_order import in_order
+from trainer_job import Answers, Job, Refused
+from training_session import Prepared, run, settings
+from training_weights import load_tokenizer, lora
+from trl import GRPOConfig, GRPOTrainer
+
+Batch = dict[str, Any]
+
+
+class Recorded(NamedTuple):
+    """One row, a value for each token of the completion."""
+
+    prompt: list[int]
+    completion: list[int]
+    mask: list[int]
+    """1 where the policy drew the token."""
+    logprobs: list[float]
+    """0 where it did not; the mask keeps those out of every sum."""
+    advantages: list[float]
+    weight: float
+
+
+def train(job: Job, answers: Answers) -> None:
+    """See `training_session.run`."""
+    run(job, answers, prepare)
+
+
+def prepare(job: Job) -> Prepared:
+    """The rows with what was recorded of them."""
+    tokenizer = load_tokenizer(job)
+    rows = [recorded(row, drawn) for row, drawn in zip(job.rows(), job.advantages(), strict=True)]
+    for number, row in enumerate(rows, start=1):
+        job.fits(len(row.prompt) + len(row.completion), number)
+
+    def build(model: Any) -> Replay:
+        return Replay(job, rows, model, tokenizer)
+
+    sequences = [
+        ([*row.prompt, *row.completion], [False] * len(row.prompt) + [m == 1 for m in row.mask])
+        for row in rows
+    ]
+    return Prepared(len(rows), sequences, build)
+
+
+def recorded(row: Batch, drawn: list[float]) -> Recorded:
+    """A line of the export with its advantages, spread over its completion.
+
+    Args:
+        row: of the format `trl-grpo-replay`.
+        drawn: an advantage for each token that the policy drew.
+    """
+    mask = row["env_mask"]
+    found, values = iter(row["logprobs"]), iter(drawn)
+    return Recorded(
+        row["prompt_ids"],
+        row["completion_ids"],
+        mask,
+        [next(found) if mine else 0.0 for mine in mask],
+        [next(values) if mine else 0.0 for mine in mask],
+        float(row.get("weight", 1.0)),
+    )
+
+
+def _never(**_: Any) -> list[float]:
+    raise AssertionError("rewards are recorded")
+
+
+class Replay(GRPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
+    """GRPOTrainer whose attempts were made before."""
+
+    _get_train_sampler = in_order
+
+    def __init__(self, job: Job, rows: list[Recorded], model: Any, tokenizer: Any) -> None:
+        told = settings(job, len(rows))
+        batch = told["per_device_train_batch_size"] * told["gradient_accumulation_steps"]
+        if batch < 2:
+            raise Refused("GRPO compares rows, so a step needs two at least; give --batch 2.")
+        self._recorded = rows
+        self._ratios: torch.Tensor | None = None
+        config = GRPOConfig(
+            **told,
+            # Groups were compared before; TRL only wants a number that divides the batch.
+            num_generations=batch,
+            max_completion_length=max(len(row.completion) for row in rows),
+            remove_unused_columns=False,
+            temperature=job["temperature"],
+            beta=job["beta"],
+            epsilon=job["clip"],
+            epsilon_high=job["clip_high"],
+            delta=job["ratio_cap"],
+            loss_type=job["loss"],
+            importance_sampling_level="token",
+            disable_dropout=True,
+        )
+        super().__init__(
+            model=model,
+            reward_funcs=[_never],
+            args=config,
+            train_dataset=Dataset.from_dict(
+                {"row": list(range(len(rows))), "prompt": [""] * len(rows)}
+            ),
+            processing_class=tokenizer,
+            peft_config=lora(job),
+        )
+
+    def _generate_and_score_completions(self, inputs: list[Batch]) -> Batch:
+        """The recorded rows as the batch that TRL's loss takes; nothing is generated."""
+        rows = [self._recorded[each["row"]] for each in inputs]
+        device = self.accelerator.device
+        pad = self._tokenizer.pad_token_id
+        before = max(len(row.prompt) for row in rows)
+        after = max(len(row.completion) for row in rows)
+
+        def left(values: list[list[int]], fill: int) -> torch.Tensor:
+            padded = [[fill] * (before - len(each)) + each for each in values]
+            return torch.tensor(padded, dtype=torch.long, device=device)
+
+        def right(values: list[Any], fill: float, dtype: torch.dtype) -> torch.Tensor:
+            padded = [[*each, *[fill] * (after - len(each))] for each in values]
+            return torch.tensor(padded, dtype=dtype, device=device)
+
+        weights = torch.tensor([[row.weight] for row in rows], device=device)
+        tool_mask = right([row.mask for row in rows], 0, torch.long)
+        advantages = right([row.advantages for row in rows], 0.0, torch.float32) * weights
+        old = right([row.logprobs for row in rows], 0.0, torch.float32)
+        return {
+            "prompt_ids": left([row.prompt for row in rows], pad),
+            "prompt_mask": left([[1] * len(row.prompt) for row in rows], 0),
+            "completion_ids": right([row.completion for row in rows], pad, torch.long),
+            "completion_mask": right([[1] * len(row.completion) for row in rows], 0, torch.long),
+            "tool_mask": tool_mask,
+            "advantages": advantages,
+            "old_per_token_logps": old,
+            "sampling_per_token_logps": old,
+            "num_items_in_batch": (tool_mask * weights).sum(),
+        }
+
+    def _get_per_token_logps_and_entropies(self, *arguments: Any, **options: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*arguments, **options)
+        self._ratios = found[0].detach()
+        return found
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> Any:
+        """TRL's loss; how far the weights are from what drew the rows is written down beside it."""
+        loss = super()._compute_loss(model, inputs)
+        if self._ratios is not None:
+            for name, value in ratio_figures(
+                self._ratios, inputs["old_per_token_logps"], inputs["tool_mask"]
+            ).items():
+                self._metrics["train"][name].append(value)
+        return loss
+
+
+def ratio_figures(new: torch.Tensor, old: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+    """Of the ratios exp(new - old) over the tokens that count.
+
+    Args:
+        new: log-probabilities under the weights, shape `(rows, tokens)`.
+        old: those that were recorded.
+        mask: 1 where a token counts.
+    """
+    apart = (new - old)[mask.bool()].float()
+    ratios = apart.exp()
+    return {
+        "ratio/mean": float(ratios.mean()),
+        "ratio/p05": float(ratios.quantile(0.05)),
+        "ratio/p50": float(ratios.quantile(0.5)),
+        "ratio/p95": float(ratios.quantile(0.95)),
+        "ratio/max": float(ratios.max()),
+        "ratio/off_by_a_tenth": float(((ratios < 0.9) | (ratios > 1.1)).float().mean()),
+        "ratio/kl": float((ratios - 1 - apart).mean()),
+        "logp/apart": float(apart.abs().mean()),
+    }

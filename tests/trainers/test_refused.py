@@ -1,0 +1,209 @@
+"""What is not what it says is refused with a sentence, before a trainer is started."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlab.errors import AgentLabError, ConfigError, TrainingRefusedError, UsageError
+from agentlab.training.trainers.interpreter import find_python, train_python
+from agentlab.training.trainers.request import TrainRequest
+from agentlab.training.trainers.training import train
+from tests.trainers.tiny_model import write_model
+from tests.trainers.written_exports import Row, digest_of, rows_of, write_export
+
+
+@pytest.fixture
+def no_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is refused here is refused without a trainers' environment."""
+    monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", "/nowhere/python")
+
+
+def request(data: Path, base: Path, out: Path, **more: Any) -> TrainRequest:
+    form = json.loads((data / "export.json").read_text(encoding="utf-8"))["format"]
+    return TrainRequest(trainer=form, data=(data,), base=base, out=out, **more)
+
+
+def refused(data: Path, base: Path, tmp_path: Path, **more: Any) -> str:
+    """What is said; nothing may be left behind."""
+    with pytest.raises(AgentLabError) as error:
+        train(request(data, base, tmp_path / "out", **more))
+    assert isinstance(error.value, TrainingRefusedError | UsageError)
+    assert not isinstance(error.value, ConfigError), "it got as far as looking for a Python"
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.training").exists()
+    return str(error.value)
+
+
+Change = Callable[[Row], None]
+
+
+def _put(**values: Any) -> Change:
+    return lambda row: row.update(values)
+
+
+def _without(name: str) -> Change:
+    return lambda row: row.__delitem__(name)
+
+
+def _cut(name: str) -> Change:
+    return lambda row: row[name].__delitem__(-1)
+
+
+def _all(name: str, value: int) -> Change:
+    return lambda row: row.update({name: [value] * len(row[name])})
+
+
+def _at(name: str, place: int, value: Any) -> Change:
+    return lambda row: row[name].__setitem__(place, value)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize(
+    ("form", "change", "said"),
+    [
+        ("trl-sft", _all("labels", -100), "all-zero mask"),
+        ("trl-sft", _cut("labels"), "other labels than ids"),
+        ("trl-sft", _at("labels", -1, 9), "another token than its id"),
+        ("trl-sft", _at("input_ids", 0, 259), "the base does not know"),
+        ("trl-sft", _put(input_ids=[5] * 513, labels=[5] * 513), "has 513 tokens"),
+        ("trl-grpo-replay", _cut("logprobs"), "log-probabilities for"),
+        ("trl-grpo-replay", _without("logprobs"), "0 log-probabilities for"),
+        ("trl-grpo-replay", _at("logprobs", 0, None), "that is none"),
+        ("trl-grpo-replay", _at("logprobs", 0, 0.5), "that is none"),
+        ("trl-grpo-replay", _all("env_mask", 0), "all-zero mask"),
+        ("trl-grpo-replay", _put(reward=None), "unknown is not 0"),
+        ("trl-grpo-replay", _put(weight=0), "has a weight that is none"),
+        ("trl-grpo-replay", _put(group_id="alone"), "compares with nothing"),
+        ("trl-dpo", _put(chosen=[]), "has no messages in chosen"),
+        ("trl-kto", _put(label=None), "no label"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_on(
+    form: str, change: Change, said: str, base: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(form)
+    change(rows[1])
+    assert said in refused(write_export(tmp_path / "data", form, base, rows), base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ({"split": "dev"}, "is of the split 'dev'"),
+        ({"split": "heldout"}, "is of the split 'heldout'"),
+        ({"trainable": False}, "may not be trained on"),
+        ({"terms": {"m": None}}, "terms are unknown"),
+        ({"tokenizer_sha256": ["0" * 64]}, "another tokenizer (00000000)"),
+        ({"chat_template_sha256": ["0" * 64]}, "another chat template (00000000)"),
+    ],
+)
+def test_an_origin_that_may_not_be_trained_on(
+    origin: dict[str, Any], said: str, base: Path, tmp_path: Path
+) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base, **origin)
+    assert said in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_rows_that_were_changed_after_export(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    whole = (data / "data.jsonl").read_bytes()
+    (data / "data.jsonl").write_bytes(whole.replace(b'"input_ids"', b' "input_ids"', 1))
+    assert "changed after it was exported" in refused(data, base, tmp_path)
+    (data / "data.jsonl").write_bytes(whole[:-20])
+    assert "cut short" in refused(data, base, tmp_path)
+    (data / "data.jsonl").write_bytes(whole)
+    lines = (data / "provenance.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (data / "provenance.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
+    assert "the origin of some is unknown" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_a_template_that_changed_since_practice(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-grpo-replay", base)
+    other = shutil.copytree(base, tmp_path / "other")
+    with open(other / "chat_template.jinja", "a", encoding="utf-8") as file:
+        file.write(" ")
+    assert "another chat template" in refused(data, other, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_groups_that_teach_nothing(base: Path, tmp_path: Path) -> None:
+    rows = [{**row, "reward": 1.0} for row in rows_of("trl-grpo-replay")]
+    data = write_export(tmp_path / "data", "trl-grpo-replay", base, rows)
+    assert "All advantages are 0" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_a_base_that_is_cut_short(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    other = shutil.copytree(base, tmp_path / "other")
+    weights = (other / "model.safetensors").read_bytes()
+    (other / "model.safetensors").write_bytes(weights[:-1])
+    assert "cut short or damaged" in refused(data, other, tmp_path)
+    (other / "model.safetensors").unlink()
+    assert "other formats can run code" in refused(data, other, tmp_path)
+
+
+def _adapter(folder: Path, base: Path, **told: Any) -> Path:
+    """A trained folder around weights that need not be an adapter's: none is loaded here."""
+    folder.mkdir()
+    shutil.copyfile(base / "model.safetensors", folder / "adapter_model.safetensors")
+    record = {
+        "name": "lab-v0003-00000000",
+        "kind": "adapter",
+        "weights_sha256": digest_of(base / "model.safetensors"),
+        "base": {"weights_sha256": digest_of(base / "model.safetensors")},
+        "tokenizer_sha256": digest_of(base / "tokenizer.json"),
+        "chat_template_sha256": digest_of(base / "chat_template.jinja"),
+        **told,
+    }
+    (folder / "agentlab.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_an_adapter_that_is_not_of_the_base(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    other = write_model(tmp_path / "other", seed=1)
+    adapter = _adapter(tmp_path / "adapter", base)
+    assert "belongs to another base" in refused(data, other, tmp_path, adapter=adapter)
+    told = _adapter(tmp_path / "told", base, chat_template_sha256="0" * 64)
+    assert "another chat template" in refused(data, base, tmp_path, adapter=told)
+    whole = _adapter(tmp_path / "whole", base, kind="model")
+    shutil.copyfile(base / "model.safetensors", whole / "model.safetensors")
+    assert "a whole model and no adapter" in refused(data, base, tmp_path, adapter=whole)
+    assert "--method full" in refused(data, base, tmp_path, adapter=adapter, method="full")
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_an_adapter_that_is_cut_short_or_changed(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    adapter = _adapter(tmp_path / "adapter", base)
+    weights = (adapter / "adapter_model.safetensors").read_bytes()
+    (adapter / "adapter_model.safetensors").write_bytes(weights[: len(weights) // 2])
+    assert "cut short or damaged" in refused(data, base, tmp_path, adapter=adapter)
+    (adapter / "adapter_model.safetensors").write_bytes(weights[:-1] + b"\x01")
+    assert "are not those that" in refused(data, base, tmp_path, adapter=adapter)
+
+
+def test_a_missing_environment_is_told_with_how_to_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if find_python() is None:
+        with pytest.raises(ConfigError, match="make trainers"):
+            train_python()
+    python = tmp_path / ".venv-train" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
+    assert train_python().path == str(python)
+    monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", str(tmp_path))
+    with pytest.raises(ConfigError, match="which is no Python"):
+        train_python()
