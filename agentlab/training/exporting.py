@@ -23,7 +23,12 @@ from typing import Literal, NamedTuple, TextIO
 
 from pydantic import Field
 
-from agentlab.errors import UnknownNameError, UsageError, WorkspaceError
+from agentlab.errors import (
+    NothingToExportError,
+    UnknownNameError,
+    UsageError,
+    WorkspaceError,
+)
 from agentlab.records import Records
 from agentlab.records.trajectories import Outline
 from agentlab.training.estimating import ESTIMATORS, Estimating
@@ -122,7 +127,8 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
 
     Raises:
         UnknownNameError: there is no such format, view or run.
-        UsageError: the view gives what the format cannot take, or nothing was left to write.
+        UsageError: the view gives what the format cannot take.
+        NothingToExportError: nothing was left to write.
         WorkspaceError: the folder exists, or cannot be written.
     """
     spelling = FORMATS.get(request.format)
@@ -204,7 +210,7 @@ class _Writer:
         """Write every file.
 
         Raises:
-            UsageError: nothing is left to write; the text says why.
+            NothingToExportError: nothing is left to write; the text says why.
         """
         with ExitStack() as files:
             names = ["data", "provenance"] + ["advantages"] * (self._estimating is not None)
@@ -218,7 +224,7 @@ class _Writer:
                 self._spell(sample)
         refused = tallied(self._refusals)
         if not self._seen["rows"]:
-            raise UsageError(_nothing(self._seen["rollouts"], refused))
+            raise NothingToExportError(_nothing(self._seen["rollouts"], refused))
         with open(self._folder / "refusals.jsonl", "w", encoding="utf-8") as file:
             for refusal in self._refusals:
                 _line(file, dict(refusal._asdict()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentlab.errors import AdapterRefusedError
 from agentlab.records import Records
 from agentlab.records.leases import drained
 from agentlab.training.adapters import Adapter, check_base
@@ -32,6 +33,12 @@ def bring_up(
         AdapterRefusedError: it belongs to another base or template, or is not what is served.
         ServerFaultError: the server refuses it, or does not answer.
     """
+    if adapter.manifest.kind != "adapter":
+        raise AdapterRefusedError(
+            str(adapter.folder),
+            "it is a whole model, which a running server cannot load beside another; train an "
+            "adapter (--method lora)",
+        )
     check_base(adapter, base)
     name = server.base().name
     fresh = server.load(adapter.name, adapter.folder)
