@@ -67,8 +67,8 @@ def asked(bench: Bench, **more: Any) -> CycleConfig:
             "box": "subprocess",
             "index": "exact",
             "rounds": 1,
-            "proposals": 16,
-            "attempts": 16,
+            "proposals": 8,
+            "attempts": 8,
             "heldout": 0,
             "heldout_tool_calls": 60,
             "concurrency": 4,
@@ -164,35 +164,34 @@ def test_an_iteration_without_successes_trains_nothing_and_goes_on(bench: Bench)
     assert teacher.orders == []
 
 
-def test_a_budget_stops_a_cycle_between_stages(bench: Bench) -> None:
+class Careless(Teacher):
+    """Changes what the weights are measured by."""
+
+    async def train(self, order: TrainOrder) -> None:
+        """Implements `Trainer`."""
+        await super().train(order)
+        path = order.out / "agentlab.json"
+        told = json.loads(path.read_text())
+        for probe in told["probe"]:
+            probe["trained_logprobs"] = [x - 1 for x in probe["trained_logprobs"]]
+        path.write_text(json.dumps(told))
+
+
+def test_budgets_other_files_and_refused_candidates_end_what_they_should(bench: Bench) -> None:
     report = run(bench, asked(bench, budget={"tokens": 1}), Teacher(bench.base, 1.0))
     assert report.status == "stopped"
     assert stages(report) == [(1, "practice")]
     assert "1 tokens are used up" in report.reason
-
-
-def test_a_candidate_that_is_refused_ends_its_iteration_alone(bench: Bench) -> None:
-    class Careless(Teacher):
-        async def train(self, order: TrainOrder) -> None:
-            """Changes what the weights are measured by."""
-            await super().train(order)
-            path = order.out / "agentlab.json"
-            told = json.loads(path.read_text())
-            for probe in told["probe"]:
-                probe["trained_logprobs"] = [x - 1 for x in probe["trained_logprobs"]]
-            path.write_text(json.dumps(told))
-
-    report = run(bench, asked(bench), Careless(bench.base, 1.0))
-    assert report.stages[-1][1].result == {"status": "refused"}
-    assert report.serves == "base"
-    assert bench.records.gates.all() == []
-
-
-def test_another_file_does_not_go_on_with_a_cycle_that_is_under_way(bench: Bench) -> None:
-    run(bench, asked(bench, budget={"tokens": 1}), Teacher(bench.base, 1.0))
+    # Another file does not go on with a cycle that is under way; another budget does.
     other = asked(bench, train=[{"trainer": "trl-dpo", "format": "trl-dpo"}])
     with pytest.raises(UsageError, match="asked something else"):
         run(bench, other, Teacher(bench.base, 1.0))
+    report = run(bench, asked(bench), Careless(bench.base, 1.0))
+    assert report.stages[-1][1].result == {"status": "refused"}
+    assert "is not what was trained" in report.stages[-1][1].told
+    assert report.serves == "base"
+    assert bench.records.gates.all() == []
+    assert bench.server.served() == ()
 
 
 def test_a_trainer_that_fails_tells_its_last_words(tmp_path: Path) -> None:
