@@ -98,13 +98,18 @@ def read_adapter(folder: Path) -> Adapter:
         AdapterRefusedError: it is not whole, not what it says, or says too little to be proven.
     """
     manifest = _manifest(folder)
-    weights = folder / (WEIGHTS if manifest.kind == "adapter" else MODEL_WEIGHTS)
-    if not weights.is_file():
+    weights = folder / WEIGHTS
+    if manifest.kind == "model":
+        for part in folder.glob("*.safetensors"):
+            check_safetensors(part, folder)
+        found = base_sha256(folder)
+    elif not weights.is_file():
         raise AdapterRefusedError(
             str(folder), f"it has no {weights.name}; train it again, or name the folder that has"
         )
-    check_safetensors(weights, folder)
-    found = sha256_of(weights)
+    else:
+        check_safetensors(weights, folder)
+        found = sha256_of(weights)
     if found != manifest.weights_sha256:
         raise AdapterRefusedError(
             str(folder),

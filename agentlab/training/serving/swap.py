@@ -33,15 +33,19 @@ def bring_up(
         AdapterRefusedError: it belongs to another base or template, or is not what is served.
         ServerFaultError: the server refuses it, or does not answer.
     """
-    if adapter.manifest.kind != "adapter":
-        raise AdapterRefusedError(
-            str(adapter.folder),
-            "it is a whole model, which a running server cannot load beside another; train an "
-            "adapter (--method lora)",
-        )
     check_base(adapter, base)
     name = server.base().name
-    fresh = server.load(adapter.name, adapter.folder)
+    try:
+        fresh = server.load(adapter.name, adapter.folder)
+    except ServerFaultError as error:
+        if adapter.manifest.kind == "model" and error.status:
+            # `agentlab serve-local` takes weights trained in full beside the base; vLLM does not.
+            raise AdapterRefusedError(
+                str(adapter.folder),
+                "they were trained in full, and this server loads adapters alone; train with "
+                f"--method lora, or serve with `agentlab serve-local` ({error})",
+            ) from error
+        raise
     try:
         return prove_live(server, adapter, name, tolerance=tolerance)
     except BaseException:
