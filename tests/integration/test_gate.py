@@ -229,6 +229,16 @@ def test_the_commands_gate_list_and_roll_back(bench: Bench, tmp_path: Path) -> N
     assert nothing.exit_code == 2
 
 
+def test_what_won_without_being_let_serve_may_serve_later(bench: Bench) -> None:
+    folder = bench.adapter(greedy=1.0, sampled=1.0)
+    report = compare(bench, folder, beside=0, heldout=0, promote=False)
+    assert report.status == "promoted"
+    assert bench.records.policies.current("lab") == ""
+    assert compare(bench, folder, beside=0, heldout=0) == report
+    assert bench.records.policies.current("lab") == report.candidate
+    assert bench.server.served() == (report.candidate,)
+
+
 def test_an_agent_goes_over_to_what_won_between_attempts(bench: Bench) -> None:
     folder = bench.adapter(greedy=1.0, sampled=1.0)
     place = bench.records.workspace.path
