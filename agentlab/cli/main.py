@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from agentlab import __version__
+from agentlab.cli.cycle import cycle
 from agentlab.cli.doctor import doctor
 from agentlab.cli.envs import envs
 from agentlab.cli.evaluate import evaluate
@@ -98,6 +99,7 @@ for command in (
     evaluators,
     export_rows,
     gate,
+    cycle,
     rollback,
     serving,
     record,

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from agentlab.errors import BudgetSpentError, UsageError
 from agentlab.executors.metering import ModelMeter, tokens_of
 from agentlab.executors.recorder import Recorder
+from agentlab.models.faults import ContextFullError
 from agentlab.models.prompts import quoted
 from agentlab.protocols import (
     ChatModel,
@@ -189,6 +190,10 @@ class Acting:
             reply = call.result()
         except BudgetSpentError:
             return "budget"
+        except ContextFullError:
+            if self._turns == 1:
+                raise  # not even the task fits, which no policy can help
+            return "context"
         finally:
             call.cancel()
         self.meter.tokens += tokens_of(request, reply)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from agentlab.config import PracticeConfig
+from agentlab.environments.registration import base_name
 from agentlab.errors import GateInterruptedError, UsageError
 from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms, Weights, at_work
 from agentlab.graph.gate_plan import Begun, GateRequest, begin, decided, report_of, taskful
@@ -26,6 +27,7 @@ from agentlab.protocols import Observer
 from agentlab.records import Records
 from agentlab.records.gates import GateRow, GateStatus, Look
 from agentlab.records.policies import Policy, PolicyVersion
+from agentlab.records.store import Transaction
 from agentlab.statistics import e_process, e_value
 from agentlab.training.adapters import Adapter, read_adapter
 from agentlab.training.promotion.settings import GateConfig
@@ -71,7 +73,7 @@ async def gate(
         )
     known = decided(records, request, adapter, incumbent)
     if known is not None and known.afterwards is not None:
-        return report_of(known)
+        return await _settled(records, request, known, adapter)
     if known is not None:
         incumbent = known.incumbent  # only what is reported after the verdict is left to do
     server = ModelServerClient(policy.base_url)
@@ -84,6 +86,39 @@ async def gate(
         # A rejected candidate leaves nothing behind in what is served.
         await asyncio.to_thread(_off, records, server, adapter.name)
     return report
+
+
+async def _settled(
+    records: Records, request: GateRequest, row: GateRow, adapter: Adapter
+) -> GateReport:
+    """The report of a gate that is over; it serves now, if it won and was not let serve then."""
+    report, current = report_of(row), records.policies.current(row.policy)
+    before = {move.after for move in records.policies.moves(row.policy)}
+    won = row.status == "promoted" and row.candidate not in before
+    if won and request.promote and current == row.incumbent:
+        policy = records.policies.get(row.policy)
+        server = ModelServerClient(policy.base_url)
+        await _serve(records, policy, adapter, current, server, request.settings)
+        with records.transaction() as part:
+            _let_serve(part, row, report)
+    return report
+
+
+def _let_serve(part: Transaction, row: GateRow, report: GateReport) -> None:
+    """The move of a promotion, in the caller's transaction."""
+    part.policies.move(
+        row.policy,
+        "promotion",
+        row.candidate,
+        reason=report.reason,
+        evidence={
+            "gate": row.id,
+            "weights_sha256": row.weights_sha256,
+            "order_sha256": row.order_sha256,
+            "looks": report.looks,
+            "evidence": report.evidence,
+        },
+    )
 
 
 class _Gate:
@@ -263,7 +298,7 @@ class _Gate:
             cost=spent,
             liveness=self._live,
             tokens=self._tokens(),
-            notes=_notes(self._begun, settings),
+            notes=_notes(self._begun, settings, self._library()),
         )
 
     async def _families(self, arms: Arms) -> list[Family]:
@@ -337,19 +372,10 @@ class _Gate:
                         f"The policy {row.policy!r} is served by something else than when the gate "
                         "began; gate the candidate against that."
                     )
-                part.policies.move(
-                    row.policy,
-                    "promotion",
-                    row.candidate,
-                    reason=report.reason,
-                    evidence={
-                        "gate": row.id,
-                        "weights_sha256": row.weights_sha256,
-                        "order_sha256": row.order_sha256,
-                        "looks": report.looks,
-                        "evidence": report.evidence,
-                    },
-                )
+                _let_serve(part, row, report)
+
+    def _library(self) -> int:
+        return self._records.items.library_version(base_name(self._row.environment))
 
     def _tokens(self) -> int:
         return self._records.attempts.spent(self._row.run_id, kinds=("evaluation",)).tokens
@@ -414,8 +440,13 @@ def _others(records: Records, row: GateRow) -> int:
     return len(against - {row.weights_sha256})
 
 
-def _notes(begun: Begun, settings: GateConfig) -> tuple[str, ...]:
+def _notes(begun: Begun, settings: GateConfig, library: int) -> tuple[str, ...]:
     notes: list[str] = []
+    if settings.library and library != begun.row.plan.get("library"):
+        notes.append(
+            "The library changed while the gate was under way; both arms were offered the same at "
+            "each pair, but not at all of them."
+        )
     if begun.earlier:
         notes.append(
             f"These weights were compared with this incumbent {len(begun.earlier)} times before; "

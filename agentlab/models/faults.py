@@ -44,3 +44,11 @@ class RefusedRequestError(ModelFaultError):
     def __init__(self, told: str, *, status: int) -> None:
         super().__init__(told)
         self.status = status
+
+
+class ContextFullError(RefusedRequestError):
+    """Raised when a conversation has outgrown the model's context.
+
+    That is what became of an attempt, and no fault of the infrastructure: were it counted as one,
+    whoever talks without end would have those attempts left out of its rate.
+    """

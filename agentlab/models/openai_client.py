@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import openai
 
 from agentlab.errors import ConfigError, ModelFaultError
-from agentlab.models.faults import PassingFaultError, RefusedRequestError
+from agentlab.models.faults import ContextFullError, PassingFaultError, RefusedRequestError
 from agentlab.models.redaction import Redactor, address_holds_secret, environment_secrets
 from agentlab.types import JsonObject
 
@@ -207,6 +207,8 @@ class ChatEndpoint:
             held = "the key in" if self._has_key else "a request without a key, as none is set in"
             told = f"{told}; it refuses {held} {self._variable}: set that to a key for it"
         passing = status >= 500 or status in {408, 409, 425, 429}
+        if status == 400 and _is_context(error.code, told):
+            return ContextFullError(told, status=status)
         if not passing or error.code in _SPENT:
             return RefusedRequestError(told, status=status)
         return PassingFaultError(
@@ -254,6 +256,11 @@ class ChatEndpoint:
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._client.close()
+
+
+def _is_context(code: str | None, told: str) -> bool:
+    """Whether a refusal says that the conversation is too long: OpenAI by a code, vLLM in words."""
+    return code == "context_length_exceeded" or "maximum context length" in told
 
 
 class _TooLargeError(Exception):

@@ -61,7 +61,10 @@ def e_value(wins: int, losses: int) -> float:
     """
     _check(wins, losses)
     n = wins + losses
-    numerator = sum(comb(n + 1, i) for i in range(wins + 1))
+    numerator = term = 1
+    for i in range(wins):  # each binomial from the one before: a gate asks this at every look
+        term = term * (n + 1 - i) // (i + 1)
+        numerator += term
     denominator = (n + 1) * comb(n, wins)
     if numerator >= denominator * _CEILING:
         return float(_CEILING)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from agentlab.errors import AdapterRefusedError
-from agentlab.types import JsonObject
+from agentlab.types import JsonObject, canonical_json
 
 MANIFEST = "agentlab.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -60,8 +61,8 @@ class Manifest(_Part):
     name: str
     kind: Literal["adapter", "model"]
     base: Base
-    tokenizer_sha256: str = ""
-    chat_template_sha256: str = ""
+    tokenizer_sha256: str | None = None
+    chat_template_sha256: str | None = None
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     trainer: str = ""
     trainer_versions: JsonObject = Field(default_factory=dict)
@@ -97,13 +98,18 @@ def read_adapter(folder: Path) -> Adapter:
         AdapterRefusedError: it is not whole, not what it says, or says too little to be proven.
     """
     manifest = _manifest(folder)
-    weights = folder / (WEIGHTS if manifest.kind == "adapter" else MODEL_WEIGHTS)
-    if not weights.is_file():
+    weights = folder / WEIGHTS
+    if manifest.kind == "model":
+        for part in folder.glob("*.safetensors"):
+            check_safetensors(part, folder)
+        found = base_sha256(folder)
+    elif not weights.is_file():
         raise AdapterRefusedError(
             str(folder), f"it has no {weights.name}; train it again, or name the folder that has"
         )
-    check_safetensors(weights, folder)
-    found = sha256_of(weights)
+    else:
+        check_safetensors(weights, folder)
+        found = sha256_of(weights)
     if found != manifest.weights_sha256:
         raise AdapterRefusedError(
             str(folder),
@@ -136,8 +142,8 @@ def check_base(adapter: Adapter, base: Path) -> None:
         AdapterRefusedError: it does; says which differs.
     """
     manifest = adapter.manifest
-    weights = base / MODEL_WEIGHTS
-    if weights.is_file() and (found := sha256_of(weights)) != manifest.base.weights_sha256:
+    found = base_sha256(base)
+    if found != manifest.base.weights_sha256:
         raise AdapterRefusedError(
             str(adapter.folder),
             f"it was trained on a base whose weights hash to {manifest.base.weights_sha256[:8]}, "
@@ -154,14 +160,24 @@ def check_base(adapter: Adapter, base: Path) -> None:
 
 
 def base_sha256(base: Path) -> str:
-    """The hash of a base model's weights; of their index where they are in several files.
+    """The hash of a base model's weights; of several files, of their names and hashes.
 
     Raises:
-        AdapterRefusedError: the folder holds no weights.
+        AdapterRefusedError: the folder holds no weights, or an index that cannot be read.
     """
-    for name in (MODEL_WEIGHTS, f"{MODEL_WEIGHTS}.index.json"):
-        if (base / name).is_file():
-            return sha256_of(base / name)
+    if (base / MODEL_WEIGHTS).is_file():
+        return sha256_of(base / MODEL_WEIGHTS)
+    index = base / f"{MODEL_WEIGHTS}.index.json"
+    if index.is_file():
+        try:
+            parts: object = json.loads(index.read_bytes())["weight_map"].values()
+            names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AdapterRefusedError(
+                str(base), f"its {index.name} cannot be read; copy the base model again"
+            ) from error
+        found = {name: sha256_of(base / name) for name in names}
+        return hashlib.sha256(canonical_json(found).encode()).hexdigest()
     raise AdapterRefusedError(
         str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
     )

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from agentlab.errors import UnknownNameError, UsageError, WorkspaceError
+from agentlab.errors import NothingToExportError, UnknownNameError, UsageError, WorkspaceError
 from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
 from agentlab.training.choosing import STEPLESS, VIEWS, Choosing, ViewName
@@ -75,7 +75,8 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
 
     Raises:
         UnknownNameError: there is no such format, view or run.
-        UsageError: the view gives what the format cannot take, or nothing was left to write.
+        UsageError: the view gives what the format cannot take.
+        NothingToExportError: nothing was left to write.
         MissingExtraError: the format needs a package that is not installed.
         WorkspaceError: the folder exists, or cannot be written.
     """
@@ -166,7 +167,7 @@ class _Writer:
         """Write every file.
 
         Raises:
-            UsageError: nothing is left to write; the text says why.
+            NothingToExportError: nothing is left to write; the text says why.
         """
         data = self._folder / f"data.{self._format.storage}"
         rated = self._estimating is not None or self._view == "replayed"
@@ -187,7 +188,7 @@ class _Writer:
                 self._spell(sample, sink, beside, values)
         refused = tallied(self._refusals)
         if not self._seen["rows"]:
-            raise UsageError(_nothing(self._seen["rollouts"], refused))
+            raise NothingToExportError(_nothing(self._seen["rollouts"], refused))
         with Lines(self._folder / "refusals.jsonl") as lines:
             for refusal in self._refusals:
                 lines.add(dict(refusal._asdict()))

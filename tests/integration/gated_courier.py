@@ -46,11 +46,11 @@ def rule_of(folder: Path | None) -> Rule:
 class Bench:
     """A workspace, a base model, a server and a registered policy."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, workspace: Path | None = None) -> None:
         self.root = root
         self.base = write_base(root / "base")
         self.server = AdapterServer(rule_of, base=self.base)
-        self.records = Records.open(Workspace.open(root / "workspace"))
+        self.records = Records.open(Workspace.open(workspace or root / "workspace"))
         self.made = 0
 
     def __enter__(self) -> Bench:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from agentlab import registry
+from agentlab.agent import Agent
 from agentlab.cli.main import cli
 from agentlab.errors import AdapterRefusedError, GateInterruptedError, UsageError
 from agentlab.events import Event
@@ -226,6 +227,36 @@ def test_the_commands_gate_list_and_roll_back(bench: Bench, tmp_path: Path) -> N
     assert bench.server.served() == ()
     nothing = runner.invoke(cli, ["rollback", "lab", *place])
     assert nothing.exit_code == 2
+
+
+def test_what_won_without_being_let_serve_may_serve_later(bench: Bench) -> None:
+    folder = bench.adapter(greedy=1.0, sampled=1.0)
+    report = compare(bench, folder, beside=0, heldout=0, promote=False)
+    assert report.status == "promoted"
+    assert bench.records.policies.current("lab") == ""
+    assert compare(bench, folder, beside=0, heldout=0) == report
+    assert bench.records.policies.current("lab") == report.candidate
+    assert bench.server.served() == (report.candidate,)
+
+
+def test_an_agent_goes_over_to_what_won_between_attempts(bench: Bench) -> None:
+    folder = bench.adapter(greedy=1.0, sampled=1.0)
+    place = bench.records.workspace.path
+    agent = Agent(
+        "courier", model="policy:lab", library=place, executor="react", evaluator="verifier",
+        box="subprocess", tool_calls=60,
+    )  # fmt: skip
+    with agent:
+        tasks = agent.tasks(2)
+        first = agent.run(tasks[0])
+        report = compare(bench, folder, beside=0, heldout=0)
+        assert report.status == "promoted"
+        second = agent.run(tasks[1])
+    asked: list[set[str | None]] = []
+    for result in (first, second):
+        assert result.trajectory is not None
+        asked.append({call.adapter for call in result.trajectory.model_calls})
+    assert asked == [{None}, {report.candidate}]
 
 
 class _Leaving:

@@ -18,7 +18,7 @@ class GateConfig(Part):
     """Chooses the tasks and their order."""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """The chance that weights which are no better are ever promoted, however often one looks."""
-    tasks: int = Field(default=768, ge=1, le=MOST_COUNTED)
+    tasks: int = Field(default=768, ge=1, le=50_000)
     """Pairs that are read at most; undecided by then is not promoted."""
     decides: Decides = "greedy"
     """How replies are drawn where it is decided. Weights that only sharpened win at T = 1 and not
@@ -31,11 +31,11 @@ class GateConfig(Part):
     """Whether tasks must be of templates that are never practised, or only of reserved seeds."""
     beside: int = Field(default=96, ge=0, le=MOST_COUNTED)
     """Tasks, the first of the order, on which the arms that decide nothing are attempted."""
-    heldout: int = Field(default=120, ge=0, le=MOST_COUNTED)
+    heldout: int = Field(default=120, ge=0, le=20_000)
     """Held-out tasks that are reported after the verdict."""
-    protected: tuple[str, ...] = ()
+    protected: tuple[str, ...] = Field(default=(), max_length=20)
     """Templates whose success may not drop, each by a text that they hold."""
-    protected_tasks: int = Field(default=64, ge=8, le=MOST_COUNTED)
+    protected_tasks: int = Field(default=64, ge=8, le=1_000)
     """Dev tasks of each protected template; all are attempted, and looked at once."""
     protected_margin: float = Field(default=0.1, gt=0, le=1)
     """A protected template holds if the lower end of the paired difference is above minus this."""

@@ -199,7 +199,7 @@ class ModelServerClient:
         Raises:
             ServerFaultError: it does not.
         """
-        body: JsonObject = {"model": model, "prompt": "a", "max_tokens": 1}
+        body: JsonObject = {"model": model, "prompt": [1], "max_tokens": 1}
         self._json("POST", "/completions", body, what=f"a first request to {model!r}")
 
     def _post(self, path: str, body: JsonObject, *, what: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentlab.errors import AdapterRefusedError
 from agentlab.records import Records
 from agentlab.records.leases import drained
 from agentlab.training.adapters import Adapter, check_base
@@ -34,7 +35,17 @@ def bring_up(
     """
     check_base(adapter, base)
     name = server.base().name
-    fresh = server.load(adapter.name, adapter.folder)
+    try:
+        fresh = server.load(adapter.name, adapter.folder)
+    except ServerFaultError as error:
+        if adapter.manifest.kind == "model" and error.status:
+            # `agentlab serve-local` takes weights trained in full beside the base; vLLM does not.
+            raise AdapterRefusedError(
+                str(adapter.folder),
+                "they were trained in full, and this server loads adapters alone; train with "
+                f"--method lora, or serve with `agentlab serve-local` ({error})",
+            ) from error
+        raise
     try:
         return prove_live(server, adapter, name, tolerance=tolerance)
     except BaseException:

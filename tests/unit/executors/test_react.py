@@ -9,6 +9,7 @@ import pytest
 from agentlab.errors import BudgetSpentError, ConfigError, ModelFaultError, UsageError
 from agentlab.executors.acting import Ended
 from agentlab.executors.react import REPAIRS, ReactExecutor
+from agentlab.models.faults import ContextFullError
 from agentlab.models.scripted import Rule, ScriptedModel
 from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import (
@@ -350,6 +351,22 @@ def test_a_spent_budget_cuts_the_attempt_off_and_a_fault_goes_through() -> None:
 
     with pytest.raises(ModelFaultError):
         run(broken)
+
+
+def test_a_conversation_that_outgrew_the_model_is_an_attempt_that_failed() -> None:
+    def full(request: ChatRequest) -> Message:
+        if len(request.messages) > 3:
+            raise ContextFullError("maximum context length is 1024 tokens", status=400)
+        return pushes("a")
+
+    ended = run(full)
+    assert ended.ending == "context" and len(ended.trajectory.steps) == 1
+
+    def never(request: ChatRequest) -> Message:
+        raise ContextFullError("maximum context length is 10 tokens", status=400)
+
+    with pytest.raises(ModelFaultError):
+        run(never)
 
 
 def test_false_usage_figures_do_not_lift_the_token_limit() -> None:

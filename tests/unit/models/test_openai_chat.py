@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from agentlab.errors import ConfigError, ModelFaultError
-from agentlab.models.faults import PassingFaultError, RefusedRequestError
+from agentlab.models.faults import ContextFullError, PassingFaultError, RefusedRequestError
 from agentlab.models.openai_chat import OpenAIChat
 from agentlab.models.openai_client import ChatEndpoint, find_address
 from agentlab.models.opening import Endpoints, open_model
@@ -218,6 +218,18 @@ def test_silence_and_absence_are_outages() -> None:
     with pytest.raises(PassingFaultError, match="ConnectError") as gone:
         with_chat(url, lambda chat: chat.chat(request()))
     assert gone.value.outage == "yes"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b'{"error": {"message": "Too long.", "code": "context_length_exceeded"}}',
+        b'{"error": {"message": "The maximum context length is 1024 tokens.", "code": 400}}',
+    ],
+)
+def test_a_conversation_that_is_too_long_is_told_from_other_refusals(refused: bytes) -> None:
+    with Raw(Answer(400, refused)) as server, pytest.raises(ContextFullError):
+        with_chat(server.url, lambda chat: chat.chat(request()))
 
 
 def test_the_limit_on_tokens_goes_by_the_name_that_the_endpoint_knows() -> None:

@@ -92,3 +92,18 @@ def test_wrong_input_is_refused() -> None:
         e_value(0, -1)
     with pytest.raises(UsageError, match="alpha"):
         e_process([], alpha=0)
+
+
+def test_what_goes_on_with_fresh_pairs_is_one_process() -> None:
+    pairs = [(False, True)] * 9 + [(True, False)] * 2 + [(False, False)] * 3 + [(False, True)] * 3
+    whole = e_process(pairs)
+    first = e_process(pairs[:10])
+    second = e_process(pairs[10:], wins=first.wins, losses=first.losses)
+    assert (second.wins, second.losses) == (whole.wins, whole.losses)
+    assert second.decision == whole.decision
+
+
+def test_evidence_that_was_enough_before_reads_no_further_pair() -> None:
+    done = e_process([(True, False)], wins=12, losses=2)
+    assert (done.decision, done.pairs) == ("promote", 0)
+    assert e_process([(False, True)], wins=0, losses=9).decision == "reject"
