@@ -42,10 +42,11 @@ class Recipe(NamedTuple):
     demonstrations: int = 3000
     stray: float = 0.3
     """Share of the demonstrations' calls that are drawn at random and not learnt from."""
-    steps: int = 600
-    batch: int = 16
+    steps: int = 500
+    """A third of what it would take to learn all that the demonstrations teach."""
+    batch: int = 8
     hidden: int = 128
-    layers: int = 4
+    layers: int = 3
     seed: int = 0
 
 

@@ -24,10 +24,7 @@ from agentlab.serve.starting import command, environment
 from examples.tiny_policy.make import QUICK, make
 
 ROOT = Path(__file__).parents[2]
-HOW = (
-    "python3.11 -m venv .venv-train && .venv-train/bin/pip install torch --index-url "
-    "https://download.pytorch.org/whl/cpu && .venv-train/bin/pip install '.[serve]'"
-)
+HOW = "python3.11 -m venv .venv-train && .venv-train/bin/pip install '.[serve]'"
 BATCH, WAITING = 6, 10
 
 
@@ -76,10 +73,16 @@ def python() -> Path:
     pytest.skip(f"no trainers' environment ({why}); to make it: {HOW}")
 
 
+def make_policy(folder: Path) -> Path:
+    """A quick tiny policy; made once for all tests of a session."""
+    python()
+    return make(folder / "base", QUICK, cache=folder.parent / "policies")
+
+
 def make_models(folder: Path) -> Models:
     """A quick tiny policy with two adapters and a variant of all weights."""
     interpreter = python()
-    base = make(folder / "base", QUICK)
+    base = make_policy(folder)
     script = Path(__file__).parent / "adapters_for_tests.py"
     adapters = folder / "adapters"
     subprocess.run([str(interpreter), str(script), str(base), str(adapters)], check=True,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +144,7 @@ def _guarded(handler: Handler, key: str | None) -> Handler:
 
 def _check(request: Request, key: str | None) -> None:
     if key is None:
-        host = request.url.hostname or ""
+        host = re.sub(r":\d*$", "", request.headers.get("host", "")).strip("[]").lower()
         if host not in LOCAL:
             raise Refusal(f"This server is not {host[:100]!r}.", status=403, kind="Forbidden")
     else:
@@ -165,11 +167,13 @@ async def _received(request: Request) -> bytes:
     return bytes(data)
 
 
-def _streamed(parts: AsyncIterator[dict[str, Any]]) -> Response:
-    async def lines() -> AsyncIterator[str]:
+def _streamed(parts: AsyncGenerator[dict[str, Any]]) -> Response:
+    async def lines() -> AsyncGenerator[str]:
         try:
-            async for part in parts:
-                yield f"data: {json.dumps(part)}\n\n"
+            # Closed with the connection, so that what its client has left is given up at once.
+            async with aclosing(parts):
+                async for part in parts:
+                    yield f"data: {json.dumps(part)}\n\n"
         except Refusal as refusal:
             yield f"data: {json.dumps(refusal.body())}\n\n"
         except Exception as error:

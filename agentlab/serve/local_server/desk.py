@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from agentlab.models.hermes import OPEN
 from agentlab.serve.local_server.asked import Asked, ChatAsked, Drawing, Refusal, TextAsked
 from agentlab.serve.local_server.drawing import Drawn, generator
 from agentlab.serve.local_server.engine import Ended, Engine, Event, Failed, Job
@@ -90,7 +93,7 @@ class Desk:
         reply = await self._whole(job, events, drawing, gone)
         return self._speller.completion(asked, reply, served.name, scored)
 
-    def chat_parts(self, asked: ChatAsked) -> AsyncIterator[dict[str, Any]]:
+    def chat_parts(self, asked: ChatAsked) -> AsyncGenerator[dict[str, Any]]:
         """A chat completion in parts; what is refused is refused before the first.
 
         Raises:
@@ -100,7 +103,7 @@ class Desk:
         prompt = self._chat_prompt(asked)
         return self._chat_parts(asked, served, *self._submit(served, prompt, asked.asked))
 
-    def text_parts(self, asked: TextAsked) -> AsyncIterator[dict[str, Any]]:
+    def text_parts(self, asked: TextAsked) -> AsyncGenerator[dict[str, Any]]:
         """A completion in parts.
 
         Raises:
@@ -208,7 +211,7 @@ class Desk:
                     event = await asyncio.wait_for(events.get(), PATIENCE)
                 except TimeoutError:
                     if await gone():
-                        raise asyncio.CancelledError from None
+                        raise Refusal("The client has gone.", status=499) from None
                     continue
                 match event:
                     case Drawn():
@@ -223,51 +226,53 @@ class Desk:
 
     async def _chat_parts(
         self, asked: ChatAsked, served: Served, job: Job, events: asyncio.Queue[Event]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         head = self._head("chat.completion.chunk", served, job, asked.asked)
         first: dict[str, Any] = {"index": 0, "delta": {"role": "assistant", "content": ""}}
         ids_too = {"prompt_token_ids": list(job.prompt)} if asked.asked.ids_too else {}
         yield {**head, **ids_too, "choices": [{**first, "finish_reason": None}]}
-        async for part, reply in self._pieces(
-            job, events, asked.asked, hold_calls=asked.tools is not None
-        ):
-            choice: dict[str, Any] = {"index": 0, "delta": {"content": part[0]}}
-            choice |= {"logprobs": self._speller.content(asked, part[1]), "finish_reason": None}
-            if asked.asked.ids_too:
-                choice["token_ids"] = [each.id for each in part[1]]
-            if reply is not None:
-                message, choice["finish_reason"] = self._speller.message(asked, reply)
-                calls: list[dict[str, Any]] = message.get("tool_calls", [])
-                if calls:
-                    numbered = [{"index": at, **call} for at, call in enumerate(calls)]
-                    choice["delta"] = {"tool_calls": numbered}
-            yield {**head, "choices": [choice]}
-            if reply is not None and asked.asked.usage_too:
-                told = usage(job.prompt, [each.id for each in reply.drawn])
-                yield {**head, "choices": [], "usage": told}
+        pieces = self._pieces(job, events, asked.asked, hold_calls=asked.tools is not None)
+        async with aclosing(pieces):
+            async for text, drawn, reply in pieces:
+                choice: dict[str, Any] = {"index": 0, "delta": {"content": text}}
+                choice |= {"logprobs": self._speller.content(asked, drawn), "finish_reason": None}
+                if asked.asked.ids_too:
+                    choice["token_ids"] = [each.id for each in drawn]
+                if reply is not None:
+                    message, choice["finish_reason"] = self._speller.message(asked, reply)
+                    calls: list[dict[str, Any]] = message.get("tool_calls", [])
+                    if calls:
+                        numbered = [{"index": at, **call} for at, call in enumerate(calls)]
+                        choice["delta"]["tool_calls"] = numbered
+                yield {**head, "choices": [choice]}
+                if reply is not None and asked.asked.usage_too:
+                    told = usage(job.prompt, [each.id for each in reply.drawn])
+                    yield {**head, "choices": [], "usage": told}
 
     async def _text_parts(
         self, asked: TextAsked, served: Served, job: Job, events: asyncio.Queue[Event]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         head = self._head("text_completion", served, job, asked.asked)
         ids_too = {"prompt_token_ids": list(job.prompt)} if asked.asked.ids_too else {}
-        async for part, reply in self._pieces(job, events, asked.asked, hold_calls=False):
-            own = Reply(job.prompt, part[1], part[0], "")
-            choice: dict[str, Any] = {"index": 0, "text": part[0]}
-            choice["logprobs"] = self._speller.parallel(asked, own, None)
-            choice["finish_reason"] = reply.reason if reply else None
-            if asked.asked.ids_too:
-                choice["token_ids"] = [each.id for each in part[1]]
-            yield {**head, **ids_too, "choices": [choice]}
-            ids_too = {}
-            if reply is not None and asked.asked.usage_too:
-                told = usage(job.prompt, [each.id for each in reply.drawn])
-                yield {**head, "choices": [], "usage": told}
+        pieces = self._pieces(job, events, asked.asked, hold_calls=False)
+        async with aclosing(pieces):
+            async for text, drawn, reply in pieces:
+                own = Reply(job.prompt, drawn, text, "")
+                choice: dict[str, Any] = {"index": 0, "text": text}
+                choice["logprobs"] = self._speller.parallel(asked, own, None)
+                choice["finish_reason"] = reply.reason if reply else None
+                if asked.asked.ids_too:
+                    choice["token_ids"] = [each.id for each in drawn]
+                yield {**head, **ids_too, "choices": [choice]}
+                ids_too = {}
+                if reply is not None and asked.asked.usage_too:
+                    told = usage(job.prompt, [each.id for each in reply.drawn])
+                    yield {**head, "choices": [], "usage": told}
 
     async def _pieces(
         self, job: Job, events: asyncio.Queue[Event], asked: Asked, *, hold_calls: bool
-    ) -> AsyncIterator[tuple[tuple[str, list[Drawn]], Reply | None]]:
-        """New text with the tokens that came with it; with the last, the whole reply.
+    ) -> AsyncGenerator[tuple[str, list[Drawn], Reply | None]]:
+        """New text, the tokens that came with it, and with the last of them the whole reply.
 
         Text that may be the beginning of a stop, of a call, or of a character is held back.
         """
@@ -283,8 +288,8 @@ class Desk:
                 text, _ = cut(self._speller.text([each.id for each in drawn]), asked.drawing.stops)
                 if isinstance(event, Ended):
                     reply = Reply(job.prompt, drawn, text, event.reason)
-                    upto = before_call(text) if hold_calls and "<tool_call>" in text else len(text)
-                    yield (text[told:upto], drawn[sent:]), reply
+                    upto = before_call(text) if hold_calls and OPEN in text else len(text)
+                    yield text[told:upto], drawn[sent:], reply
                     return
                 upto = safe_length(text)
                 if hold_calls:
@@ -292,7 +297,7 @@ class Desk:
                 longest = max((len(stop) for stop in asked.drawing.stops), default=1)
                 upto = min(upto, len(text) - longest + 1)
                 if upto > told:
-                    yield (text[told:upto], drawn[sent:]), None
+                    yield text[told:upto], drawn[sent:], None
                     told, sent = upto, len(drawn)
         finally:
             job.given_up = True
@@ -300,4 +305,6 @@ class Desk:
     def _head(self, kind: str, served: Served, job: Job, asked: Asked) -> dict[str, Any]:
         spelt = json.dumps([served.sha256, list(job.prompt), asked.drawing])
         mark = hashlib.sha256(spelt.encode()).hexdigest()[:16]
-        return {"id": f"cmpl-{mark}", "object": kind, "created": 0, "model": served.name}
+        prefix = "cmpl" if kind == "text_completion" else "chatcmpl"
+        made = {"id": f"{prefix}-{mark}", "object": kind}
+        return {**made, "created": int(time.time()), "model": served.name}

@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         _end(f"Bound to {given.host}, the server asks for a key; set {KEY} to one.", 2)
     pairs = [_pair(each) for each in given.adapter]
     libraries = _libraries()
+    libraries["transformers"].utils.logging.disable_progress_bar()
     torch = libraries["torch"]
     torch.set_num_threads(given.threads)
 
