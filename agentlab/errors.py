@@ -25,7 +25,6 @@ going on. Each message is one sentence that names the thing and the fix.
     │   ├── NewerDatabaseError      written by a newer agentlab
     │   └── WorkspaceError          the workspace is read-only, full or missing
     │       └── RunInUseError       another process works in this run directory
-    ├── TrainingFaultError          a trainer failed
     ├── AdapterRefusedError         trained weights are not what they say, or not what is served
     ├── PackRefusedError            a pack breaks a limit, its manifest or its signature
     └── IndexFaultError             a derived index is missing, stale, locked or damaged
@@ -150,10 +149,6 @@ class WorkspaceError(RecordsError):
 
 class RunInUseError(WorkspaceError):
     """Raised when another process already works in a run directory."""
-
-
-class TrainingFaultError(AgentLabError):
-    """Raised when a trainer failed; tells its last words."""
 
 
 class AdapterRefusedError(AgentLabError):

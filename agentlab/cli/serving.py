@@ -40,7 +40,8 @@ def register(
             found = policy_line(records, put(records, policy, base, base_url))
         output.document(found)
         output.line(f"The policy {policy!r} is served by {found.serves} at {found.base_url}.")
-        output.next("practice", "ENV", "--model", f"policy:{policy}")
+        output.line(f"Practice, evaluations and agents name it as the model 'policy:{policy}'.")
+        output.next("serving", "list")
 
 
 @serving.command("list")
@@ -57,7 +58,7 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         output.document(found)
         if not found:
             output.line("No policy is on record here.")
-            output.next("serving", "register", "lab", "--base", "DIR", "--base-url", "URL")
+            output.next("serving", "register", "--help")
         for each in found:
             output.line(f"{each.name}: {each.serves} at {each.base_url}", strong=True)
             for move in each.moves:

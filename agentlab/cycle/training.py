@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 from agentlab.cycle.settings import TrainStage
-from agentlab.errors import TrainingFaultError
+from agentlab.errors import TrainerFaultError
 
 SHOWN = 2_000
 """Characters of a trainer's last words that an error tells."""
@@ -43,7 +43,7 @@ class Trainer(Protocol):
         """Fill `order.out`, or go on where an earlier try of the same order stopped.
 
         Raises:
-            TrainingFaultError: it failed; the text says why.
+            TrainerFaultError: it failed; the text says why.
         """
         ...
 
@@ -64,7 +64,7 @@ class CommandTrainer:
         """Run the command to its end; cancelled, it is ended too and goes on next time.
 
         Raises:
-            TrainingFaultError: it failed, or left no folder.
+            TrainerFaultError: it failed, or left no folder.
         """
         log = await asyncio.to_thread(open, self._log, "ab")
         try:
@@ -72,7 +72,7 @@ class CommandTrainer:
         finally:
             log.close()
         if code != 0 or not await asyncio.to_thread(order.out.is_dir):
-            raise TrainingFaultError(
+            raise TrainerFaultError(
                 f"Training with {order.stage.trainer!r} ended with {code} and left no weights; it "
                 f"last said: {self._said()}"
             )

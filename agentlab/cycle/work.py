@@ -85,7 +85,7 @@ async def cycle(
         UsageError: something in it cannot be done.
         GateInterruptedError: a gate's server went away and did not come back; the same call goes
             on.
-        TrainingFaultError: a training failed; the same call tries it again.
+        TrainerFaultError: a training failed; the same call tries it again.
     """
     place = Workspace.open(workspace)
     stages = Stages(place, config)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from agentlab.errors import UsageError
+from agentlab.errors import NothingToExportError
 from agentlab.events import DataExported, Event
 from agentlab.graph.due import Wanted, covered, due, wanted
 from agentlab.graph.practice import Practice, RunState, RunUpdate
@@ -84,5 +84,5 @@ def _written(
     )
     try:
         return write(practice.records, request, out).rows, ""
-    except UsageError as error:  # nothing was left to write, which may be otherwise later
+    except NothingToExportError as error:  # nothing was left to write, which may be otherwise later
         return 0, str(error)

@@ -14,7 +14,7 @@ import pytest
 from agentlab.cycle.settings import CycleConfig, load_cycle
 from agentlab.cycle.training import CommandTrainer, TrainOrder
 from agentlab.cycle.work import CycleReport, cycle
-from agentlab.errors import ConfigError, TrainingFaultError, UsageError
+from agentlab.errors import ConfigError, TrainerFaultError, UsageError
 from agentlab.events import AttemptFinished, Event
 from agentlab.records import Records
 from agentlab.testing.adapter_server import write_adapter
@@ -35,7 +35,7 @@ class Teacher:
         self.orders.append(order)
         if self._fails:
             self._fails -= 1
-            raise TrainingFaultError("the trainer fell over.")
+            raise TrainerFaultError("the trainer fell over.")
         rows = (order.data / "data.jsonl").read_text().splitlines()
         assert rows
         assert "input_ids" in json.loads(rows[0])
@@ -143,7 +143,7 @@ def test_a_cycle_that_was_cut_off_goes_on_at_its_stage(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cut())
     (begun,) = bench.records.runs.all()
-    with pytest.raises(TrainingFaultError, match="fell over"):
+    with pytest.raises(TrainerFaultError, match="fell over"):
         run(bench, config, Teacher(bench.base, 1.0, fails=1))
     practised = [row for row in bench.records.runs.all() if "command" not in row.config]
     assert [row.run_id for row in practised] == [begun.run_id]
@@ -200,7 +200,7 @@ def test_a_trainer_that_fails_tells_its_last_words(tmp_path: Path) -> None:
     trainer = CommandTrainer(tmp_path / "log", (sys.executable, str(script)))
     stage = asked_stage(options={"steps": 3, "gradient_checkpointing": True, "warmup": None})
     order = TrainOrder(stage, tmp_path, tmp_path, tmp_path / "out", None, 0, 1)
-    with pytest.raises(TrainingFaultError, match=r"ended with 3.*no memory left.*'trl-sft'"):
+    with pytest.raises(TrainerFaultError, match=r"ended with 3.*no memory left.*'trl-sft'"):
         asyncio.run(trainer.train(order))
 
 
