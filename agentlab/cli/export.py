@@ -115,6 +115,14 @@ def _tell(report: ExportReport, output: Output) -> None:
             f"{report.alike} of {count(report.groups, 'group')} have the same reward throughout "
             "and teach a comparison nothing."
         )
+    if len(report.staleness) > 1:
+        told = ", ".join(f"{number} of {age}" for age, number in report.staleness.items())
+        output.line(f"Attempts by rounds before the newest: {told}.")
+    if report.unverified and report.tokens:
+        output.line(
+            f"{report.unverified} of the attempts have token ids that nothing could check; name "
+            "the model's folder with --tokenizer."
+        )
     for reason, number in report.refused.items():
         output.line(f"  {number} refused: {reason}")
     if report.refused:

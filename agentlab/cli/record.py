@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +55,7 @@ def record(
     the same command is started again.
     """
     with opened(as_json=as_json, display=display) as output:
+        import asyncio
         import os
 
         from agentlab.models.openai_client import ChatEndpoint, find_address
@@ -101,6 +99,10 @@ async def _serve(
     plain: bool,
     output: Output,
 ) -> None:
+    import asyncio
+    import contextlib
+    import signal
+
     from agentlab.serve.recording import RecordingProxy
 
     proxy = RecordingProxy(run, endpoint, terms=terms, vocabulary=known, plain=plain)

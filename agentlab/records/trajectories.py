@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 from agentlab.errors import UnknownNameError
 from agentlab.records.database import Session
 from agentlab.records.documents import batches, bodies
-from agentlab.records.encoding import decode
+from agentlab.records.encoding import decode, decode_free
 from agentlab.records.tables import (
     ATTEMPTS,
     DRAWS,
@@ -42,6 +42,8 @@ from agentlab.types import (
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_FREE = ("request", "response", "sampling")
+"""Fields of a model call that are any JSON object."""
 LEAST_CHANCE = 1e-6
 """A draw of less could have gone one way only; `statistics.has_chance` says the same."""
 
@@ -367,7 +369,7 @@ def _outcomes(
     found: dict[str, AttemptOutcome] = {}
     for part in batches(attempt_ids):
         made = _parts(connection, STEPS, Step, part) if steps else {}
-        calls = _parts(connection, MODEL_CALLS, ModelCall, part)
+        calls = _parts(connection, MODEL_CALLS, ModelCall, part, free=_FREE)
         query = (
             select(OUTCOMES.c.attempt_id, OUTCOMES.c.body, SCORES.c.body.label("score"))
             .join(SCORES, SCORES.c.attempt_id == OUTCOMES.c.attempt_id)
@@ -409,7 +411,12 @@ def _advised(
 
 
 def _parts(
-    connection: Connection, table: Table, cls: type[Model], attempt_ids: Sequence[str]
+    connection: Connection,
+    table: Table,
+    cls: type[Model],
+    attempt_ids: Sequence[str],
+    *,
+    free: Sequence[str] = (),
 ) -> dict[str, list[Model]]:
     query = (
         select(table.c.attempt_id, table.c.position, table.c.body)
@@ -418,6 +425,11 @@ def _parts(
     )
     found: dict[str, list[Model]] = {}
     for key, position, body in connection.execute(query):
-        part = decode(cls, body, table=table.name, key=f"{key}, {position}")
+        where = f"{key}, {position}"
+        part = (
+            decode_free(cls, body, free=free, table=table.name, key=where)
+            if free
+            else decode(cls, body, table=table.name, key=where)
+        )
         found.setdefault(key, []).append(part)
     return found

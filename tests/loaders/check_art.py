@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import json
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 
 def main(folder: Path) -> str:
     """What was read; raises where a group is not one."""
-    art: Any = importlib.import_module("art")
+    spec: Any = importlib.util.spec_from_file_location("groups", folder / "art_groups.py")
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     choices = tokens = 0
-    for line in (folder / "data.jsonl").read_text(encoding="utf-8").splitlines():
-        group = json.loads(line)
-        found = [art.Trajectory.model_validate(each) for each in group["trajectories"]]
-        assert len(found) > 1
-        for trajectory in found:
+    for group in module.read(folder / "data.jsonl"):
+        assert len(group.trajectories) > 1
+        for trajectory in group.trajectories:
             for each in trajectory.messages_and_choices:
                 # Only a Choice with log-probabilities is trained on.
                 drawn = getattr(each, "logprobs", None)

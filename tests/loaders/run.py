@@ -42,7 +42,7 @@ TRAINERS: dict[str, Trainer] = {
     "art": Trainer(("openpipe-art==0.5.18",), "check_art.py", ("art",)),
     "datasets": Trainer(("datasets==5.2.0",), "check_datasets.py", ("hf-dataset",)),
     "llama-factory": Trainer(
-        ("transformers<5", "datasets<5", "peft<0.19", "trl<=0.24", "omegaconf", "tyro<0.9"),
+        ("torchaudio", "transformers<5", "datasets<5", "peft<0.19", "trl<=0.24", "omegaconf"),
         "check_llamafactory.py",
         ("llama-factory",),
         torch=True,

@@ -14,6 +14,7 @@ from agentlab.models.wire import message_body, wire_names
 from agentlab.training.dialogues import dialogues, openai_messages, openai_tools, request_of
 from agentlab.training.formats.format import Body, JsonLines
 from agentlab.training.refusals import RefusedError
+from agentlab.training.reports import ExportReport
 from agentlab.training.rollouts import Rollout
 from agentlab.training.rows import Row
 from agentlab.training.samples import Demonstration, Group, Kind, Sample
@@ -53,6 +54,31 @@ def drawn(rollout: Rollout, sample: Sample) -> tuple[Row, ...]:
         if call.log_probabilities is None:
             raise RefusedError("no log-probabilities", f"{call.model} gave none")
     return token_rows(rollout).rows
+
+
+ART_READER = '''"""Trajectory groups that agentlab exported: `read("data.jsonl")`."""
+
+import json
+
+import art
+from openai.types.chat.chat_completion import Choice
+
+
+def read(path):
+    """The groups of a file. ART alone would take a choice for a message, and not train on it."""
+    groups = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            group = json.loads(line)
+            for each in group["trajectories"]:
+                each["messages_and_choices"] = [
+                    Choice.model_validate(part) if "finish_reason" in part else part
+                    for part in each["messages_and_choices"]
+                ]
+            trajectories = [art.Trajectory(**each) for each in group["trajectories"]]
+            groups.append(art.TrajectoryGroup(trajectories, metadata=group["metadata"]))
+    return groups
+'''
 
 
 class OpenEnvTrace(JsonLines):
@@ -226,7 +252,9 @@ class ArtGroups(JsonLines):
     """JSONL of ART's `TrajectoryGroup`, a group a line.
 
     Replies are `Choice` objects with log-probabilities, which alone are trained on there. Tokens
-    are named as vLLM names them when it is asked for ids, `token_id:17`, which ART reads.
+    are named as vLLM names them when it is asked for ids, `token_id:17`, which ART reads. Read from
+    plain JSON, ART takes a choice for a message and trains on nothing, so the few lines that read
+    the file as it is meant stand beside it.
     """
 
     name = "art"
@@ -240,6 +268,10 @@ class ArtGroups(JsonLines):
             drawn(rollout, sample)
             members.append(self._trajectory(rollout))
         yield {"trajectories": members, "metadata": {"group_id": sample.id}, "exceptions": []}
+
+    def beside(self, report: ExportReport) -> dict[str, str]:
+        """What reads it. See `HasFilesBeside`."""
+        return {"art_groups.py": ART_READER}
 
     def _trajectory(self, rollout: Rollout) -> Body:
         found = dialogues(rollout.calls)
