@@ -42,8 +42,8 @@ class Recipe(NamedTuple):
     demonstrations: int = 3000
     stray: float = 0.3
     """Share of the demonstrations' calls that are drawn at random and not learnt from."""
-    steps: int = 500
-    """A third of what it would take to learn all that the demonstrations teach."""
+    steps: int = 750
+    """Measured by seed 0: at 500 it hardly plays, and at 900 it leaves less to be learnt."""
     batch: int = 8
     hidden: int = 128
     layers: int = 3
