@@ -159,9 +159,13 @@ class Weights:
     @contextmanager
     def active(self, served: Served) -> Generator[Any]:
         """The model, computing with those weights."""
-        if self._peft is None or served.model is not self.base.model:
+        bare = self._peft is None or not self._peft.peft_config
+        if bare or served.model is not self.base.model:
             yield served.model
         elif served.adapter is None:
+            # Deleting an adapter leaves its name as the active one, where peft looks in vain.
+            if self._peft.active_adapter not in self._peft.peft_config:
+                self._peft.set_adapter(next(iter(self._peft.peft_config)))
             with self._peft.disable_adapter():
                 yield served.model
         else:
