@@ -60,7 +60,7 @@ class _Seat(NamedTuple):
     unsaid: Sampling
     terms: str | None = None
     vocabulary: Vocabulary | None = None
-    adapter: str | None = None
+    route: Route | None = None
 
     def recorded(
         self, role: Role, part: Ledger | None = None, library_version: str | None = None
@@ -73,7 +73,8 @@ class _Seat(NamedTuple):
             library_version=library_version,
             terms=self.terms,
             vocabulary=self.vocabulary,
-            adapter=self.adapter,
+            adapter=self.route.adapter if self.route else None,
+            asked=self.route.model if self.route else None,
         )
         model: ChatModel = _Refused(recorder, self.refused)
         if part is not None:
@@ -248,7 +249,7 @@ class Seats:
                 unsaid_for(spec),
                 about.terms or None,
                 read_vocabulary(Path(about.tokenizer)) if about.tokenizer else None,
-                _adapter(spec, self._endpoints),
+                _route(spec, self._endpoints),
             )
         self._outside = self._recorders()
 
@@ -381,10 +382,10 @@ async def seated(
             await seats.close()
 
 
-def _adapter(spec: str, endpoints: Endpoints) -> str | None:
-    """The adapter that a role's model runs with, where that is known."""
+def _route(spec: str, endpoints: Endpoints) -> Route | None:
+    """Where a policy's requests go; None for other models."""
     kind, _, name = spec.partition(":")
-    return endpoints.route(name).adapter if kind == POLICY else None
+    return endpoints.route(name) if kind == POLICY else None
 
 
 def total(calls: Sequence[ModelCall]) -> Usage:

@@ -51,6 +51,8 @@ class Recorded:
         role: who asks.
         price: of the model; None where it is unknown, and then a call is recorded as 0 USD.
         adapter: name of the adapter that the model runs with.
+        asked: what the endpoint is told that the model is called; by default what follows the
+            model's kind in its name.
         library_version: of the library that the attempt was offered.
         terms: under which the model's output may be used.
         vocabulary: of the model, where its folder is known: what was drawn is checked with it.
@@ -64,6 +66,7 @@ class Recorded:
         role: Role,
         price: Price | None = None,
         adapter: str | None = None,
+        asked: str | None = None,
         library_version: str | None = None,
         terms: str | None = None,
         vocabulary: Vocabulary | None = None,
@@ -73,6 +76,7 @@ class Recorded:
         self._role: Role = role
         self._price = price
         self._adapter = adapter
+        self._asked = asked
         self._library_version = library_version
         self._terms = terms
         self._vocabulary = vocabulary
@@ -118,7 +122,7 @@ class Recorded:
         request_body = cast("JsonObject", self._redactor.json(sent))
         redacted = clean != received or request_body != sent
         tokens_kept = reply if not redacted else _without_tokens(reply)
-        asked = asked_name(self._model.name)
+        asked = self._asked or asked_name(self._model.name)
         known = self._vocabulary
         return ModelCall(
             model=reply.model or self._model.name,

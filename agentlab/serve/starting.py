@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from agentlab.serve.interpreter import find_python
+from agentlab.training.trainers.interpreter import TO_SERVE, train_python
 
 SERVER = Path(__file__).parent / "local_server"
 ALONE = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -25,7 +25,7 @@ def command(folder: Path, options: Sequence[str] = ()) -> list[str]:
     Raises:
         ConfigError: there is no Python with torch.
     """
-    return [str(find_python()), str(SERVER), str(folder), *options]
+    return [train_python(TO_SERVE).path, str(SERVER), str(folder), *options]
 
 
 def environment() -> dict[str, str]:

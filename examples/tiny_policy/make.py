@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentlab.executors.react import PROMPT
-from agentlab.serve.interpreter import find_python
 from agentlab.serve.starting import environment
+from agentlab.training.trainers.interpreter import TO_SERVE, train_python
 from examples.tiny_policy.demonstrations import TOOL_CALLS, write_demonstrations
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def make(out: Path, recipe: Recipe, *, cache: Path | None = None) -> Path:
         ConfigError: there is no Python with torch.
         subprocess.CalledProcessError: training failed; what it said is on stderr.
     """
-    python = find_python()
+    python = Path(train_python(TO_SERVE).path)
     kept = (cache or default_cache()) / "tiny-policy" / digest_of(recipe, versions(python))
     if not (kept / "policy.json").is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from agentlab.errors import ConfigError
-from agentlab.serve.interpreter import find_python
 from agentlab.serve.starting import command, environment
+from agentlab.training.trainers.interpreter import train_python
 from examples.tiny_policy.make import QUICK, make
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def python() -> Path:
     """The trainers' Python; skips, or fails where REQUIRE_TRAINERS is set, when there is none."""
     why = ""
     try:
-        found = find_python(needed=("torch", "transformers", "peft"), start=ROOT)
+        found = Path(train_python(("torch", "transformers", "peft"), start=ROOT).path)
         code = "import torch, transformers, peft, fastapi, uvicorn, jinja2"
         if subprocess.run([str(found), "-c", code], env=environment(), check=False).returncode == 0:
             return found

@@ -159,17 +159,17 @@ class Weights:
     @contextmanager
     def active(self, served: Served) -> Generator[Any]:
         """The model, computing with those weights."""
-        bare = self._peft is None or not self._peft.peft_config
-        if bare or served.model is not self.base.model:
+        adapted = self._peft
+        if adapted is None or not adapted.peft_config or served.model is not self.base.model:
             yield served.model
         elif served.adapter is None:
             # Deleting an adapter leaves its name as the active one, where peft looks in vain.
-            if self._peft.active_adapter not in self._peft.peft_config:
-                self._peft.set_adapter(next(iter(self._peft.peft_config)))
-            with self._peft.disable_adapter():
+            if adapted.active_adapter not in adapted.peft_config:
+                adapted.set_adapter(next(iter(adapted.peft_config)))
+            with adapted.disable_adapter():
                 yield served.model
         else:
-            self._peft.set_adapter(served.adapter)
+            adapted.set_adapter(served.adapter)
             yield served.model
 
     def _adapter(self, name: str, folder: Path) -> Served:

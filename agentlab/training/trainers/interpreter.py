@@ -1,7 +1,8 @@
 """The trainers' Python: an environment of its own, because trainers want versions of their own.
 
-It is the one that AGENTLAB_TRAIN_PYTHON names, else `.venv-train` of the project in the current
-folder, else this Python, if it has torch and trl.
+It is the one that AGENTLAB_TRAIN_PYTHON names, else `.venv-train` of the current folder or one
+above it, else this Python, if it has what is needed. Whatever loads weights runs in it: trainers,
+and the server that `agentlab serve-local` starts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -28,6 +30,8 @@ _ASK = (
     f"for name in {_ASKED!r}:\n    try:\n        found[name] = version(name)\n"
     "    except PackageNotFoundError:\n        found[name] = None\nprint(json.dumps(found))"
 )
+TO_TRAIN = ("torch", "trl")
+TO_SERVE = ("torch", "transformers")
 PATIENCE = 60.0
 """Seconds that a Python may take to say what it has."""
 
@@ -40,8 +44,14 @@ class TrainPython(NamedTuple):
     """What named it, in words."""
 
 
-def find_python() -> TrainPython | None:
+def find_python(
+    needed: Sequence[str] = TO_TRAIN, *, start: Path | None = None
+) -> TrainPython | None:
     """The trainers' Python; None where there is none. It is not started.
+
+    Args:
+        needed: packages that this Python must have to be taken.
+        start: a folder of the project, by default the current one.
 
     Raises:
         ConfigError: the variable names no file that can be run.
@@ -51,23 +61,25 @@ def find_python() -> TrainPython | None:
         if not os.access(named, os.X_OK) or Path(named).is_dir():
             raise ConfigError(f"{VARIABLE} names {named!r}, which is no Python; {MAKE}.")
         return TrainPython(named, VARIABLE)
-    folder = Path.cwd() / FOLDER / "bin" / "python"
-    if os.access(folder, os.X_OK):
-        return TrainPython(str(folder), FOLDER)
-    if find_spec("torch") is not None and find_spec("trl") is not None:
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        python = folder / FOLDER / "bin" / "python"
+        if os.access(python, os.X_OK):
+            return TrainPython(str(python), FOLDER)
+    if all(find_spec(name) is not None for name in needed):
         return TrainPython(sys.executable, "this Python")
     return None
 
 
-def train_python() -> TrainPython:
-    """The trainers' Python.
+def train_python(needed: Sequence[str] = TO_TRAIN, *, start: Path | None = None) -> TrainPython:
+    """As `find_python`, where there must be one.
 
     Raises:
         ConfigError: there is none; says how to make it.
     """
-    found = find_python()
+    found = find_python(needed, start=start)
     if found is None:
-        raise ConfigError(f"There is no Python to train with; {MAKE}.")
+        raise ConfigError(f"There is no Python with {' and '.join(needed)}; {MAKE}.")
     return found
 
 

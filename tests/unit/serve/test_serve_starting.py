@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from agentlab.cli.main import cli
 from agentlab.errors import ConfigError
-from agentlab.serve import interpreter, starting
+from agentlab.serve import starting
 from agentlab.serve.local_server.told import before_call, cut, safe_length
+from agentlab.training.trainers import interpreter
 
 
 def python_in(folder: Path) -> Path:
@@ -22,22 +23,27 @@ def python_in(folder: Path) -> Path:
     return path
 
 
+def found(start: Path) -> Path | None:
+    python = interpreter.find_python(start=start)
+    return Path(python.path) if python else None
+
+
 def test_the_variable_outranks_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = python_in(tmp_path)
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
-    assert interpreter.find_python(start=inner) == own
+    assert found(inner) == own
     other = python_in(tmp_path / "other")
     monkeypatch.setenv(interpreter.VARIABLE, str(other))
-    assert interpreter.find_python(start=inner) == other
+    assert found(inner) == other
     monkeypatch.setenv(interpreter.VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="is no file"):
+    with pytest.raises(ConfigError, match="is no Python"):
         interpreter.find_python(start=inner)
 
 
 def test_without_any_it_says_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"agentlab-practice\[serve\]"):
-        interpreter.find_python(needed=("a_package_that_is_not_there",), start=tmp_path)
+    with pytest.raises(ConfigError, match="make trainers"):
+        interpreter.train_python(("a_package_that_is_not_there",), start=tmp_path)
 
 
 def test_the_command_becomes_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
