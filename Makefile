@@ -52,7 +52,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test test-trainers test-vllm lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
+.PHONY: help practice test test-trainers test-vllm tiny-policy lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,11 @@ soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
 browser:  ## In a browser: every task of the shop, all MiniWoB pages, whole runs
 	$(call ensure,dev)
 	@EVERY_ORACLE=1 $(BIN)/python -m pytest -n 2 tests/browser $(ARGS)
+
+tiny-policy:  ## A tiny model practises, is trained and gated, on a CPU: ARGS="--seeds 0 1 2", --short
+	$(call ensure,dev)
+	@test -x .venv-train/bin/python || $(MAKE) trainers
+	@$(BIN)/python -m examples.tiny_policy.run $(ARGS)
 
 store:  ## What keyless practice in the shop is worth, and gives a weak agent: ARGS="--json"
 	$(call ensure,dev)
