@@ -166,6 +166,13 @@ def _verified(
     return len(ids) == len(drawn) and spells(spelt, text, list(zip(names, written, strict=True)))
 
 
+_UNSAID = re.compile(
+    "\ufffd|" r"<\|[^<>|\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
+)
+"""What tokens spell and a reply leaves out, a vocabulary's own marks; and what stands for bytes that
+make no letter, which is not always put as often."""
+
+
 def spells(spelt: str, text: str, calls: Sequence[tuple[str, str]]) -> bool:
     """Whether drawn tokens, joined, say what an endpoint made of them.
 
@@ -187,6 +194,7 @@ def spells(spelt: str, text: str, calls: Sequence[tuple[str, str]]) -> bool:
 
 
 def _said(part: str, spelt: str) -> bool:
+    part, spelt = _UNSAID.sub("", part), _UNSAID.sub("", spelt)
     quoted = json.dumps(part, ensure_ascii=False)[1:-1], json.dumps(part)[1:-1]
     return part in spelt or any(each in spelt for each in quoted)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,19 @@ from agentlab.serve.local_server.asked import ChatAsked, TextAsked
 from agentlab.serve.local_server.drawing import Drawn
 
 REPLACEMENT = "\ufffd"
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""How SentencePiece names a byte."""
+
+
+def _letters() -> dict[str, int]:
+    """The letter that stands for each byte in a byte-level vocabulary, as GPT-2's was written."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    found = {chr(byte): byte for byte in plain}
+    return found | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+_LETTERS = _letters()
 Scored = tuple[float, tuple[tuple[int, float], ...]]
 
 
@@ -159,7 +173,17 @@ class Speller:
 
     def _spelt(self, token: int, logprob: float) -> dict[str, Any]:
         text = self.token(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        raw = text.encode() if REPLACEMENT not in text else self._bytes(token, text)
+        return {"token": text, "logprob": logprob, "bytes": list(raw)}
+
+    def _bytes(self, token: int, text: str) -> bytes:
+        """The bytes of a token that is a part of a letter, by how vocabularies name such tokens."""
+        name = str(self._tokenizer.convert_ids_to_tokens(token))
+        if _BYTE.fullmatch(name):
+            return bytes([int(name[3:5], 16)])
+        if all(letter in _LETTERS for letter in name):
+            return bytes(_LETTERS[letter] for letter in name)
+        return text.encode()
 
 
 def usage(prompt: Sequence[int], output: Sequence[int]) -> dict[str, int]:

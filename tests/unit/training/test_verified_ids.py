@@ -62,6 +62,9 @@ def test_what_a_parser_does_to_a_reply_is_no_lie() -> None:
     assert spells(drawn, "", [("go", '{"to":"the \\"shed\\""}')])
     assert not spells(drawn, "", [("go", '{"to":"the barn"}')])
     assert not spells(drawn, "I am there.", [])
+    # A reply leaves out marks of the vocabulary and bytes that make no letter; nothing else.
+    assert spells("go <|pad|>north\ufffd\ufffd</s>", "go north\ufffd", [])
+    assert not spells("go <|pad|>south", "go north", [])
 
 
 @pytest.mark.parametrize(
