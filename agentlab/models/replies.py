@@ -169,8 +169,8 @@ def _verified(
 _UNSAID = re.compile(
     "\ufffd|" r"<\|[^<>|\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
 )
-"""What tokens spell and a reply leaves out, a vocabulary's own marks; and what stands for bytes that
-make no letter, which is not always put as often."""
+"""What tokens spell and a reply leaves out, a vocabulary's own marks; and what stands for bytes
+that make no letter, which is not always put as often."""
 
 
 def spells(spelt: str, text: str, calls: Sequence[tuple[str, str]]) -> bool:
