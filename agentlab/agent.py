@@ -25,9 +25,9 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.attempts import run_attempt
+from agentlab.graph.opening import package_versions
 from agentlab.graph.policies import pinned, routed
 from agentlab.graph.practice import toolset_name
-from agentlab.graph.run import package_versions
 from agentlab.graph.seats import seated
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.attribution import (

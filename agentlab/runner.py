@@ -27,6 +27,7 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.budgets import change, changed, current_config
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.opening import cores, package_versions
 from agentlab.graph.policies import pinned, routed
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.preflight import (
@@ -37,7 +38,7 @@ from agentlab.graph.preflight import (
 )
 from agentlab.graph.remarks import cut_off
 from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
-from agentlab.graph.run import cores, package_versions, work_on
+from agentlab.graph.run import work_on
 from agentlab.graph.seats import seated
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded

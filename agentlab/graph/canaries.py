@@ -33,9 +33,10 @@ from agentlab.events import Event
 from agentlab.graph.gates import ASCENT, Gates
 from agentlab.graph.mending import NONE, SEARCH, Look, Mending
 from agentlab.graph.moves import carry_out
+from agentlab.graph.opening import package_versions
 from agentlab.graph.practice import Practice
 from agentlab.graph.provenance import Provenance
-from agentlab.graph.run import package_versions, practising
+from agentlab.graph.run import practising
 from agentlab.graph.trials import AdmissionRound, Case, Move
 from agentlab.graph.watching import Watchers
 from agentlab.library.admission import REJECTED

@@ -20,9 +20,9 @@ from agentlab.errors import GateInterruptedError
 from agentlab.events import Progress
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.evaluation import ARM_SLOTS, Arm, Bench, evaluation_spec
+from agentlab.graph.opening import cores
 from agentlab.graph.policies import route_of
 from agentlab.graph.practice import toolset_name
-from agentlab.graph.run import cores
 from agentlab.graph.seats import Seats
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
-from agentlab.graph.run import package_versions
+from agentlab.graph.opening import package_versions
 from agentlab.protocols import HasTasks
 from agentlab.records import Records
 from agentlab.records.gates import GateRow

@@ -21,8 +21,8 @@ from agentlab.environments.registration import base_name
 from agentlab.errors import GateInterruptedError, UsageError
 from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms, Weights, at_work
 from agentlab.graph.gate_plan import Begun, GateRequest, begin, decided, report_of, taskful
+from agentlab.graph.opening import refuse_secrets
 from agentlab.graph.policies import BASE, pinned
-from agentlab.graph.run import refuse_secrets
 from agentlab.protocols import Observer
 from agentlab.records import Records
 from agentlab.records.gates import GateRow, GateStatus, Look

@@ -21,9 +21,9 @@ from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import SkillRefusedError, UsageError
 from agentlab.events import Progress
 from agentlab.graph.import_gates import ImportGates, not_worse
+from agentlab.graph.opening import cores, package_versions
 from agentlab.graph.practice import Practice, toolset_name
 from agentlab.graph.provenance import Provenance
-from agentlab.graph.run import cores, package_versions
 from agentlab.graph.trials import AdmissionRound, Case
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.admission import mean_saving

@@ -16,8 +16,8 @@ from agentlab.errors import ConfigError, UnknownNameError, UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.budgets import Budget
 from agentlab.graph.demonstrating import read_demonstrations
+from agentlab.graph.opening import refuse_secrets, refuse_unknown_price
 from agentlab.graph.practice import LEAST_STEPS, LEAST_TOKENS
-from agentlab.graph.run import refuse_secrets, refuse_unknown_price
 from agentlab.graph.seats import ROLES, STRONGER, Endpoints, asks_models, open_seat
 from agentlab.models.counting import Tokens
 from agentlab.models.prices import load_prices

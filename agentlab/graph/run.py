@@ -7,30 +7,32 @@ before the first attempt; how it ended is written down whatever happens, a kill 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import platform
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agentlab.config import PracticeConfig, RoleConfig
-from agentlab.embeddings import uses_model
+from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import AgentLabError, ConfigError, RecordsError, RunInUseError, UsageError
+from agentlab.errors import AgentLabError, RecordsError
 from agentlab.events import Event, RoundFinished, RunFinished, RunPaused, RunStarted
 from agentlab.graph.budgets import changes_of, enlarged
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
+from agentlab.graph.opening import (
+    begin,
+    cores,
+    package_versions,
+    refuse_secrets,
+    refuse_unknown_price,
+    write_down,
+)
 from agentlab.graph.policies import routed
 from agentlab.graph.practice import Practice, RunState, RunStopped, RunUpdate, toolset_name
 from agentlab.graph.remarks import remarks
@@ -42,7 +44,7 @@ from agentlab.graph.reports import (
     run_skills,
     task_counts,
 )
-from agentlab.graph.seats import ROLES, STRONGER, Seats, asks_models, open_seats
+from agentlab.graph.seats import Seats, asks_models, open_seats
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
 from agentlab.library.advice import insight_counts, insight_lines
@@ -50,13 +52,12 @@ from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
 from agentlab.models.journal import Journal, larger
-from agentlab.models.prices import load_prices
-from agentlab.models.redaction import address_holds_secret, known, name_secret
+from agentlab.models.redaction import known
 from agentlab.protocols import Observer
-from agentlab.records import Records, RunLock
+from agentlab.records import Records
 from agentlab.records.files import replace_text
-from agentlab.sandbox import SettledBox, settle_box
-from agentlab.types import EnvironmentRef, JsonObject, Role, Usage, digest
+from agentlab.sandbox import settle_box
+from agentlab.types import EnvironmentRef, JsonObject, Role, Usage
 from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
 
 SPENDING = "spending.jsonl"
@@ -65,8 +66,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 1e10
 """No run was at work for longer: three centuries."""
-PACKAGES = ("agentlab-practice", "langgraph", "chromadb", "pydantic", "SQLAlchemy", "minigrid")
-"""Whose versions a run writes down."""
 
 
 async def work_on(
@@ -94,11 +93,11 @@ async def work_on(
     if resumed:
         lock = workspace.lock_run(run_id)
     else:
-        run_id, lock = _begin(records, run_id, spelt, versions, config.seed)
+        run_id, lock = begin(records, run_id, spelt, versions, config.seed)
     with lock:
         directory = workspace.run_directory(run_id, create=True)
         if not resumed:
-            _write_down(directory, spelt, versions)
+            write_down(directory, spelt, versions)
         started = time.monotonic()
         before = _seconds_before(directory)
         watchers = Watchers([*observers, _Clock(directory, before - started)])
@@ -151,84 +150,6 @@ def spent(records: Records, run_id: str) -> dict[Role, Usage]:
     told = sum(known.values(), Usage())
     rest = Usage(tokens=max(0, whole.tokens - told.tokens), usd=max(0.0, whole.usd - told.usd))
     return {**known, "executor": known.get("executor", Usage()) + rest}
-
-
-def refuse_unknown_price(config: PracticeConfig) -> None:
-    """Return, unless dollars are capped and something whose price is not known would spend them.
-
-    Raises:
-        UsageError: it would.
-    """
-    if config.budget.usd is not None and uses_model(config.embedder):
-        raise UsageError(
-            f"The price of the embedder {config.embedder!r} is not known, so a budget in US "
-            "dollars cannot be kept: leave the budget out, give one in tokens, or use the "
-            "embedder 'lexical'."
-        )
-    prices = load_prices(config.endpoint.prices or None)
-    for role in (*ROLES, STRONGER):
-        own: RoleConfig = getattr(config.roles, role)
-        spec = config.chat_model(role)
-        if spec and (config.budget.usd is not None or own.usd is not None):
-            prices.require(spec)
-
-
-def refuse_secrets(config: PracticeConfig) -> None:
-    """Return, unless the config holds a key: it is recorded.
-
-    Raises:
-        ConfigError: it does; does not repeat it.
-    """
-    name_secret(config.endpoint.key_variable)
-    if address_holds_secret(config.endpoint.base_url):
-        raise ConfigError(
-            "The address of the model endpoint in 'endpoint.base_url' holds a password or key, "
-            "which would be recorded; take it out, put it into an environment variable and name "
-            "that in 'endpoint.key_variable'."
-        )
-    for name, value in cast("JsonObject", config.model_dump(mode="json")).items():
-        if known().json(value) != value:
-            raise ConfigError(
-                f"{name!r} of the config holds the value of a secret environment variable, which "
-                "would be recorded; take it out there."
-            )
-
-
-class _Begun(NamedTuple):
-    """A run that is on record and claimed for this process."""
-
-    run_id: str
-    lock: RunLock
-
-
-def _begin(
-    records: Records, run_id: str, config: JsonObject, versions: JsonObject, seed: int
-) -> _Begun:
-    """Record a new run under the first number that no other process has taken."""
-    for name in _numbered(run_id, digest(config)[:8]):
-        try:
-            lock = records.workspace.lock_run(name)
-        except RunInUseError:
-            continue
-        try:
-            if records.runs.create(name, config=config, versions=versions, seed=seed):
-                return _Begun(name, lock)
-        except BaseException:
-            lock.close()
-            raise
-        lock.close()
-    raise AssertionError("there is always another number")
-
-
-def _numbered(run_id: str, mark: str) -> Iterator[str]:
-    """The id, then the same with the numbers above its own; `mark` ends what is no number."""
-    stem, found, number = run_id.rpartition(f"{mark}-")
-    first, base = 1, run_id
-    if found and number.isdecimal():
-        first, base = int(number), f"{stem}{mark}"
-    yield run_id
-    for following in count(first + 1):
-        yield f"{base}-{following}"
 
 
 @asynccontextmanager
@@ -442,12 +363,6 @@ def _report(
     )
 
 
-def _write_down(directory: Path, config: JsonObject, versions: JsonObject) -> None:
-    for name, content in (("config.json", config), ("versions.json", versions)):
-        text = json.dumps(content, indent=2, sort_keys=True)
-        replace_text(directory / name, text + "\n")
-
-
 class _Clock:
     """Writes down the wall-clock seconds at the end of each round, for a run that is killed."""
 
@@ -481,19 +396,3 @@ def _leave(
     except (RecordsError, OSError):
         if status != "failed":
             raise  # else what made it fail is what is told, and is mostly this
-
-
-def package_versions(box: SettledBox) -> JsonObject:
-    """The versions that a run's numbers rest on, and where its skill code ran."""
-    versions: JsonObject = {"python": platform.python_version(), "box": str(box)}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def cores(concurrency: int) -> int:
-    """Worker processes for a concurrency; 0 means one a core."""
-    return min(concurrency, os.cpu_count() or 1) if concurrency else os.cpu_count() or 1
