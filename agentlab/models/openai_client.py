@@ -100,7 +100,10 @@ def find_address(
             f"{BASE_URL} and set {API_KEY}."
         )
     if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"The model endpoint {url!r} is not an address; set {BASE_URL} to one.")
+        raise ConfigError(
+            f"The model endpoint {url!r} is not an address; write one such as "
+            f"'http://127.0.0.1:8000/v1', where you named it or in {BASE_URL}."
+        )
     key = (api_key or os.environ.get(API_KEY) or _NO_KEY).strip()
     if not key.isascii() or not key.isprintable():
         raise ConfigError(
