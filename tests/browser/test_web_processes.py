@@ -20,6 +20,7 @@ from agentlab.errors import EnvironmentFaultError
 from agentlab.types import ToolCall
 from tests.browser.opened_site import OpenedSite, task_of
 from tests.browser.sites import Site
+from tests.processes import alive
 
 ROOT = Path(__file__).parents[2]
 STILL = """
@@ -50,15 +51,6 @@ def descendants(root: int) -> set[int]:
             found.add(child)
             waiting.append(child)
     return found
-
-
-def alive(process: int) -> bool:
-    """Whether it still runs; one that only waits to be buried does not."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:

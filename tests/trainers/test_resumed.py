@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import until_ended
 from tests.trainers.test_trained import record, train
 from tests.trainers.written_exports import write_export
 
@@ -79,10 +80,11 @@ def _kill_after(
     while process.poll() is None:
         if metrics.exists() and metrics.read_bytes().count(b"\n") >= step:
             pid = process.pid
-            if whom == "trainer":
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
-                pid = int(children.split()[-1])
-            os.kill(pid, signal.SIGKILL)
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+            trainer = int(children.split()[-1])
+            os.kill(trainer if whom == "trainer" else pid, signal.SIGKILL)
+            # Left alone, the trainer writes on until it sees that nobody listens any more.
+            until_ended(trainer)
             break
         time.sleep(0.005)
     said = process.communicate(timeout=60)[1]

@@ -29,6 +29,7 @@ from agentlab.environments.registration import make_environment
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.protocols import Environment, HasSnapshots, HasTasks
 from agentlab.types import EnvironmentRef, JsonObject, Task, ToolCall
+from tests.processes import alive, until_ended
 
 P = ParamSpec("P")
 SERVER = Path(__file__).parent / "notes_server.py"
@@ -63,24 +64,6 @@ def any_task(setup: str = "start") -> Task:
         id=f"task-{setup}", environment="mcp", instruction="Look around.",
         setup={"setup": setup}, seed=1, template=f"{setup}: ",
     )  # fmt: skip
-
-
-def alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-def gone(*pids: int, seconds: float = 8.0) -> bool:
-    """Whether all have ended within that time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not any(alive(pid) for pid in pids):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 async def facts(world: McpWorld, name: str) -> list[Any]:
@@ -279,7 +262,7 @@ async def test_nothing_is_left_running() -> None:
         assert alive(pid)
         folder = str(world.folder)
         assert os.access(folder, os.R_OK)
-    assert gone(pid)
+    until_ended(pid)
     assert not os.access(folder, os.R_OK)
 
 
@@ -307,7 +290,7 @@ def test_the_keeper_ends_everything_when_its_owner_is_killed(tmp_path: Path) -> 
     orphan = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert gone(orphan)
+    until_ended(orphan)
     process.stdout.close()
     end = time.monotonic() + 5
     while folder.exists() and time.monotonic() < end:
