@@ -24,6 +24,8 @@ NOT_NOVEL = "not novel"
 """How the reason begins with which such a proposal is refused."""
 NEAR = 0.95
 """Cosine of two instructions from which they are taken to say the same."""
+DRAWN = ("own", "grammar")
+"""Sources whose tasks no model wrote: an environment's own list, and its grammar."""
 CHANGES = "changes"
 """The parameter of a task in which its behaviour is kept."""
 MOST_CHANGES = 64
@@ -123,13 +125,15 @@ def refusals(
 ) -> list[str | None]:
     """Why each proposal is not new, or None, in order; an earlier one of them counts as known.
 
-    Earlier proposals that were invalid do not: to get one of those right is new.
+    Earlier proposals that were invalid do not: to get one of those right is new. What the
+    environment drew repeats nobody's words: the same ones in another of its worlds are another
+    task, with which only what a model writes is compared.
     """
     novelty = Novelty(embedder, near=near)
     novelty.add([past.task for past in archive if past.fate not in ("invalid", "not novel")])
     found: list[str | None] = []
     for task in tasks:
-        reason = novelty.refusal(task)
+        reason = None if task.source in DRAWN else novelty.refusal(task)
         if reason is None:
             novelty.add([task])
         found.append(reason)

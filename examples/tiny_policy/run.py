@@ -1,13 +1,14 @@
 """The whole chain on a CPU: a tiny policy practises, is trained on it, and serves if it wins.
 
-    python -m examples.tiny_policy.run [--seeds 0] [--short] [--worse] [--json FILE]
+    python -m examples.tiny_policy.run [--seeds 0] [--short] [--worse | --lucky] [--json FILE]
 
 For each training seed: practice in the burrow by the policy itself, served by `agentlab
 serve-local`; SFT on its successes, then GRPO replay on its groups with the log-probabilities that
 were recorded; and a gate on maps of shapes that were never practised, greedily, with T = 1 and the
 base at a low temperature beside it, and held-out maps reported after the verdict. All of it is
 `agentlab cycle` on the file that this writes. `--worse` puts weights to the gate that were spoilt
-on purpose, by a learning rate a hundred times too high.
+on purpose, by a learning rate far too high; `--lucky` puts there what learnt next to nothing, and
+tells how often luck would have passed it had p-values been read after each pair.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def practised(server: Running, tmp_path_factory: pytest.TempPathFactory) -> tupl
     config = config_for("tiny", server.url, temperature=1.0, seed=3).model_copy(
         update={
             "rounds": 1,
-            "proposals": 4,
+            "proposals": 60,
             "attempts": 8,
             "group": 4,
             "heldout": 0,
@@ -78,6 +78,15 @@ def test_every_call_is_recorded_with_ids_and_log_probabilities(
         if all(call.response["stop_reason"] == "tool_calls" for call in rollout.calls):
             assert len(rows.rows) == 1
     assert any(len(rollout.calls) > 2 for rollout in found)
+
+
+def test_the_same_words_in_another_world_are_another_task(practised: tuple[Path, str]) -> None:
+    """They are the environment's, and no model repeated itself."""
+    workspace, run = practised
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        tasks = records.tasks.all(run, 0, admitted=True)
+    assert len(tasks) == 60
+    assert len({task.instruction for task in tasks}) < 50
 
 
 def test_groups_are_exported_for_replay(practised: tuple[Path, str], tmp_path: Path) -> None:

@@ -102,6 +102,14 @@ def test_refusals_in_order_and_invalid_ones_may_come_again() -> None:
     assert [reason is None for reason in again] == [True, True, False]
 
 
+def test_what_the_environment_drew_is_compared_with_nothing_but_is_known() -> None:
+    drawn = _task("Go to the hall.").model_copy(update={"source": "own", "seed": 4})
+    again = drawn.model_copy(update={"id": "another-world", "seed": 5})
+    written = drawn.model_copy(update={"id": "written", "source": "context"})
+    found = refusals([drawn, again, written], [PastProposal(drawn, "solved")])
+    assert [reason is None for reason in found] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("reason", "outcomes", "expected"),
     [
