@@ -27,6 +27,7 @@ from agentlab.records import Records, Workspace
 from agentlab.training.promotion.verdict import Contrast, GateReport
 from agentlab.types import JsonObject
 from agentlab.types.report import ArmReport
+from examples.tiny_policy.lucky import gates_of, luck
 from examples.tiny_policy.make import QUICK, Recipe, make
 
 FILE = """policy = "tiny"
@@ -59,7 +60,7 @@ trainer = "trl-sft"
 format = "trl-sft"
 view = "successes"
 seed = {seed}
-options = {{epochs = {epochs}, batch = 8, lr = {rate}}}
+options = {{{course}, batch = 8, lr = {rate}}}
 
 [[train]]
 trainer = "trl-grpo-replay"
@@ -82,6 +83,9 @@ FULL = {"rounds": 4, "attempts": 256, "epochs": 3, "tasks": 768, "beside": 192, 
 SHORT = {"rounds": 1, "attempts": 96, "epochs": 2, "tasks": 96, "beside": 24, "heldout": 24}
 RATE = 0.004
 SPOILING = 0.1
+STEPS_OF_LUCK = 2
+"""That change a few replies, and teach nothing."""
+ORDERS = 1000
 
 
 def main() -> None:
@@ -90,7 +94,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--short", action="store_true", help="minutes, and too little to learn")
     parser.add_argument("--quick", action="store_true", help="a base that plays badly, for tests")
-    parser.add_argument("--worse", action="store_true", help="spoil the training on purpose")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--worse", action="store_true", help="spoil the training on purpose")
+    kind.add_argument("--lucky", action="store_true", help="train next to nothing, and tell luck")
     parser.add_argument("--workspace", type=Path, help="kept; one that goes away by default")
     parser.add_argument("--json", type=Path, help="file for the reports")
     given = parser.parse_args()
@@ -108,6 +114,9 @@ def main() -> None:
             gates = gated(place / f"seed-{seed}")
             for gate in gates:
                 print(told(gate), flush=True)
+            if given.lucky:
+                for pairs in gates_of(place / f"seed-{seed}").values():
+                    print(luck(pairs, orders=ORDERS).told, flush=True)
             found.append({"seed": seed, "gates": [gate.model_dump(mode="json") for gate in gates]})
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -117,8 +126,9 @@ def written(path: Path, base: Path, seed: int, given: argparse.Namespace) -> Cyc
     """The cycle's file."""
     sizes = SHORT if given.short else FULL
     rate = SPOILING if given.worse else RATE
-    text = FILE.format(base=base.absolute(), seed=seed, rate=rate, **sizes)
-    if given.worse:  # what GRPO would mend is not to be mended
+    course = f"steps = {STEPS_OF_LUCK}" if given.lucky else f"epochs = {sizes['epochs']}"
+    text = FILE.format(base=base.absolute(), seed=seed, rate=rate, course=course, **sizes)
+    if given.worse or given.lucky:  # what GRPO would mend is not to be mended
         text = text.replace(_second(text), "")
     path.write_text(text, encoding="utf-8")
     return load_cycle(path)

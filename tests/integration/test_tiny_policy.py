@@ -18,6 +18,7 @@ from agentlab.records import Records, Workspace
 from agentlab.serve.starting import environment
 from agentlab.training.rollouts import rollouts
 from agentlab.training.tokens import behaviour_rows
+from examples.tiny_policy.lucky import luck
 from examples.tiny_policy.make import QUICK, digest_of, make
 from examples.tiny_policy.measure import config_for, measure
 from tests.integration.served_model import ROOT, Running, make_policy, python, serving
@@ -156,3 +157,14 @@ def test_the_template_is_one_that_trl_trains_with(policy: Path) -> None:
         check=False,
     )
     assert made.returncode == 0, made.stderr
+
+
+def test_what_luck_would_have_passed() -> None:
+    won, lost, tie = (False, True), (True, False), (True, True)
+    # Seven of eight: p = 9/256, which whoever reads p-values believes and the gate does not.
+    early = [*[won] * 6, lost, won, *[tie] * 10, *[lost] * 6]
+    found = luck(early, orders=400)
+    assert found.first == (8, 7, 1, 9 / 256)
+    assert (found.wins, found.losses) == (7, 7)
+    assert 0 <= found.promoted < found.peeked < 40 and found.luckiest is not None
+    assert luck([tie] * 20, orders=5).told.endswith("and the gate 0.0% (0.0% to 43.4%).")
