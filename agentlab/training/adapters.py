@@ -165,22 +165,36 @@ def base_sha256(base: Path) -> str:
     Raises:
         AdapterRefusedError: the folder holds no weights, or an index that cannot be read.
     """
+    alone, *more = files = weight_files(base)
+    if not more and alone.name == MODEL_WEIGHTS:
+        return sha256_of(alone)
+    found = {file.name: sha256_of(file) for file in files}
+    return hashlib.sha256(canonical_json(found).encode()).hexdigest()
+
+
+def weight_files(base: Path) -> tuple[Path, ...]:
+    """The files that a base model's weights are in, at least one.
+
+    Raises:
+        AdapterRefusedError: the folder names none, or in an index that cannot be read.
+    """
     if (base / MODEL_WEIGHTS).is_file():
-        return sha256_of(base / MODEL_WEIGHTS)
+        return (base / MODEL_WEIGHTS,)
     index = base / f"{MODEL_WEIGHTS}.index.json"
-    if index.is_file():
-        try:
-            parts: object = json.loads(index.read_bytes())["weight_map"].values()
-            names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AdapterRefusedError(
-                str(base), f"its {index.name} cannot be read; copy the base model again"
-            ) from error
-        found = {name: sha256_of(base / name) for name in names}
-        return hashlib.sha256(canonical_json(found).encode()).hexdigest()
-    raise AdapterRefusedError(
-        str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
-    )
+    if not index.is_file():
+        raise AdapterRefusedError(
+            str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
+        )
+    try:
+        parts: object = json.loads(index.read_bytes())["weight_map"].values()
+        names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
+        if not names:
+            raise ValueError("it names no file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterRefusedError(
+            str(base), f"its {index.name} cannot be read; copy the base model again"
+        ) from error
+    return tuple(base / name for name in names)
 
 
 def chat_template_sha256(model: Path) -> str:

@@ -233,3 +233,8 @@ def _calls(records: Records, run_id: str) -> list[Any]:
     found = records.attempts.all(run_id, kind="practice")
     outcomes = records.trajectories.outcomes([row.attempt_id for row in found])
     return [c for o in outcomes if o.trajectory is not None for c in o.trajectory.model_calls]
+
+
+def test_a_file_that_is_not_there_is_told_with_what_it_must_hold(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"There is no config file .*write one: TOML with 'base'"):
+        load_cycle(tmp_path / "none.toml")
