@@ -184,6 +184,10 @@ def test_what_rows_do_not_say_of_their_language_is_noted(base: Path, tmp_path: P
     other = write_export(tmp_path / "other", "trl-dpo", base, **changed)
     (note,) = check_export(other, ("trl-dpo",), said).notes
     assert "another chat template" in note
+    report = json.loads((told / "export.json").read_text(encoding="utf-8"))
+    report["notes"] = ["The view leaves a part of its rule to the trainer."]
+    (told / "export.json").write_text(json.dumps(report), encoding="utf-8")
+    assert check_export(told, ("trl-sft",), said).notes == tuple(report["notes"])
 
 
 def _adapter(folder: Path, base: Path, **told: Any) -> Path:

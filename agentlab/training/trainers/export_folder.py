@@ -88,6 +88,8 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
             f"{told.get('rows')}; export again."
         )
     notes += check_origins(folder, looked.rows, form, base)
+    of_view = told.get("notes")
+    notes += tuple(str(each) for each in of_view) if isinstance(of_view, list) else ()
     return looked._replace(notes=notes)
 
 

@@ -131,3 +131,12 @@ def test_a_trace_names_the_group_that_a_view_put_it_in() -> None:
     infos: list[Any] = [row["info"] for row in VerifiersTrace().rows(chain)]
     assert {each[0]["metadata"]["group_id"] for each in turns} == {"chain-1"}
     assert {each["group_id"] for each in infos} == {"chain-1"}
+
+
+def test_what_a_view_leaves_to_the_trainer_is_said(tmp_path: Path) -> None:
+    with opened(tmp_path / "ws") as records:
+        record(records, [(0, True), (0, False)])
+        kept = exported(records, "trl-grpo-replay", tmp_path / "kept", view="replayed")
+        plain = exported(records, "trl-grpo-replay", tmp_path / "plain", view="groups")
+    assert len(kept.notes) == 1 and "trl-grpo-replay" in kept.notes[0]
+    assert plain.notes == ()
