@@ -357,7 +357,9 @@ def load_config(path: Path | None = None, **overrides: Any) -> PracticeConfig:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ConfigError(f"There is no config file {str(path)!r}.") from None
+            raise ConfigError(
+                f"There is no config file {str(path)!r}; name one that is there, or leave it out."
+            ) from None
         except RecursionError:
             raise ConfigError(
                 f"The config file {str(path)!r} cannot be read: its values may be nested "

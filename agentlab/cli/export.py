@@ -123,6 +123,8 @@ def _tell(report: ExportReport, output: Output) -> None:
             f"{report.unverified} of the attempts have token ids that nothing could check; name "
             "the model's folder with --tokenizer."
         )
+    for note in report.notes:
+        output.line(f"Note: {note}")
     for reason, number in report.refused.items():
         output.line(f"  {number} refused: {reason}")
     if report.refused:

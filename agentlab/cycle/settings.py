@@ -113,7 +113,10 @@ def load_cycle(path: Path, **more: object) -> CycleConfig:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no {where}.") from None
+        raise ConfigError(
+            f"There is no {where}; write one: TOML with 'base', which names the base model's "
+            "folder, and the tables [practice], [[train]], [serve] and [gate]."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"The {where} cannot be read: {error}.") from error
     values |= {name: value for name, value in more.items() if value is not None}

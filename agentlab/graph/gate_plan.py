@@ -27,6 +27,9 @@ from agentlab.training.promotion.settings import GateConfig
 from agentlab.training.promotion.verdict import Contrast, GateReport
 from agentlab.types import EnvironmentRef, JsonObject, Task, derive_id, derive_seed
 
+_BESIDE = ("concurrency", "endpoint", "export", "budget")
+"""Parts of a config on which no attempt of a gate depends."""
+
 
 @dataclass(frozen=True)
 class GateRequest:
@@ -78,6 +81,13 @@ def begin(
                 f"A gate of these weights is under way with other settings ({running.id!r}); "
                 "finish it with those, since evidence is not begun anew."
             )
+        if running.status == "running" and _acting(running.plan.get("config")) != _acting(
+            _told(config)
+        ):
+            raise UsageError(
+                f"A gate of these weights is under way ({running.id!r}) whose attempts are made in "
+                "another way; put [practice] back as it was, since its pairs are compared as one."
+            )
         return _read(running, tuple(r for r in before if r.id != running.id))
     world = taskful(config)
     seen = {look.task_id for row in before for look in records.gates.looks(row.id)}
@@ -103,7 +113,7 @@ def begin(
     gate_id = derive_id("gate", policy.name, config.environment, weights, against, order.sha256)
     plan: JsonObject = {
         "settings": _said(request),
-        "config": cast("JsonObject", config.model_dump(mode="json", exclude_defaults=True)),
+        "config": _told(config),
         "tasks": [task.model_dump(mode="json") for task in order.tasks],
         "families": {
             text: [task.model_dump(mode="json") for task in tasks]
@@ -198,6 +208,16 @@ def taskful(config: PracticeConfig) -> HasTasks:
     return world
 
 
+def _told(config: PracticeConfig) -> JsonObject:
+    return cast("JsonObject", config.model_dump(mode="json", exclude_defaults=True))
+
+
+def _acting(config: object) -> JsonObject:
+    """A config without what changes nothing about an attempt."""
+    told = cast("JsonObject", config or {})
+    return {name: value for name, value in told.items() if name not in _BESIDE}
+
+
 def _said(request: GateRequest) -> JsonObject:
     return cast("JsonObject", request.settings.model_dump(mode="json"))
 
@@ -228,10 +248,12 @@ def _carried(records: Records, before: Sequence[GateRow]) -> tuple[int, int]:
 
 
 def _practised(records: Records, config: PracticeConfig) -> set[str]:
-    """Templates that were practised in this workspace in the environment."""
+    """Templates that were practised in this workspace in the environment, or recorded anywhere."""
     found: set[str] = set()
     for row in records.runs.all():
-        if row.config.get("environment") == config.environment and "command" not in row.config:
+        own = row.config.get("environment") == config.environment and "command" not in row.config
+        # An outside agent's attempts are trained on too, and say their environment one by one.
+        if own or row.config.get("kind") == "recorded":
             found.update(
                 each.template for each in records.attempts.all(row.run_id, kind="practice")
             )

@@ -238,10 +238,14 @@ class _Gate:
         failed = deciding.candidate.failed
         status: GateStatus = "undecided"
         reason = f"Undecided: {why}, and the evidence for it is {promote:.3g} of {1 / row.alpha:g}."
-        if pairs and failed > settings.failures * len(pairs):
+        # Pairs of earlier gates whose evidence counts here count with what failed among them.
+        before = [x for each in self._begun.earlier for x in self._records.gates.looks(each.id)]
+        lost = failed + sum(None in (look.control, look.candidate) for look in before)
+        read = len(pairs) + len(before)
+        if read and lost > settings.failures * read:
             status = "void"
             reason = (
-                f"No verdict: {failed} of {len(pairs)} pairs failed for reasons of infrastructure "
+                f"No verdict: {lost} of {read} pairs failed for reasons of infrastructure "
                 f"or had no verdict, and {settings.failures:.0%} are allowed."
             )
         elif reject >= 1 / row.alpha:
@@ -249,6 +253,11 @@ class _Gate:
             reason = (
                 f"Rejected: the evidence that it is worse is {reject:.3g}, and {1 / row.alpha:g} "
                 f"are enough ({losses} pairs lost, {wins} won)."
+            )
+        elif promote >= 1 / row.alpha and not pairs:
+            reason = (
+                f"Undecided: its evidence of {promote:.3g} is that of earlier gates alone, and no "
+                "pair was read here; give the alpha that those had."
             )
         elif promote >= 1 / row.alpha:
             status = "promoted"
@@ -314,8 +323,11 @@ class _Gate:
             )
             seen = contrast(pairs, self._row.candidate, self._row.incumbent or BASE)
             low = seen.difference.interval.low if seen.difference else -1.0
+            whole = seen.candidate.failed <= self._settings.failures * len(pairs)
             found.append(
-                Family(template=template, contrast=seen, margin=margin, holds=low > -margin)
+                Family(
+                    template=template, contrast=seen, margin=margin, holds=whole and low > -margin
+                )
             )
         return found
 
@@ -427,7 +439,8 @@ def _held(status: GateStatus, reason: str, families: Sequence[Family]) -> tuple[
         )
     return "rejected", (
         f"Rejected although it solves more: on the protected template {fallen.template!r} {told}, "
-        f"and the lower end must be above {-fallen.margin:g}."
+        f"and the lower end must be above {-fallen.margin:g}, with no more pairs without a verdict "
+        f"({fallen.contrast.candidate.failed}) than a gate allows."
     )
 
 

@@ -208,7 +208,7 @@ def unsaid_for(spec: str) -> Sampling:
 
     vLLM takes what is left out from the model's `generation_config.json`, which often truncates;
     what was drawn like that cannot be trained on by ratio, so the plain draw is asked for in so
-    many words.
+    many words. What there is no setting for here (top_k and the like) `wire.UNBENT` says.
     """
     if spec.partition(":")[0] not in _GIVES_IDS:
         return Sampling()

@@ -25,6 +25,11 @@ from agentlab.types import (
 MaxTokens = Literal["max_tokens", "max_completion_tokens"]
 
 
+UNBENT: JsonObject = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Settings that bend the draw, off, since log-probabilities are told as if they were. vLLM takes
+what is left out from the model's `generation_config.json`: whoever asks for token ids says it."""
+
+
 def request_body(
     request: ChatRequest,
     *,
@@ -61,6 +66,8 @@ def request_body(
         "logprobs": sampling.logprobs or None,
         "return_token_ids": sampling.token_ids or None,
     }
+    if sampling.token_ids:
+        optional |= UNBENT
     return body | {name: value for name, value in optional.items() if value is not None}
 
 

@@ -28,6 +28,7 @@ from agentlab.models.recorded import Recorded
 from agentlab.models.redaction import Redactor, environment_secrets
 from agentlab.models.replies import read_reply
 from agentlab.models.vocabulary import Vocabulary
+from agentlab.models.wire import UNBENT
 from agentlab.serve.recorded_runs import Ending, Place, RecordedRun
 from agentlab.testing.model_server.connection import (
     MAX_HEADERS,
@@ -48,8 +49,8 @@ CHAT, MODELS, END = "/v1/chat/completions", "/v1/models", "/end"
 ASKED: JsonObject = {"logprobs": True, "return_token_ids": True}
 """What upstream is asked for besides."""
 PLAIN: JsonObject = {"temperature": 1.0, "top_p": 1.0}
-"""What is said where the agent says nothing: servers take it from the model's own files
-otherwise, which often truncate."""
+"""What is said where the agent says nothing, beside `UNBENT` where upstream gives ids: servers take
+it from the model's own files otherwise, which often truncate."""
 _SETTINGS = (
     "top_k", "min_p", "typical_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
     "logit_bias", "tool_choice", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
@@ -185,7 +186,8 @@ class RecordingProxy:
             return _refusal("One choice is recorded for each call; leave 'n' out.")
         sent = {k: v for k, v in body.items() if k not in ("model", "stream", "stream_options")}
         if self._plain:
-            sent = {**PLAIN, **{k: v for k, v in sent.items() if k not in PLAIN or v is not None}}
+            ours = {*PLAIN, *UNBENT}
+            sent = {**PLAIN, **{k: v for k, v in sent.items() if k not in ours or v is not None}}
         received = await self._post(model, sent)
         try:
             asked = read_chat(json.dumps({"model": model, **sent}).encode()).request
@@ -198,9 +200,9 @@ class RecordingProxy:
 
     async def _post(self, model: str, sent: JsonObject) -> bytes:
         """The whole answer of upstream, with ids where it gives any."""
-        extra = ASKED if self._gives_ids else {}
+        extra = {**(UNBENT if self._plain else {}), **sent, **ASKED} if self._gives_ids else {}
         try:
-            received = await self._upstream.post(model, {**sent, **extra})
+            received = await self._upstream.post(model, extra or sent)
         except RefusedRequestError as error:
             if not extra or error.status not in (400, 422):
                 raise

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from agentlab.errors import AdapterRefusedError
 from agentlab.types import JsonObject, canonical_json
@@ -23,6 +23,7 @@ from agentlab.types import JsonObject, canonical_json
 MANIFEST = "agentlab.json"
 WEIGHTS = "adapter_model.safetensors"
 MODEL_WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
 LONGEST = 64 * 1024 * 1024
 """Bytes of a manifest; a longer one is something else."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,118}-[0-9a-f]{8}")
@@ -48,9 +49,10 @@ class Probe(_Part):
 
     prompt_ids: tuple[int, ...] = Field(min_length=1)
     output_ids: tuple[int, ...] = Field(min_length=1)
-    base_logprobs: tuple[float, ...]
-    """Under the base model, one for each output token, in nats."""
-    trained_logprobs: tuple[float, ...]
+    base_logprobs: tuple[FiniteFloat, ...]
+    """Under the base model, one for each output token, in nats. What is no number differs from
+    nothing by more than is allowed, and would prove anything."""
+    trained_logprobs: tuple[FiniteFloat, ...]
     """Under the trained weights."""
 
 
@@ -132,7 +134,7 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def check_base(adapter: Adapter, base: Path) -> None:
-    """Return, unless an adapter belongs to another base model, or to another chat template.
+    """Return, unless an adapter belongs to another base model, tokenizer or chat template.
 
     Args:
         adapter: the adapter.
@@ -149,6 +151,15 @@ def check_base(adapter: Adapter, base: Path) -> None:
             f"it was trained on a base whose weights hash to {manifest.base.weights_sha256[:8]}, "
             f"and those in {str(base)!r} hash to {found[:8]}; serve the base that it belongs to",
         )
+    tokenizer = base / TOKENIZER
+    if manifest.tokenizer_sha256 and tokenizer.is_file():
+        found = sha256_of(tokenizer)
+        if found != manifest.tokenizer_sha256:
+            raise AdapterRefusedError(
+                str(adapter.folder),
+                f"it was trained with the tokenizer {manifest.tokenizer_sha256[:8]}, and "
+                f"{str(base)!r} has {found[:8]}; put the tokenizer back, or train with this one",
+            )
     template = chat_template_sha256(base)
     if manifest.chat_template_sha256 and template != manifest.chat_template_sha256:
         raise AdapterRefusedError(
@@ -165,22 +176,36 @@ def base_sha256(base: Path) -> str:
     Raises:
         AdapterRefusedError: the folder holds no weights, or an index that cannot be read.
     """
+    alone, *more = files = weight_files(base)
+    if not more and alone.name == MODEL_WEIGHTS:
+        return sha256_of(alone)
+    found = {file.name: sha256_of(file) for file in files}
+    return hashlib.sha256(canonical_json(found).encode()).hexdigest()
+
+
+def weight_files(base: Path) -> tuple[Path, ...]:
+    """The files that a base model's weights are in, at least one.
+
+    Raises:
+        AdapterRefusedError: the folder names none, or in an index that cannot be read.
+    """
     if (base / MODEL_WEIGHTS).is_file():
-        return sha256_of(base / MODEL_WEIGHTS)
+        return (base / MODEL_WEIGHTS,)
     index = base / f"{MODEL_WEIGHTS}.index.json"
-    if index.is_file():
-        try:
-            parts: object = json.loads(index.read_bytes())["weight_map"].values()
-            names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AdapterRefusedError(
-                str(base), f"its {index.name} cannot be read; copy the base model again"
-            ) from error
-        found = {name: sha256_of(base / name) for name in names}
-        return hashlib.sha256(canonical_json(found).encode()).hexdigest()
-    raise AdapterRefusedError(
-        str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
-    )
+    if not index.is_file():
+        raise AdapterRefusedError(
+            str(base), f"there is no {MODEL_WEIGHTS} in it; name the folder of the base model"
+        )
+    try:
+        parts: object = json.loads(index.read_bytes())["weight_map"].values()
+        names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
+        if not names:
+            raise ValueError("it names no file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterRefusedError(
+            str(base), f"its {index.name} cannot be read; copy the base model again"
+        ) from error
+    return tuple(base / name for name in names)
 
 
 def chat_template_sha256(model: Path) -> str:

@@ -64,6 +64,14 @@ VIEWS: dict[ViewName, Kind] = {
 }
 """Each view with the kind of sample that it gives; a format takes the first that suits it."""
 
+TO_KNOW: dict[ViewName, str] = {
+    "hinted": "Guide shapes the ratio of rows whose hint was taken out and does not clip it; "
+    "`trl-grpo-replay` clips it like any other.",
+    "replayed": "SPEAR weighs the loss of replayed rows as advantages.jsonl names it, and leaves "
+    "out tokens whose probability goes with the advantage; `trl-grpo-replay` does neither.",
+}
+"""What of a view's published rule is the trainer's part, and what ours does of it."""
+
 STEPLESS: frozenset[ViewName] = frozenset(
     ("verifier", "verdicts", "groups", "retries", "replayed", "hinted", "chains")
 )

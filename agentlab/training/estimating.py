@@ -55,6 +55,8 @@ class Estimating:
 
     def __init__(self, name: str) -> None:
         self.estimator = ESTIMATORS[name]
+        self.alone = name == "rae"
+        """Whether it has something to say of a group of one."""
         self._baselines: dict[tuple[str, str], float] = {}
 
     def of(self, group: Group) -> dict[str, Body]:
@@ -78,7 +80,10 @@ class Estimating:
         return {"estimator": self.estimator.id, "value": value}
 
     def _played(self, group: Group) -> Advantages:
-        rows = [Played(r.task.environment, "executor", r.reward) for r in group.rollouts]
+        rows = [
+            Played(r.task.environment, r.calls[0].role if r.calls else "executor", r.reward)
+            for r in group.rollouts
+        ]
         found = rae(rows, self._baselines)
         self._baselines = found.baselines
         return found.advantages

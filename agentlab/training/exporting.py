@@ -25,10 +25,11 @@ from typing import NamedTuple
 from agentlab.errors import NothingToExportError, UnknownNameError, UsageError, WorkspaceError
 from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
-from agentlab.training.choosing import STEPLESS, VIEWS, Choosing, ViewName
+from agentlab.training.choosing import STEPLESS, TO_KNOW, VIEWS, Choosing, ViewName
 from agentlab.training.estimating import ESTIMATORS, Estimating
 from agentlab.training.formats.catalogue import FORMATS
 from agentlab.training.formats.format import Body, Format, HasFilesBeside
+from agentlab.training.formats.traces import holds_ids, traced_tokens, whose
 from agentlab.training.formats.trl import tokens_of
 from agentlab.training.provenance import origin
 from agentlab.training.refusals import Refusal, RefusedError, tallied
@@ -173,6 +174,7 @@ class _Writer:
         self._tally = Tally()
         self._spoken: Spoken | None = None
         self._rule = ""
+        self._holds_ids = False
         if request.vocabulary is not None:
             known = request.vocabulary
             self._spoken = Spoken(known.tokenizer_sha256, known.chat_template_sha256)
@@ -226,7 +228,8 @@ class _Writer:
             tokenizer_sha256=spoken.tokenizer,
             chat_template_sha256=spoken.template,
             licence=self._licence,
-            ratios=RATIOS_LATER if self._seen["tokens"] else "none: the rows hold no tokens",
+            notes=(TO_KNOW[self._view],) if self._view in TO_KNOW else (),
+            ratios=RATIOS_LATER if self._holds_ids else "none: the rows hold no tokens",
         ).model_copy(update={name: self._seen[name] for name in _COUNTED})
         report = self._tally.onto(report)
         if isinstance(self._format, HasFilesBeside):
@@ -269,13 +272,16 @@ class _Writer:
     def _spell(self, sample: Sample, sink: Sink, beside: Lines, values: Lines | None) -> None:
         members = members_of(sample)
         if isinstance(sample, Group):
+            alone = self._estimating is not None and self._estimating.alone
+            sample = sample._replace(alone=alone)
             self._seen["groups"] += 1
-            self._seen["alike"] += len(set(sample.rewards)) < 2
+            self._seen["alike"] += not alone and len(set(sample.rewards)) < 2
         try:
             # All rows of a sample or none: half of one says something else.
             rows = list(self._format.rows(sample))
-            if any(tokens_of(row) is not None for row in rows):
+            if any(holds_ids(row) or tokens_of(row) is not None for row in rows):
                 self._check_spoken(members)
+                self._holds_ids = True
             rated = self._rated(sample)
         except RefusedError as refused:
             name = sample.id if isinstance(sample, Group) else members[0].id
@@ -286,12 +292,12 @@ class _Writer:
         by_id = {member.id: member for member in members}
         begun: set[str] = set()
         for row in rows:
-            whose = row.get("rollout_id")
-            chosen = [by_id[whose]] if isinstance(whose, str) and whose in by_id else members
+            shown = by_id.get(whose(row) or "")
+            chosen = members if shown is None else (shown,)
             sink.add(row)
             beside.add(origin(chosen, terms=self._terms, licence=self._licence))
-            if values is not None and chosen[0].id in rated:
-                values.add(rated[chosen[0].id])
+            if values is not None and rated:
+                values.add(_line(chosen, rated))
             self._count(row, first=chosen[0].id not in begun)
             begun.add(chosen[0].id)
 
@@ -305,7 +311,12 @@ class _Writer:
                 member.id: {"estimator": sample.rule, "value": value}
                 for member, value in zip(sample.rollouts, sample.advantages, strict=True)
             }
-        return {} if self._estimating is None else self._estimating.of(sample)
+        if self._estimating is None:
+            return {}
+        try:
+            return self._estimating.of(sample)
+        except UsageError as error:
+            raise RefusedError("singleton group", str(error)) from None
 
     def _check_spoken(self, members: tuple[Rollout, ...]) -> None:
         """Refuse what was recorded under another tokenizer or template than the rows so far.
@@ -328,14 +339,29 @@ class _Writer:
 
     def _count(self, row: Body, *, first: bool) -> None:
         self._seen["rows"] += 1
-        tokens = tokens_of(row)
+        tokens, anew = tokens_of(row), 0
+        if tokens is None and (traced := traced_tokens(row)) is not None:
+            tokens, anew = traced
         if tokens is not None:
             self._seen["tokens"] += tokens.all
             self._seen["trained"] += tokens.trained
             self._seen["clean" if first else "forks"] += 1
+            self._seen["forks"] += anew
 
 
 _COUNTED = ("groups", "alike", "clean", "forks", "tokens", "trained")
+
+
+def _line(chosen: Sequence[Rollout], rated: dict[str, Body]) -> Body:
+    """What stands beside a row: its rollout's advantage; of a row for a group, each one's."""
+    if len(chosen) == 1:
+        return rated[chosen[0].id]
+    name = next(iter(rated.values()))["estimator"]
+    values: Body = {
+        id_: {key: value for key, value in each.items() if key != "estimator"}
+        for id_, each in rated.items()
+    }
+    return {"estimator": name, "rollouts": values}
 
 
 def _licence(records: Records, run_ids: Sequence[str]) -> str:

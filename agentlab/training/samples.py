@@ -59,6 +59,13 @@ class Group(NamedTuple):
     """Where the view's own rule gives them; then a group may have one member."""
     rule: str = ""
     """Names that rule and its constants."""
+    alone: bool = False
+    """Whether the estimator compares with something else than the group, as `rae` does."""
+
+    @property
+    def least(self) -> int:
+        """Members with a known reward that it must have to say anything."""
+        return 1 if self.alone or self.advantages is not None else 2
 
     @property
     def rewards(self) -> tuple[float, ...]:

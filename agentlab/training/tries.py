@@ -62,8 +62,12 @@ def single(rollout: Rollout) -> Rollout:
     """
     if any(prompt_name(call) == REFLECT for call in rollout.calls):
         raise RefusedError(
-            "tried again", "its calls are those of several tries; take the view 'reflections'"
+            "tried again",
+            "its calls are those of several tries; take the view 'repairs', 'reflectors' or "
+            "'retries'",
         )
+    if rollout.assisted:
+        raise RefusedError("tried again", "it had help, and its reward is not its calls' alone")
     return rollout
 
 

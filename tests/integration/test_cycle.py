@@ -233,3 +233,18 @@ def _calls(records: Records, run_id: str) -> list[Any]:
     found = records.attempts.all(run_id, kind="practice")
     outcomes = records.trajectories.outcomes([row.attempt_id for row in found])
     return [c for o in outcomes if o.trajectory is not None for c in o.trajectory.model_calls]
+
+
+def test_a_file_that_is_not_there_is_told_with_what_it_must_hold(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"There is no config file .*write one: TOML with 'base'"):
+        load_cycle(tmp_path / "none.toml")
+
+
+def test_the_file_in_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = [part.partition("```")[0] for part in readme.split("```toml\n")[1:]]
+    (text,) = [each for each in shown if "[[train]]" in each]
+    (tmp_path / "cycle.toml").write_text(text, encoding="utf-8")
+    found = load_cycle(tmp_path / "cycle.toml")
+    assert [stage.trainer for stage in found.train] == ["trl-sft", "trl-grpo-replay"]
+    assert (found.serve.launch, found.practice.model) == ("local", "policy:lab")

@@ -158,6 +158,11 @@ def test_a_gate_whose_server_goes_away_goes_on_and_reads_the_same(
     assert bench.records.policies.current("lab") == ""
     assert bench.records.gates.all()[0].status == "running"
     kept = _looks(bench)
+    other = config(heldout_tool_calls=9)
+    with AdapterServer(rule_of, base=bench.base) as bench.server:
+        bench.register()
+        with pytest.raises(UsageError, match="made in another way"):
+            asyncio.run(gate(bench.records, GateRequest("lab", folder, other, request.settings)))
     bench.server = AdapterServer(rule_of, base=bench.base)
     bench.server.start()
     bench.register()
@@ -184,6 +189,33 @@ def test_too_many_failures_of_infrastructure_are_no_verdict(
     assert report.status == "void"
     assert report.failed > 2
     assert report.deciding.candidate.n == report.looks - report.failed
+    assert bench.records.policies.current("lab") == ""
+
+
+def test_what_failed_in_an_earlier_gate_counts_with_its_evidence(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragile_courier.register(tmp_path / "plugin")
+    monkeypatch.syspath_prepend(str(tmp_path / "plugin"))  # pyright: ignore[reportUnknownMemberType]
+    registry._plugins.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    folder = bench.adapter(greedy=1.0, sampled=1.0)
+    world = {"environment": "fragile", "environment_options": {"broken": 0.3}}
+    cut = {"config": world, "tasks": 30, "beside": 0, "heldout": 0}
+    first = compare(bench, folder, **cut)
+    assert (first.status, first.evidence >= 20) == ("void", True)
+    # Other tasks are another gate, which has the evidence without reading a pair.
+    second = compare(bench, folder, **cut, seed=1)
+    assert (second.status, second.looks) == ("void", 0)
+    assert bench.records.policies.current("lab") == ""
+
+
+def test_evidence_of_earlier_gates_alone_promotes_nothing(bench: Bench) -> None:
+    folder = bench.adapter(greedy=1.0, sampled=1.0)
+    first = compare(bench, folder, tasks=14, beside=0, heldout=0, alpha=0.0001)
+    assert first.status == "undecided" and first.evidence >= 10
+    second = compare(bench, folder, tasks=14, beside=0, heldout=0, alpha=0.1, cost_ratio=0.01)
+    assert (second.status, second.looks) == ("undecided", 0)
+    assert "earlier gates alone" in second.reason
     assert bench.records.policies.current("lab") == ""
 
 

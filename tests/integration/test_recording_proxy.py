@@ -276,6 +276,34 @@ def test_an_endpoint_without_ids_is_asked_without_them(records: Records) -> None
     assert Plain.asked == [True, False, False]
 
 
+class Kept(Plain):
+    """An endpoint that takes everything and remembers it."""
+
+    bodies: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        message = {"role": "assistant", "content": "There."}
+        told = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+
+def test_what_a_server_would_bend_the_draw_by_is_said_to_be_off(records: Records) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Kept) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with recording(records, f"http://127.0.0.1:{server.server_address[1]}/v1") as talk:
+            asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+            for more in ({}, {"top_k": None}, {"top_k": 20}):
+                post(f"{talk.base}/r/shed/a/0/v1/chat/completions", {**asked, **more})
+        server.shutdown()
+    assert [body["top_k"] for body in Kept.bodies] == [-1, -1, 20]
+    assert {(body["min_p"], body["repetition_penalty"]) for body in Kept.bodies} == {(0.0, 1.0)}
+
+
 def test_a_killed_recorder_goes_on_where_it_was(tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
     rewards = tmp_path / "rewards.jsonl"

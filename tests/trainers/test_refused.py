@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from agentlab.errors import AgentLabError, ConfigError, TrainingRefusedError, UsageError
+from agentlab.training.adapters import base_sha256
+from agentlab.training.trainers.export_folder import check_export
 from agentlab.training.trainers.interpreter import find_python, train_python
+from agentlab.training.trainers.model_folder import read_model
 from agentlab.training.trainers.request import TrainRequest
 from agentlab.training.trainers.training import train
 from tests.trainers.tiny_model import write_model
@@ -149,6 +152,42 @@ def test_a_base_that_is_cut_short(base: Path, tmp_path: Path) -> None:
     assert "cut short or damaged" in refused(data, other, tmp_path)
     (other / "model.safetensors").unlink()
     assert "other formats can run code" in refused(data, other, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_a_base_in_several_files_has_one_hash_for_all(base: Path, tmp_path: Path) -> None:
+    parts = shutil.copytree(base, tmp_path / "parts")
+    (parts / "model.safetensors").rename(parts / "model-1.safetensors")
+    index = parts / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "sub/model-1.safetensors"}}))
+    # Whoever serves and gates compares with what the trainer wrote down.
+    assert read_model(parts).weights_sha256 == base_sha256(parts)
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    for wrong in ("{}", '{"weight_map": {}}', '{"weight_map": []}'):
+        index.write_text(wrong)
+        assert "copy the base model again" in refused(data, parts, tmp_path)
+
+
+def test_what_rows_do_not_say_of_their_language_is_noted(base: Path, tmp_path: Path) -> None:
+    said = read_model(base)
+    hashes: dict[str, Any] = {
+        "tokenizer_sha256": [said.tokenizer_sha256],
+        "chat_template_sha256": [said.chat_template_sha256],
+    }
+    told = write_export(tmp_path / "told", "trl-sft", base, **hashes)
+    assert check_export(told, ("trl-sft",), said).notes == ()
+    silent = write_export(tmp_path / "silent", "trl-sft", base)
+    (note,) = check_export(silent, ("trl-sft",), said).notes
+    assert note.startswith("5 of 5 rows of") and "--tokenizer" in note
+    # Messages are rendered anew, which is right only for whoever knows that it is done otherwise.
+    changed: dict[str, Any] = {**hashes, "chat_template_sha256": ["0" * 64]}
+    other = write_export(tmp_path / "other", "trl-dpo", base, **changed)
+    (note,) = check_export(other, ("trl-dpo",), said).notes
+    assert "another chat template" in note
+    report = json.loads((told / "export.json").read_text(encoding="utf-8"))
+    report["notes"] = ["The view leaves a part of its rule to the trainer."]
+    (told / "export.json").write_text(json.dumps(report), encoding="utf-8")
+    assert check_export(told, ("trl-sft",), said).notes == tuple(report["notes"])
 
 
 def _adapter(folder: Path, base: Path, **told: Any) -> Path:

@@ -110,7 +110,8 @@ def test_an_override_inside_what_is_no_table(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert "There is no config file" in _refusal(tmp_path / "none.toml")
+    none = _refusal(tmp_path / "none.toml")
+    assert "There is no config file" in none and "name one that is there" in none
     assert "cannot be read" in _refusal(_file(tmp_path, "seed = = 3"))
     assert "cannot be read" in _refusal(tmp_path)
     bad = tmp_path / "latin.toml"

@@ -8,15 +8,16 @@ Log-probabilities keep every digit; verifiers' own records round them to four.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from agentlab.models.wire import message_body, wire_names
 from agentlab.training.dialogues import dialogues, openai_messages, openai_tools, request_of
 from agentlab.training.formats.format import Body, JsonLines
+from agentlab.training.formats.trl import RowTokens
 from agentlab.training.refusals import RefusedError
 from agentlab.training.reports import ExportReport
 from agentlab.training.rollouts import Rollout
-from agentlab.training.rows import Row
+from agentlab.training.rows import Row, TokenCall, join
 from agentlab.training.samples import Demonstration, Group, Kind, Sample
 from agentlab.training.tokens import behaviour_rows, token_rows
 from agentlab.types import JsonObject, Message, ModelCall
@@ -32,7 +33,7 @@ def traced(sample: Sample) -> Iterator[tuple[Rollout, tuple[float, ...]]]:
     """
     if isinstance(sample, Group):
         known = [each for each in sample.rollouts if each.reward is not None]
-        if len(known) < 2 and sample.advantages is None:
+        if len(known) < sample.least:
             raise RefusedError("singleton group", f"{len(known)} of it has a known reward")
         yield from ((each, (1.0,) * len(each.calls)) for each in known)
         return
@@ -54,6 +55,48 @@ def drawn(rollout: Rollout, sample: Sample) -> tuple[Row, ...]:
         if call.log_probabilities is None:
             raise RefusedError("no log-probabilities", f"{call.model} gave none")
     return token_rows(rollout).rows
+
+
+def group_of(sample: Sample, rollout: Rollout) -> str:
+    """The group that a rollout is compared in, which a view may have put together anew."""
+    return sample.id if isinstance(sample, Group) else rollout.group_id
+
+
+def holds_ids(row: Body) -> bool:
+    """Whether a row is a trace or a group of them, with token ids."""
+    return not {"turns", "nodes", "trajectories"}.isdisjoint(row)
+
+
+def whose(row: Body) -> str | None:
+    """The rollout that a row shows; None where the row does not say, or shows a group."""
+    turns = cast("list[dict[str, dict[str, str]]]", row.get("turns") or [])
+    if turns:
+        return turns[0]["metadata"]["rollout_id"]
+    found = row.get("id" if "nodes" in row else "rollout_id")
+    return found if isinstance(found, str) else None
+
+
+def traced_tokens(row: Body) -> tuple[RowTokens, int] | None:
+    """The tokens of a trace's rows, and how many of those began anew; None of any other row."""
+    if "nodes" in row:
+        nodes = cast("list[dict[str, Any]]", row["nodes"])
+        found = RowTokens(
+            sum(len(node["token_ids"]) for node in nodes), sum(sum(node["mask"]) for node in nodes)
+        )
+        return found, sum(node["parent"] is None for node in nodes) - 1
+    if "turns" in row:
+        turns = cast("list[dict[str, list[int]]]", row["turns"])
+        rows = join(
+            [
+                TokenCall(tuple(turn["prompt_token_ids"]), tuple(turn["completion_token_ids"]))
+                for turn in turns
+            ]
+        ).rows
+        found = RowTokens(
+            sum(len(each.input_ids) for each in rows), sum(sum(turn["loss_mask"]) for turn in turns)
+        )
+        return found, len(rows) - 1
+    return None
 
 
 ART_READER = '''"""Trajectory groups that agentlab exported: `read("data.jsonl")`."""
@@ -95,13 +138,16 @@ class OpenEnvTrace(JsonLines):
         """One for each rollout. See `Format`."""
         for rollout, weights in traced(sample):
             drawn(rollout, sample)
+            group = group_of(sample, rollout)
             turns = [
-                self._turn(rollout, place, call, weight)
+                self._turn(rollout, group, place, call, weight)
                 for place, (call, weight) in enumerate(zip(rollout.calls, weights, strict=True))
             ]
             yield {"schema_version": 1, "turns": turns}
 
-    def _turn(self, rollout: Rollout, place: int, call: ModelCall, weight: float) -> Body:
+    def _turn(
+        self, rollout: Rollout, group: str, place: int, call: ModelCall, weight: float
+    ) -> Body:
         prompt, output = call.prompt_token_ids or (), call.output_token_ids or ()
         counts = int(weight > 0)
         (asked,) = dialogues([call])
@@ -116,7 +162,7 @@ class OpenEnvTrace(JsonLines):
             "response": spelt[-1],
             "metadata": {
                 "rollout_id": rollout.id,
-                "group_id": rollout.group_id,
+                "group_id": group,
                 "task_id": rollout.task.id,
                 "environment": rollout.task.environment,
                 "reward": rollout.reward,
@@ -144,7 +190,7 @@ class VerifiersTrace(JsonLines):
             calls: list[Body] = []
             for row in drawn(rollout, sample):
                 self._branch(rollout, row, weights, nodes, calls)
-            yield self._trace(rollout, nodes, calls)
+            yield self._trace(rollout, group_of(sample, rollout), nodes, calls)
 
     def _branch(
         self,
@@ -222,7 +268,7 @@ class VerifiersTrace(JsonLines):
             "logprobs": [],
         }
 
-    def _trace(self, rollout: Rollout, nodes: list[Body], calls: list[Body]) -> Body:
+    def _trace(self, rollout: Rollout, group: str, nodes: list[Body], calls: list[Body]) -> Body:
         task: JsonObject = {
             "id": rollout.task.id,
             "name": rollout.task.template,
@@ -240,7 +286,7 @@ class VerifiersTrace(JsonLines):
             "nodes": nodes,
             "calls": calls,
             "rewards": {rollout.score.source: reward},
-            "info": {"group_id": rollout.group_id, "run_id": rollout.run_id},
+            "info": {"group_id": group, "run_id": rollout.run_id},
             "is_completed": True,
             "ok": True,
             "stop_condition": rollout.ending or None,

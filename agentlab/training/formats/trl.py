@@ -130,7 +130,7 @@ class TrlGrpoReplay(JsonLines):
         """One for each joined row of tokens of each member. See `Format`."""
         assert isinstance(sample, Group)
         known = [rollout for rollout in sample.rollouts if rollout.reward is not None]
-        if len(known) < 2 and sample.advantages is None:
+        if len(known) < sample.least:
             raise RefusedError("singleton group", f"{len(known)} of it has a known reward")
         # All of the group or nothing: a group that lost a member compares with something else.
         joined = [(rollout, behaviour_rows(rollout)) for rollout in known]

@@ -60,10 +60,11 @@ def fix_order(
     """
     fitting: list[Task] = []
     for factor in FACTORS:
-        drawn = [task for task in draw(count * factor) if task.split == "dev"]
+        # A task that comes twice would be one pair that counts as two.
+        drawn = {task.id: task for task in draw(count * factor) if task.split == "dev"}
         fitting = [
             task
-            for task in drawn
+            for task in drawn.values()
             if task.id not in without
             and (not unseen or _reserved(rule, task) or task.template not in practised)
         ]
@@ -88,10 +89,9 @@ def family(draw: Draw, text: str, *, count: int, without: Collection[str]) -> tu
     """
     found: list[Task] = []
     for factor in (4, 16, 64):
+        drawn = {task.id: task for task in draw(count * factor) if task.split == "dev"}
         found = [
-            task
-            for task in draw(count * factor)
-            if task.split == "dev" and text in task.template and task.id not in without
+            task for task in drawn.values() if text in task.template and task.id not in without
         ]
         if len(found) >= count:
             return tuple(found[:count])

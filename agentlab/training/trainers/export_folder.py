@@ -87,7 +87,9 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
             f"{str(folder / DATA)!r} has {looked.rows} rows and export.json tells of "
             f"{told.get('rows')}; export again."
         )
-    check_origins(folder, looked.rows, form, base)
+    notes += check_origins(folder, looked.rows, form, base)
+    of_view = told.get("notes")
+    notes += tuple(str(each) for each in of_view) if isinstance(of_view, list) else ()
     return looked._replace(notes=notes)
 
 
@@ -122,14 +124,17 @@ def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
     )  # fmt: skip
 
 
-def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> None:
+def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> tuple[str, ...]:
     """Look at every row's origin.
+
+    Returns:
+        What could not be looked at, or is otherwise than in practice, in sentences.
 
     Raises:
         TrainingRefusedError: a row is not of practice, may not be trained on, or has none.
     """
     path = folder / "provenance.jsonl"
-    number = 0
+    number = untold = other = 0
     for number, line in enumerate(_lines(path), start=1):
         split = line.get("split", "practice")
         if split != "practice":
@@ -139,12 +144,28 @@ def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> None
         terms = line.get("terms")
         if isinstance(terms, dict) and not all(terms.values()):
             _refuse(folder, number, "comes from a model whose terms are unknown; give --terms")
-        _same_language(line, form, base, f"Row {number} of {str(folder)!r}")
+        untold += bool(_same_language(line, form, base, f"Row {number} of {str(folder)!r}"))
+        templates = line.get("chat_template_sha256")
+        known = templates if isinstance(templates, list) else []
+        other += any(each != base.chat_template_sha256 for each in known)
     if number != rows:
         raise TrainingRefusedError(
             f"{str(path)!r} has {number} lines for {rows} rows, so the origin of some is unknown; "
             "export again."
         )
+    notes: list[str] = []
+    if untold:
+        notes.append(
+            f"{untold} of {rows} rows of {str(folder)!r} do not say which tokenizer and chat "
+            "template made their ids, so nobody can tell whether those are the base's; export with "
+            "--tokenizer."
+        )
+    if other:  # of messages: ids of another template were refused
+        notes.append(
+            f"{other} of {rows} rows of {str(folder)!r} were practised with another chat template "
+            "than the base has now, which renders them."
+        )
+    return tuple(notes)
 
 
 def _same_language(told: JsonObject, form: str, base: ModelFolder, whose: str) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from agentlab.errors import TrainingRefusedError, UsageError
-from agentlab.types import JsonObject, canonical_json
+from agentlab.errors import AdapterRefusedError, TrainingRefusedError, UsageError
+from agentlab.training.adapters import base_sha256, weight_files
+from agentlab.types import JsonObject
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -71,24 +72,20 @@ def weights_digest(path: Path) -> str:
 
     Raises:
         UsageError: there are none in safetensors.
-        TrainingRefusedError: a file is cut short or damaged.
+        TrainingRefusedError: a file is cut short or damaged, or the index of several is.
     """
-    if (path / WEIGHTS).is_file():
-        check_tensors(path / WEIGHTS)
-        return file_digest(path / WEIGHTS)
-    if not (path / _INDEX).is_file():
+    if not (path / WEIGHTS).is_file() and not (path / _INDEX).is_file():
         raise UsageError(
             f"{str(path)!r} has no {WEIGHTS}; save the model with safetensors, other formats can "
             "run code."
         )
-    parts = _object(path / _INDEX).get("weight_map")
-    names = sorted({str(name) for name in parts.values()}) if isinstance(parts, dict) else []
-    found: dict[str, str] = {}
-    for name in names:
-        part = path / Path(name).name
-        check_tensors(part)
-        found[name] = file_digest(part)
-    return hashlib.sha256(canonical_json(found).encode()).hexdigest()
+    try:
+        for part in weight_files(path):
+            check_tensors(part)
+        # By the very rule that whoever serves and gates reckons it by.
+        return base_sha256(path)
+    except AdapterRefusedError as error:
+        raise TrainingRefusedError(str(error)) from error
 
 
 def check_tensors(path: Path) -> None:

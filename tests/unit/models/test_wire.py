@@ -45,6 +45,10 @@ def test_a_request_says_everything_and_nothing_unasked() -> None:
         "stop": ["end"],
         "logprobs": True,
         "return_token_ids": True,
+        # What vLLM would otherwise take from the model's own file, untold.
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
         "parallel_tool_calls": False,
     }
 

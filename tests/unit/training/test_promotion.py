@@ -65,6 +65,14 @@ def test_only_dev_tasks_of_unseen_structure_are_read() -> None:
         ordered(tasks, practised={"common: at"}, without=seen)
 
 
+def test_a_task_that_is_drawn_twice_is_one_pair() -> None:
+    tasks = [task(n % 25) for n in range(60)]
+    found = ordered(tasks, count=60)
+    assert len(found.tasks) == len({t.id for t in found.tasks}) == 25
+    kept = family(lambda count: tasks[:count], "rare", count=20, without=set())
+    assert len({t.id for t in kept}) == 20
+
+
 def test_a_protected_template_needs_its_tasks() -> None:
     tasks = [task(n, "common: at" if n % 3 else "common: held") for n in range(60)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -100,6 +101,11 @@ def test_weights_that_changed_after_training_are_refused(adapter: Path) -> None:
                         "trained_logprobs": [0.0]}]},
             "other numbers of tokens",
         ),
+        (
+            {"probe": [{"prompt_ids": [1], "output_ids": [2], "base_logprobs": [float("nan")],
+                        "trained_logprobs": [0.0]}]},
+            "finite number",
+        ),
     ],
 )  # fmt: skip
 def test_an_adapter_that_says_something_wrong_is_refused(
@@ -125,6 +131,17 @@ def test_another_base_and_another_template_are_refused(adapter: Path, tmp_path: 
         check_base(found, write_base(tmp_path / "other", weights=b"other"))
     with pytest.raises(AdapterRefusedError, match="chat template"):
         check_base(found, write_base(tmp_path / "told", template="{{ other }}"))
+
+
+def test_another_tokenizer_is_refused(base: Path, adapter: Path) -> None:
+    (base / "tokenizer.json").write_text("{}")
+    check_base(read_adapter(adapter), base)
+    told = hashlib.sha256(b"{}").hexdigest()
+    edit(adapter, tokenizer_sha256=told)
+    check_base(read_adapter(adapter), base)
+    (base / "tokenizer.json").write_text("{ }")
+    with pytest.raises(AdapterRefusedError, match=f"trained with the tokenizer {told[:8]}"):
+        check_base(read_adapter(adapter), base)
 
 
 def test_a_template_is_read_from_its_own_file_or_from_the_tokenizers(tmp_path: Path) -> None:
