@@ -38,7 +38,9 @@ from agentlab.training.promotion.verdict import (
     Pair,
     contrast,
     cost,
+    held,
     learnt,
+    too_dear,
 )
 from agentlab.training.serving.client import ModelServerClient, ServerFaultError
 from agentlab.training.serving.liveness import Liveness
@@ -193,7 +195,7 @@ class _Gate:
         pairs = await self._pairs(arms, tasks[:done]) if done else []
         wins, losses, decided = self._standing(pairs)
         while not decided and len(pairs) < len(tasks):
-            if settings.tokens is not None and self._tokens() >= settings.tokens:
+            if self._used_up():
                 return pairs, "its tokens were used up"
             batch = tasks[len(pairs) : len(pairs) + settings.window]
             looks: list[Look] = []
@@ -269,14 +271,15 @@ class _Gate:
         spent = cost(pairs, settings.cost_ratio)
         if status == "promoted":
             families = await self._families(arms)
-            status, reason = _held(status, reason, families)
-            if status == "promoted" and spent is not None and not spent.within:
-                status = "rejected"
+            status, reason = held(status, reason, families)
+            if status == "promoted" and len(families) < len(self._begun.families):
+                status = "undecided"
                 reason = (
-                    f"Rejected although it solves more: a solved task takes {spent.candidate:.0f} "
-                    f"tokens where the incumbent's takes {spent.incumbent:.0f} (ratio "
-                    f"{spent.ratio:.2f}, n={spent.n}), and {settings.cost_ratio:g} is allowed."
+                    "Undecided although it solves more: the gate's tokens were used up before all "
+                    "protected templates were attempted; give it more with 'tokens'."
                 )
+            if status == "promoted" and spent is not None and not spent.within:
+                status, reason = too_dear(spent)
         beside, told = await self._beside(arms, deciding)
         return GateReport(
             gate=row.id,
@@ -314,6 +317,8 @@ class _Gate:
         found: list[Family] = []
         margin = self._settings.protected_margin
         for number, (template, tasks) in enumerate(self._begun.families.items()):
+            if self._used_up():
+                break
             pairs = await arms.pairs(
                 INCUMBENT,
                 CANDIDATE,
@@ -338,6 +343,8 @@ class _Gate:
         if not tasks:
             return {}, learnt(deciding if settings.decides == "greedy" else None, None, None,
                               temperature=settings.low_temperature)  # fmt: skip
+        if self._used_up():
+            return {}, "Whether it learnt or only sharpened was not measured: no tokens were left."
         mine, theirs = row.candidate, row.incumbent or BASE
         other = contrast(
             await arms.pairs(OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, phase="other draws"),
@@ -358,7 +365,7 @@ class _Gate:
     async def _heldout(self, arms: Arms) -> dict[str, Contrast]:
         """Held-out success, after the verdict; it decides nothing."""
         settings, row = self._settings, self._row
-        if not settings.heldout:
+        if not settings.heldout or self._used_up():
             return {}
         tasks = taskful(self._config).tasks(
             "heldout", settings.heldout, derive_seed("gate tasks", settings.seed) % 10**6
@@ -388,6 +395,10 @@ class _Gate:
 
     def _library(self) -> int:
         return self._records.items.library_version(base_name(self._row.environment))
+
+    def _used_up(self) -> bool:
+        most = self._settings.tokens
+        return most is not None and self._tokens() >= most
 
     def _tokens(self) -> int:
         return self._records.attempts.spent(self._row.run_id, kinds=("evaluation",)).tokens
@@ -423,25 +434,6 @@ def _off(records: Records, server: ModelServerClient, name: str) -> None:
         take_down(records, server, name)
     except ServerFaultError:
         return  # the server is gone, and the candidate with it
-
-
-def _held(status: GateStatus, reason: str, families: Sequence[Family]) -> tuple[GateStatus, str]:
-    fallen = next((each for each in families if not each.holds), None)
-    if fallen is None:
-        return status, reason
-    difference = fallen.contrast.difference
-    told = "none of its pairs has a verdict"
-    if difference is not None:
-        low, high = difference.interval
-        told = (
-            f"success changed by {difference.value:+.3f} ({low:+.3f} to {high:+.3f}, "
-            f"n={difference.n})"
-        )
-    return "rejected", (
-        f"Rejected although it solves more: on the protected template {fallen.template!r} {told}, "
-        f"and the lower end must be above {-fallen.margin:g}, with no more pairs without a verdict "
-        f"({fallen.contrast.candidate.failed}) than a gate allows."
-    )
 
 
 def _others(records: Records, row: GateRow) -> int:

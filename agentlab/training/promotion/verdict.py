@@ -71,8 +71,10 @@ class Cost(Frozen):
 
     @property
     def within(self) -> bool:
-        """Whether the limit is kept."""
-        return self.limit is None or self.ratio is None or self.ratio <= self.limit
+        """Whether the limit is kept: not known where no tokens were told, and then it is not."""
+        if self.limit is None or self.incumbent is None:  # what solves nothing has no price
+            return True
+        return self.ratio is not None and self.ratio <= self.limit
 
 
 class GateReport(Frozen):
@@ -185,6 +187,40 @@ def _prices(sums: NDArray[np.float64]) -> _Prices:
     mine = tokens / solved if solved else None
     theirs = other_tokens / other_solved if other_solved else None
     return _Prices(mine, theirs, mine / theirs if mine and theirs else None)
+
+
+def held(status: GateStatus, reason: str, families: Sequence[Family]) -> tuple[GateStatus, str]:
+    """The verdict and its reason, when protected templates have been looked at too."""
+    fallen = next((each for each in families if not each.holds), None)
+    if fallen is None:
+        return status, reason
+    difference = fallen.contrast.difference
+    told = "none of its pairs has a verdict"
+    if difference is not None:
+        low, high = difference.interval
+        told = (
+            f"success changed by {difference.value:+.3f} ({low:+.3f} to {high:+.3f}, "
+            f"n={difference.n})"
+        )
+    return "rejected", (
+        f"Rejected although it solves more: on the protected template {fallen.template!r} {told}, "
+        f"and the lower end must be above {-fallen.margin:g}, with no more pairs without a verdict "
+        f"({fallen.contrast.candidate.failed}) than a gate allows."
+    )
+
+
+def too_dear(spent: Cost) -> tuple[GateStatus, str]:
+    """Why a winner that keeps no cost limit is not promoted."""
+    if spent.ratio is None or spent.candidate is None or spent.incumbent is None:
+        return "undecided", (
+            "Undecided although it solves more: the server tells no tokens, so nobody knows "
+            "whether the cost limit is kept; have it tell the usage of each reply."
+        )
+    return "rejected", (
+        f"Rejected although it solves more: a solved task takes {spent.candidate:.0f} tokens "
+        f"where the incumbent's takes {spent.incumbent:.0f} (ratio {spent.ratio:.2f}, "
+        f"n={spent.n}), and {spent.limit:g} is allowed."
+    )
 
 
 def learnt(

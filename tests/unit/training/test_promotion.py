@@ -12,7 +12,7 @@ from agentlab.errors import UsageError
 from agentlab.statistics import e_process, mcnemar, proportion
 from agentlab.training.promotion.order import family, fix_order
 from agentlab.training.promotion.settings import GateConfig
-from agentlab.training.promotion.verdict import Contrast, Pair, contrast, cost, learnt
+from agentlab.training.promotion.verdict import Contrast, Pair, contrast, cost, learnt, too_dear
 from agentlab.types import SplitRule, Task, task_id
 
 RULE = SplitRule(dev_templates=("^rare: ",))
@@ -117,6 +117,11 @@ def test_a_price_is_for_each_success_and_not_for_each_attempt() -> None:
     assert never is not None
     assert never.ratio is None
     assert never.within
+    silent = cost([Pair("a", True, True), Pair("b", False, True)], 1.5)
+    assert silent is not None
+    assert silent.ratio is None
+    assert not silent.within
+    assert too_dear(silent)[0] == "undecided"
 
 
 @pytest.mark.parametrize(
