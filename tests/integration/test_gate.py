@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from agentlab.records.gates import Look
 from agentlab.statistics import e_value
 from agentlab.testing.adapter_server import AdapterServer, write_adapter, write_base
 from agentlab.training.promotion.verdict import GateReport
+from agentlab.training.serving.client import ModelServerClient
 from tests.integration import fragile_courier
 from tests.integration.gated_courier import Bench, config, rule_of, settings
 
@@ -93,8 +95,30 @@ def test_a_worse_adapter_is_rejected_early_and_leaves_nothing_behind(bench: Benc
     assert bench.server.served() == ()
     assert bench.records.policies.current("lab") == ""
     assert bench.records.policies.moves("lab") == []
+    # As where the process ended between the verdict and this.
+    ModelServerClient(bench.server.base_url).load(report.candidate, folder)
     # Other settings do not give it another chance.
     assert compare(bench, folder, tasks=60, seed=9, beside=0, heldout=0) == report
+    assert bench.server.served() == ()
+
+
+def test_a_gate_that_cannot_begin_leaves_nothing_behind(bench: Bench, tmp_path: Path) -> None:
+    first = bench.adapter(greedy=1.0, sampled=1.0)
+    with pytest.raises(UsageError):
+        compare(bench, first, protected=("No such kind of task.",))
+    assert bench.server.served() == ()
+    serving = compare(bench, first, beside=0, heldout=0).candidate
+    # In another environment, from a copy that may go.
+    copy = Path(shutil.copytree(first, tmp_path / "copy"))
+    with pytest.raises(UsageError, match="serves the policy 'lab' already"):
+        compare(bench, copy, config={"environment": "babyai"})
+    assert bench.records.policies.version(serving).path == str(first)
+    # What serves was damaged: that is told, and nobody is asked beside it.
+    second = bench.adapter(greedy=1.0, sampled=0.5)
+    (first / "adapter_model.safetensors").write_bytes(b"cut")
+    with pytest.raises(AdapterRefusedError):
+        compare(bench, second, beside=0, heldout=0)
+    assert bench.server.served() == (serving,)
 
 
 def test_what_stays_undecided_goes_on_from_its_evidence_with_fresh_tasks(bench: Bench) -> None:
