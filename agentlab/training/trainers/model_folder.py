@@ -85,7 +85,12 @@ def weights_digest(path: Path) -> str:
     names = sorted({str(name) for name in parts.values()}) if isinstance(parts, dict) else []
     found: dict[str, str] = {}
     for name in names:
-        part = path / Path(name).name
+        part = path / name
+        if part.parent != path:
+            raise TrainingRefusedError(
+                f"{str(path / _INDEX)!r} names the weights {name[:200]!r} outside of its folder; "
+                "copy the folder again."
+            )
         check_tensors(part)
         found[name] = file_digest(part)
     return hashlib.sha256(canonical_json(found).encode()).hexdigest()
@@ -116,7 +121,9 @@ def check_tensors(path: Path) -> None:
             raise ValueError(f"it has {size} bytes and its head tells of {wanted}")
     except FileNotFoundError:
         raise TrainingRefusedError(f"{str(path)!r} is missing; copy the folder again.") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise TrainingRefusedError(
             f"{str(path)!r} is cut short or damaged ({error}); copy it again, or train it again."
         ) from None
@@ -140,7 +147,7 @@ def _template_digest(path: Path) -> str | None:
 def _object(path: Path) -> JsonObject:
     try:
         found = cast("object", json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise TrainingRefusedError(f"{str(path)!r} is no JSON object; copy the folder again.")
