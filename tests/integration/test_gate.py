@@ -22,8 +22,10 @@ from agentlab.graph.gating import gate
 from agentlab.graph.registering import roll_back
 from agentlab.models.opening import Endpoints
 from agentlab.records.gates import Look
+from agentlab.records.policies import PolicyVersion
 from agentlab.statistics import e_value
 from agentlab.testing.adapter_server import AdapterServer, write_adapter, write_base
+from agentlab.training.adapters import read_adapter
 from agentlab.training.promotion.verdict import GateReport
 from agentlab.training.serving.client import ModelServerClient
 from tests.integration import fragile_courier
@@ -251,6 +253,30 @@ def test_the_commands_gate_list_and_roll_back(bench: Bench, tmp_path: Path) -> N
     assert bench.server.served() == ()
     nothing = runner.invoke(cli, ["rollback", "lab", *place])
     assert nothing.exit_code == 2
+
+
+def test_what_is_taken_back_is_served_again(bench: Bench) -> None:
+    folders = [bench.adapter(greedy=1.0, sampled=1.0) for _ in range(2)]
+    names: list[str] = []
+    for folder in folders:
+        made = read_adapter(folder)
+        names.append(made.name)
+        weights = made.manifest.weights_sha256
+        bench.records.policies.add_version(
+            PolicyVersion(made.name, "lab", str(folder), weights, made.manifest.spoken())
+        )
+        bench.records.policies.move("lab", "promotion", made.name, reason="won", evidence={})
+    words = ["rollback", "lab", "--workspace", str(bench.records.workspace.path), "--json"]
+    # Nobody asked it any more, so it was taken off.
+    assert bench.server.served() == ()
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["unserved"] == ""
+    assert bench.server.served() == (names[0],)
+    assert bench.records.policies.current("lab") == names[0]
+    (folders[1] / "adapter_model.safetensors").write_bytes(b"cut")
+    damaged = CliRunner().invoke(cli, [*words, "--to", names[1]])
+    assert "is cut off" in json.loads(damaged.stdout)["unserved"]
 
 
 def test_what_won_without_being_let_serve_may_serve_later(bench: Bench) -> None:
