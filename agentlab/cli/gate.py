@@ -96,7 +96,7 @@ def rollback(
     from agentlab.cli.output import opened
 
     with opened(as_json=as_json, display=display) as output:
-        from agentlab.graph.registering import roll_back, roll_back_if_worse
+        from agentlab.graph.registering import load_again, roll_back, roll_back_if_worse
         from agentlab.records import Records, Workspace
 
         with Records.open(Workspace.open(workspace, create=False)) as records:
@@ -104,8 +104,12 @@ def rollback(
                 done = roll_back_if_worse(records, policy)
             else:
                 done = roll_back(records, policy, to=to, reason=reason)
+            if done.moved:
+                done = done.model_copy(update={"unserved": load_again(records, policy)})
         output.document(done)
         output.line(done.sentence)
+        if done.unserved:
+            output.line(f"The server does not hold it yet: {done.unserved}")
 
 
 def tell(report: GateReport, output: Output) -> None:

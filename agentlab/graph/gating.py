@@ -18,7 +18,7 @@ from typing import cast
 
 from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name
-from agentlab.errors import GateInterruptedError, UsageError
+from agentlab.errors import AdapterRefusedError, GateInterruptedError, UsageError
 from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms, Weights, at_work
 from agentlab.graph.gate_plan import Begun, GateRequest, begin, decided, report_of, taskful
 from agentlab.graph.opening import refuse_secrets
@@ -78,10 +78,20 @@ async def gate(
         return await _settled(records, request, known, adapter)
     if known is not None:
         incumbent = known.incumbent  # only what is reported after the verdict is left to do
+    if adapter.name == incumbent:
+        raise UsageError(
+            f"{incumbent!r} serves the policy {policy.name!r} already; gate other weights against "
+            "it."
+        )
     server = ModelServerClient(policy.base_url)
     with records.workspace.lock_run(_run_id(policy.name, adapter)):
-        live = await _serve(records, policy, adapter, incumbent, server, request.settings)
-        begun = begin(records, request, config, policy, adapter, incumbent)
+        try:
+            live = await _serve(records, policy, adapter, incumbent, server, request.settings)
+            begun = begin(records, request, config, policy, adapter, incumbent)
+        except (AdapterRefusedError, UsageError):
+            # No gate came of it, so nothing is left where somebody could ask it.
+            await asyncio.to_thread(_off, records, server, adapter.name)
+            raise
         work = _Gate(records, request, config, policy, adapter, begun, server, live, observers)
         report = await work.run()
     if report.status != "promoted" and records.policies.current(policy.name) != adapter.name:
@@ -103,6 +113,10 @@ async def _settled(
         await _serve(records, policy, adapter, current, server, request.settings)
         with records.transaction() as part:
             _let_serve(part, row, report)
+    elif current != row.candidate:
+        # Whatever ended the process after the verdict may have left it there.
+        server = ModelServerClient(records.policies.get(row.policy).base_url)
+        await asyncio.to_thread(_off, records, server, row.candidate)
     return report
 
 

@@ -11,14 +11,16 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from agentlab.errors import UsageError
+from agentlab.errors import AdapterRefusedError, UsageError
 from agentlab.graph.policies import BASE
 from agentlab.models.routes import POLICY
 from agentlab.records import Records
 from agentlab.records.policies import Policy, PolicyMove
 from agentlab.statistics import Stratum, stratified_difference
-from agentlab.training.adapters import base_sha256
-from agentlab.training.serving.client import ModelServerClient
+from agentlab.training.adapters import base_sha256, read_adapter
+from agentlab.training.serving.client import ModelServerClient, ServerFaultError
+from agentlab.training.serving.liveness import TOLERANCE
+from agentlab.training.serving.swap import bring_up
 from agentlab.types import Frozen, JsonObject
 from agentlab.types.report import Difference, Interval
 
@@ -38,6 +40,8 @@ class Rollback(Frozen):
     sentence: str
     difference: Difference | None = None
     """Success in practice of what served less that of the version before it, within templates."""
+    unserved: str = ""
+    """Why the server does not hold what serves again; empty where it does."""
 
 
 class MoveLine(Frozen):
@@ -226,6 +230,30 @@ def roll_back_if_worse(records: Records, policy: str) -> Rollback:
         sentence=f"{move.before} was taken back: {shown}.",
         difference=found.difference,
     )
+
+
+def load_again(records: Records, policy: str) -> str:
+    """Have the server hold what serves the policy now, proven live; why it does not, or nothing.
+
+    A version that did not serve may have been unloaded, and a route to it leads nowhere.
+
+    Raises:
+        UnknownNameError: there is no such policy.
+    """
+    place, current = records.policies.get(policy), records.policies.current(policy)
+    if not current or not place.base_url:
+        return ""
+    verdicts = [row.verdict for row in records.gates.all(policy=policy) if row.candidate == current]
+    proven = [each.get("liveness") for each in verdicts if each]
+    told = [each.get("tolerance") for each in proven if isinstance(each, dict)]
+    tolerance = next((each for each in reversed(told) if isinstance(each, float)), TOLERANCE)
+    try:
+        adapter = read_adapter(Path(records.policies.version(current).path))
+        server = ModelServerClient(place.base_url)
+        bring_up(server, adapter, Path(place.base_path), tolerance=tolerance)
+    except (AdapterRefusedError, ServerFaultError) as error:
+        return str(error)
+    return ""
 
 
 class _Compared(NamedTuple):

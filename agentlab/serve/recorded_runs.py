@@ -162,6 +162,8 @@ class RecordedRun:
         """
         if self.has_ended(place):
             return False
+        told = self._redactor.json(ending.model_dump(mode="json", include=set(Ending.model_fields)))
+        ending = Ending.model_validate(told)
         calls = tuple(self._open.get(place, ()))
         spec = self._spec(place, ending, calls)
         lost = self._lost.get(place)
@@ -200,7 +202,7 @@ class RecordedRun:
             UsageError: a line is no ending; names it.
         """
         count = 0
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(_lines(path), start=1):
             try:
                 found = FileEnding.model_validate_json(line)
             except ValidationError as error:
@@ -219,7 +221,7 @@ class RecordedRun:
         self._records.runs.set_status(self.run_id, "finished")
 
     def _spec(self, place: Place, ending: Ending, calls: tuple[ModelCall, ...]) -> AttemptSpec:
-        instruction = self._redactor.text(ending.instruction or _first_words(calls))
+        instruction = ending.instruction or self._redactor.text(_first_words(calls))
         task = Task(
             id=derive_id("task", self.run_id, place.rollout),
             environment=ending.environment,
@@ -260,8 +262,7 @@ class RecordedRun:
         try:
             handle = os.open(self._path(place), flags, 0o600)
             try:
-                os.write(handle, line.encode())
-                os.fdatasync(handle)
+                _append(handle, line.encode())
             finally:
                 os.close(handle)
         except OSError as error:
@@ -272,11 +273,15 @@ class RecordedRun:
 
     def _read(self) -> None:
         for path in sorted(self._folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
+            _cut_off(path)
+            for line in _lines(path):
                 try:
                     kept = _Kept.model_validate_json(line)
                 except ValidationError:
-                    continue  # a last line that a kill cut off was told to nobody
+                    raise RecordsError(
+                        f"{str(path)!r} is damaged, so calls of its attempt are lost; remove it, "
+                        "and let that attempt be made again."
+                    ) from None
                 place = Place(*kept.place)
                 if self.has_ended(place):
                     path.unlink(missing_ok=True)
@@ -285,6 +290,38 @@ class RecordedRun:
                     self._open.setdefault(place, []).append(kept.call)
                 else:
                     self._lost[place] = kept.why
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file of JSON, whose texts hold what else ends a line, such as U+2028."""
+    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def _append(handle: int, line: bytes) -> None:
+    """Add a line, whole and on the disk, or nothing of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    before = os.fstat(handle).st_size
+    try:
+        rest = line
+        while rest:
+            # A disk with room for a part takes that part, and says nothing.
+            rest = rest[os.write(handle, rest) :]
+        os.fdatasync(handle)
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
+
+
+def _cut_off(path: Path) -> None:
+    """Take off a last line that a kill cut short: it was told to nobody, and more comes after."""
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb+") as file:
+        told = file.read()
+        if not told.endswith(b"\n"):
+            file.truncate(told.rfind(b"\n") + 1)
 
 
 def _first_words(calls: tuple[ModelCall, ...]) -> str:

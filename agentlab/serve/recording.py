@@ -133,6 +133,10 @@ class RecordingProxy:
         """The answer to one request."""
         if request.path == "/health":
             return json_answer({"status": "ok", "run": self._run.run_id})
+        if "origin" in request.headers:
+            # Browsers say so of every page that posts, and no page is to spend the key or to end
+            # an attempt; agents are no pages.
+            return _refusal("Pages in a browser are not answered here.", 403)
         found = _PLACE.fullmatch(request.path)
         if found is None:
             return _refusal(
@@ -180,7 +184,7 @@ class RecordingProxy:
             body = cast("JsonObject", json.loads(request.body))
             model = body["model"]
             assert isinstance(model, str)
-        except (ValueError, TypeError, KeyError, AssertionError):
+        except (ValueError, TypeError, KeyError, AssertionError, RecursionError):
             return _refusal("The body is no JSON object with a 'model'.")
         if body.get("n") not in (None, 1):
             return _refusal("One choice is recorded for each call; leave 'n' out.")
@@ -189,6 +193,9 @@ class RecordingProxy:
             ours = {*PLAIN, *UNBENT}
             sent = {**PLAIN, **{k: v for k, v in sent.items() if k not in ours or v is not None}}
         received = await self._post(model, sent)
+        if self._run.has_ended(place):
+            # On record as it was without this call, so what came back of it changes nothing.
+            return _refusal("The attempt ended before the endpoint answered.", 409)
         try:
             asked = read_chat(json.dumps({"model": model, **sent}).encode()).request
         except WireError as error:

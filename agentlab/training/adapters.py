@@ -198,9 +198,12 @@ def weight_files(base: Path) -> tuple[Path, ...]:
         )
     try:
         parts: object = json.loads(index.read_bytes())["weight_map"].values()
-        names = sorted({Path(str(name)).name for name in cast("Iterable[object]", parts)})
+        names = sorted({str(name) for name in cast("Iterable[object]", parts)})
         if not names:
             raise ValueError("it names no file")
+        elsewhere = [name for name in names if Path(name).name != name]
+        if elsewhere:
+            raise ValueError(f"it names the weights {elsewhere[0][:200]!r} outside of its folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdapterRefusedError(
             str(base), f"its {index.name} cannot be read; copy the base model again"

@@ -31,7 +31,7 @@ from agentlab.training.formats.catalogue import FORMATS
 from agentlab.training.formats.format import Body, Format, HasFilesBeside
 from agentlab.training.formats.traces import holds_ids, traced_tokens, whose
 from agentlab.training.formats.trl import tokens_of
-from agentlab.training.provenance import origin
+from agentlab.training.provenance import ADVANTAGES, LINE_BY_LINE, ORIGINS, origin
 from agentlab.training.refusals import Refusal, RefusedError, tallied
 from agentlab.training.reports import ExportReport, Tally
 from agentlab.training.rollouts import Rollout, rollouts
@@ -189,10 +189,8 @@ class _Writer:
         rated = self._estimating is not None or self._view == "replayed"
         with ExitStack() as files:
             sink = files.enter_context(open_sink(data, self._format.columns))
-            beside = files.enter_context(Lines(self._folder / "provenance.jsonl"))
-            values = (
-                files.enter_context(Lines(self._folder / "advantages.jsonl")) if rated else None
-            )
+            beside = files.enter_context(Lines(self._folder / ORIGINS))
+            values = files.enter_context(Lines(self._folder / ADVANTAGES)) if rated else None
             choosing = Choosing(
                 self._records,
                 self._request.run_ids,
@@ -222,6 +220,11 @@ class _Writer:
             view=self._view,
             data=data.name,
             data_sha256=_sha256(data),
+            beside_sha256={
+                path.name: _sha256(path)
+                for name in LINE_BY_LINE
+                if (path := self._folder / name).is_file()
+            },
             estimator=rule,
             runs=self._request.run_ids,
             refused=refused,

@@ -13,6 +13,10 @@ from agentlab.training.formats.format import Body
 from agentlab.training.reports import library_of
 from agentlab.training.rollouts import Rollout
 
+ORIGINS, ADVANTAGES = "provenance.jsonl", "advantages.jsonl"
+LINE_BY_LINE = (ORIGINS, ADVANTAGES)
+"""The files of an export that go with its rows, line by line; the second where there are any."""
+
 
 def origin(members: Sequence[Rollout], *, terms: Mapping[str, str], licence: str) -> Body:
     """The line for a row of these rollouts.

@@ -29,6 +29,8 @@ class ExportReport(Frozen):
     """The file of the rows."""
     data_sha256: str = ""
     """Of that file."""
+    beside_sha256: dict[str, str] = Field(default_factory=dict[str, str])
+    """Of the files that go with its rows, line by line: their origins, and advantages if any."""
     rollouts: int
     """Attempts that were looked at."""
     samples: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,9 @@ def test_groups_hold_all_attempts_at_a_task(practised: tuple[Path, str], tmp_pat
         values[row["rollout_id"]] = advantage["value"]
         assert sum(row["env_mask"]) == len(row["logprobs"])
         assert advantage["estimator"] == report["estimator"].split()[0]
+    for name in ("provenance.jsonl", "advantages.jsonl"):
+        found_hash = hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
+        assert report["beside_sha256"][name] == found_hash
     assert [len(members) for members in groups.values()] == [2, 2, 2]
     for members in groups.values():
         assert sum(values[member] for member in members) == pytest.approx(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -21,9 +22,12 @@ from agentlab.graph.gating import gate
 from agentlab.graph.registering import roll_back
 from agentlab.models.opening import Endpoints
 from agentlab.records.gates import Look
+from agentlab.records.policies import PolicyVersion
 from agentlab.statistics import e_value
 from agentlab.testing.adapter_server import AdapterServer, write_adapter, write_base
+from agentlab.training.adapters import read_adapter
 from agentlab.training.promotion.verdict import GateReport
+from agentlab.training.serving.client import ModelServerClient
 from tests.integration import fragile_courier
 from tests.integration.gated_courier import Bench, config, rule_of, settings
 
@@ -93,8 +97,30 @@ def test_a_worse_adapter_is_rejected_early_and_leaves_nothing_behind(bench: Benc
     assert bench.server.served() == ()
     assert bench.records.policies.current("lab") == ""
     assert bench.records.policies.moves("lab") == []
+    # As where the process ended between the verdict and this.
+    ModelServerClient(bench.server.base_url).load(report.candidate, folder)
     # Other settings do not give it another chance.
     assert compare(bench, folder, tasks=60, seed=9, beside=0, heldout=0) == report
+    assert bench.server.served() == ()
+
+
+def test_a_gate_that_cannot_begin_leaves_nothing_behind(bench: Bench, tmp_path: Path) -> None:
+    first = bench.adapter(greedy=1.0, sampled=1.0)
+    with pytest.raises(UsageError):
+        compare(bench, first, protected=("No such kind of task.",))
+    assert bench.server.served() == ()
+    serving = compare(bench, first, beside=0, heldout=0).candidate
+    # In another environment, from a copy that may go.
+    copy = Path(shutil.copytree(first, tmp_path / "copy"))
+    with pytest.raises(UsageError, match="serves the policy 'lab' already"):
+        compare(bench, copy, config={"environment": "babyai"})
+    assert bench.records.policies.version(serving).path == str(first)
+    # What serves was damaged: that is told, and nobody is asked beside it.
+    second = bench.adapter(greedy=1.0, sampled=0.5)
+    (first / "adapter_model.safetensors").write_bytes(b"cut")
+    with pytest.raises(AdapterRefusedError):
+        compare(bench, second, beside=0, heldout=0)
+    assert bench.server.served() == (serving,)
 
 
 def test_what_stays_undecided_goes_on_from_its_evidence_with_fresh_tasks(bench: Bench) -> None:
@@ -274,6 +300,30 @@ def test_the_commands_gate_list_and_roll_back(bench: Bench, tmp_path: Path) -> N
     assert bench.server.served() == ()
     nothing = runner.invoke(cli, ["rollback", "lab", *place])
     assert nothing.exit_code == 2
+
+
+def test_what_is_taken_back_is_served_again(bench: Bench) -> None:
+    folders = [bench.adapter(greedy=1.0, sampled=1.0) for _ in range(2)]
+    names: list[str] = []
+    for folder in folders:
+        made = read_adapter(folder)
+        names.append(made.name)
+        weights = made.manifest.weights_sha256
+        bench.records.policies.add_version(
+            PolicyVersion(made.name, "lab", str(folder), weights, made.manifest.spoken())
+        )
+        bench.records.policies.move("lab", "promotion", made.name, reason="won", evidence={})
+    words = ["rollback", "lab", "--workspace", str(bench.records.workspace.path), "--json"]
+    # Nobody asked it any more, so it was taken off.
+    assert bench.server.served() == ()
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["unserved"] == ""
+    assert bench.server.served() == (names[0],)
+    assert bench.records.policies.current("lab") == names[0]
+    (folders[1] / "adapter_model.safetensors").write_bytes(b"cut")
+    damaged = CliRunner().invoke(cli, [*words, "--to", names[1]])
+    assert "is cut off" in json.loads(damaged.stdout)["unserved"]
 
 
 def test_what_won_without_being_let_serve_may_serve_later(bench: Bench) -> None:

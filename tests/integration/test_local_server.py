@@ -207,6 +207,57 @@ def test_adapters_come_and_go_under_names_that_keep_their_meaning(
         server.post("/v1/unload_lora_adapter", {"lora_name": name})
 
 
+def renamed(weights: Path, old: str, new: str) -> None:
+    """Give a tensor of a file of weights another name."""
+    told = weights.read_bytes()
+    length = int.from_bytes(told[:8], "little")
+    head = json.loads(told[8 : 8 + length])
+    head[new] = head.pop(old)
+    spelt = json.dumps(head).encode()
+    weights.write_bytes(len(spelt).to_bytes(8, "little") + spelt + told[8 + length :])
+
+
+def test_no_adapter_changes_the_base_or_another(
+    server: Running, models: Models, tmp_path: Path
+) -> None:
+    names = ("tiny", "lab-v0001")
+    before = [server.score(name, models.ids) for name in names]
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    for at, tensor in enumerate(
+        (f"{layer}.lora_B.a1.weight", f"{layer}.base_layer.weight", "base_model.model.x")
+    ):
+        folder = copy(models.adapters / "two", tmp_path / f"tensor-{at}")
+        renamed(folder / "adapter_model.safetensors", f"{layer}.lora_B.weight", tensor)
+    for setting, value in (
+        ("init_lora_weights", "olora"),
+        ("init_lora_weights", "pissa"),
+        ("bias", "all"),
+        ("layer_replication", [[0, 1], [0, 1]]),
+        ("modules_to_save", ["lm_head"]),
+        ("megatron_config", {"a": 1}),
+    ):
+        folder = copy(models.adapters / "two", tmp_path / f"{setting}-{str(value)[:5]}")
+        told = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        (folder / "adapter_config.json").write_text(json.dumps({**told, setting: value}))
+    for folder in sorted(tmp_path.iterdir()):
+        body = {"lora_name": folder.name, "lora_path": str(folder)}
+        found = server.post("/v1/load_lora_adapter", body)
+        assert found.status_code == 400, folder.name
+        assert found.json()["error"]["message"].startswith("The adapter in"), folder.name
+    assert [server.score(name, models.ids) for name in names] == before
+
+
+def test_a_name_keeps_its_settings_too(server: Running, models: Models, tmp_path: Path) -> None:
+    folder = copy(models.adapters / "two", tmp_path / "scaled")
+    body = {"lora_name": "lab-scaled", "lora_path": str(folder)}
+    assert server.post("/v1/load_lora_adapter", body).status_code == 200
+    assert server.post("/v1/unload_lora_adapter", body).status_code == 200
+    told = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps({**told, "lora_alpha": 160}))
+    again = server.post("/v1/load_lora_adapter", body)
+    assert again.status_code == 400 and "other weights" in again.text
+
+
 def test_damaged_and_foreign_weights_are_refused_and_harm_nothing(
     server: Running, models: Models, tmp_path: Path
 ) -> None:
@@ -219,12 +270,16 @@ def test_damaged_and_foreign_weights_are_refused_and_harm_nothing(
     changed = copy(models.adapters / "two", tmp_path / "changed")
     record = {"schema": 1, "chat_template_sha256": "0" * 64}
     (changed / "agentlab.json").write_text(json.dumps(record), encoding="utf-8")
+    edited = copy(models.adapters / "two", tmp_path / "edited")
+    record = {"schema": 1, "base": ["x"], "weights_sha256": "0" * 64}
+    (edited / "agentlab.json").write_text(json.dumps(record), encoding="utf-8")
     odd = copy(models.adapters / "two", tmp_path / "odd") / "adapter_config.json"
     odd.write_text('{"peft_type": "PROMPT_TUNING"}', encoding="utf-8")
     for folder, why in (
         ("cut", "damaged"),
         ("other", "another base model"),
         ("changed", "another chat template"),
+        ("edited", "changed after training"),
         ("odd", "no LoRA"),
     ):
         body = {"lora_name": f"bad-{folder}", "lora_path": str(tmp_path / folder)}
@@ -325,6 +380,11 @@ HOSTILE: list[tuple[str, object, int]] = [
     ("chat", asked(logit_bias={"1": 5}), 400),
     ("chat", asked(response_format={"type": "json_object"}), 400),
     ("chat", asked(tool_choice="required"), 400),
+    ("chat", asked(min_tokens=5), 400),
+    ("chat", asked(stop_token_ids=[7]), 400),
+    ("chat", asked(allowed_token_ids=[7]), 400),
+    ("chat", asked(chat_template="{{ messages }}"), 400),
+    ("chat", asked(chat_template_kwargs={"enable_thinking": False}), 400),
     ("chat", asked(tools=[{"type": "function"}]), 400),
     ("chat", asked(tools="all"), 400),
     ("chat", asked(stop=[1]), 400),
@@ -359,6 +419,7 @@ def test_hostile_requests_are_refused_in_the_protocols_shape(server: Running) ->
         (b"\xff\xfe", {}, 400),
         (b"[" * 100_000, {}, 400),
         (b'{"model": ' + b"9" * 5000 + b"}", {}, 400),
+        (json.dumps(asked(messages=[{"role": "user", "content": "\ud800"}])).encode(), {}, 400),
         (b" " * (9 * 1024 * 1024), {}, 413),
         (json.dumps(asked()).encode(), {"content-type": "text/plain"}, 415),
         (json.dumps(asked()).encode(), {"host": "evil.example:80"}, 403),

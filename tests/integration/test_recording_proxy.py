@@ -70,7 +70,8 @@ class Talk(NamedTuple):
 
 def post(url: str, body: object) -> object:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, data=json.dumps(body).encode())
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data)
     with opener.open(request, timeout=30) as answer:
         return json.loads(answer.read())
 
@@ -228,6 +229,7 @@ def test_what_truncates_is_told_apart_at_export(records: Records, tmp_path: Path
         ("/r/shed/a/0/v1/embeddings", {}, 404),
         ("/r/shed/a/0/end", {"reward": 2}, 400),
         ("/r/shed/a/0/end", {"prize": 1}, 400),
+        ("/r/shed/a/0/v1/chat/completions", b"[" * 100_000, 400),
     ],
 )
 def test_what_is_asked_wrongly_is_told(
@@ -238,6 +240,35 @@ def test_what_is_asked_wrongly_is_told(
             post(f"{talk.base}{path}", body)
         assert told.value.code == status
         assert json.loads(told.value.read())["error"]["message"]
+
+
+def test_pages_in_a_browser_are_not_answered(records: Records) -> None:
+    with ModelServer(rule) as server, recording(records, server.base_url) as talk:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for path in ("end", "v1/chat/completions"):
+            url = f"{talk.base}/r/shed/a/0/{path}"
+            body = json.dumps({"model": "rules", "messages": [{"role": "user", "content": "Go."}]})
+            page = {"Origin": "http://a.page.example", "Content-Type": "text/plain"}
+            request = urllib.request.Request(url, data=body.encode(), headers=page)
+            with pytest.raises(urllib.request.HTTPError) as told:
+                opener.open(request, timeout=30)
+            with told.value:
+                assert told.value.code == 403
+        assert not server.requests and not records.attempts.all("recorded")
+
+
+def test_a_call_that_outlasts_its_attempt_is_no_part_of_it(records: Records) -> None:
+    talks: list[Talk] = []
+
+    def ends_first(request: ChatRequest) -> ChatReply:
+        talks[0].end("shed", "0", reward=1.0)
+        return rule(request)
+
+    with ModelServer(ends_first) as server, recording(records, server.base_url) as talk:
+        talks.append(talk)
+        with pytest.raises(openai.ConflictError, match="ended before"):
+            play(talk.client("shed", "0"))
+        assert talk.run.under_way == ()
 
 
 class Plain(http.server.BaseHTTPRequestHandler):

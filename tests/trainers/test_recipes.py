@@ -144,3 +144,20 @@ def test_a_masked_reply_is_refused_where_it_would_be_trained_on(
     data = write_export(tmp_path / "masked", "chat", base, rows)
     found = write("prime-rl", data, base, tmp_path / "out", "--steps", "2")
     assert found.exit_code == 1 and "masks a reply" in found.stderr
+
+
+def test_a_text_may_hold_what_ends_a_line_elsewhere(
+    chat_data: Path, base: Path, tmp_path: Path
+) -> None:
+    row = json.loads((chat_data / "data.jsonl").read_text())
+    row["messages"][0]["content"] = "go\u2028a\u0085"
+    data = write_export(tmp_path / "odd", "chat", base, [row])
+    # As exports spell it.
+    (data / "data.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    told = json.loads((data / "export.json").read_text())
+    told["data_sha256"] = digest_of(data / "data.jsonl")
+    (data / "export.json").write_text(json.dumps(told))
+    found = write("prime-rl", data, base, tmp_path / "out", "--steps", "2")
+    assert found.exit_code == 0, found.output
+    [made] = (tmp_path / "out" / "dataset" / "train.jsonl").read_text().splitlines()
+    assert json.loads(made)["messages"][0] == row["messages"][0]

@@ -80,6 +80,8 @@ def _at(name: str, place: int, value: Any) -> Change:
         ("trl-grpo-replay", _at("logprobs", 0, 0.5), "that is none"),
         ("trl-grpo-replay", _all("env_mask", 0), "all-zero mask"),
         ("trl-grpo-replay", _put(reward=None), "unknown is not 0"),
+        ("trl-grpo-replay", _put(reward=10**400), "unknown is not 0"),
+        ("trl-grpo-replay", _at("logprobs", 0, -(10**400)), "that is none"),
         ("trl-grpo-replay", _put(weight=0), "has a weight that is none"),
         ("trl-grpo-replay", _put(group_id="alone"), "compares with nothing"),
         ("trl-dpo", _put(chosen=[]), "has no messages in chosen"),
@@ -100,6 +102,8 @@ def test_a_row_that_cannot_be_trained_on(
     [
         ({"split": "dev"}, "is of the split 'dev'"),
         ({"split": "heldout"}, "is of the split 'heldout'"),
+        ({"split": None}, "is of the split None"),
+        ({"terms": None}, "terms are unknown"),
         ({"trainable": False}, "may not be trained on"),
         ({"terms": {"m": None}}, "terms are unknown"),
         ({"tokenizer_sha256": ["0" * 64]}, "another tokenizer (00000000)"),
@@ -125,6 +129,58 @@ def test_rows_that_were_changed_after_export(base: Path, tmp_path: Path) -> None
     lines = (data / "provenance.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (data / "provenance.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
     assert "the origin of some is unknown" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize("name", ["provenance.jsonl", "advantages.jsonl"])
+def test_what_stands_beside_rows_that_was_changed_or_is_gone(
+    name: str, base: Path, tmp_path: Path
+) -> None:
+    data = write_export(tmp_path / "data", "trl-grpo-replay", base)
+    values = "".join('{"estimator": "grpo", "value": %s}\n' % (at % 2) for at in range(6))
+    (data / "advantages.jsonl").write_text(values, encoding="utf-8")
+    beside = ("provenance.jsonl", "advantages.jsonl")
+    told = json.loads((data / "export.json").read_text(encoding="utf-8"))
+    told["beside_sha256"] = {each: digest_of(data / each) for each in beside}
+    (data / "export.json").write_text(json.dumps(told), encoding="utf-8")
+    whole = (data / name).read_bytes()
+    (data / name).write_bytes(whole.replace(b"}", b" }", 1))
+    assert f"{name}' is not what was exported" in refused(data, base, tmp_path)
+    (data / name).unlink()
+    assert f"{name}' is not what was exported" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1" + "0" * 400])
+def test_advantages_that_are_no_numbers(value: str, base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-grpo-replay", base)
+    rows = f'{{"estimator": "grpo", "value": {value}}}\n' * 6
+    (data / "advantages.jsonl").write_text(rows, encoding="utf-8")
+    assert "does not fit its rows" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize("name", ["data.jsonl", "provenance.jsonl", "export.json"])
+def test_json_that_is_nested_without_end(name: str, base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    (data / name).write_bytes(b"[" * 100_000 + b"\n")
+    if name == "export.json":
+        with pytest.raises(TrainingRefusedError, match="cut short"):
+            check_export(data, ("trl-sft",), read_model(base))
+    else:
+        assert "export again" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_weights_outside_of_their_folder(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    other = Path(shutil.copytree(base, tmp_path / "other"))
+    (tmp_path / "else").mkdir()
+    shutil.copy(base / "model.safetensors", tmp_path / "else" / "part.safetensors")
+    (other / "model.safetensors").rename(other / "part.safetensors")
+    index = {"weight_map": {"a": "../else/part.safetensors"}}
+    (other / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert "outside of its folder" in refused(data, other, tmp_path)
 
 
 @pytest.mark.usefixtures("no_trainer")

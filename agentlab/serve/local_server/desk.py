@@ -135,19 +135,25 @@ class Desk:
         await asyncio.wrap_future(self._engine.run(errand))
 
     def _chat_prompt(self, asked: ChatAsked) -> list[int]:
-        tokenizer = self._weights.tokenizer
         try:
-            text = tokenizer.apply_chat_template(
+            text = self._weights.tokenizer.apply_chat_template(
                 asked.messages, tools=asked.tools, add_generation_prompt=True, tokenize=False
             )
         except Exception as error:  # a template is a program of the model's makers
             raise Refusal(f"The chat template does not take the request: {error}") from None
-        return self._fitting(tokenizer.encode(text, add_special_tokens=False))
+        return self._fitting(self._encoded(text))
+
+    def _encoded(self, text: str) -> list[int]:
+        try:
+            found: list[int] = self._weights.tokenizer.encode(text, add_special_tokens=False)
+        except (TypeError, ValueError):
+            raise Refusal("The prompt holds half a character, which no token spells.") from None
+        return found
 
     def _text_prompt(self, asked: TextAsked) -> list[int]:
         prompt = asked.prompt
         if isinstance(prompt, str):
-            prompt = self._weights.tokenizer.encode(prompt, add_special_tokens=False)
+            prompt = self._encoded(prompt)
         size = self._weights.base.model.config.vocab_size
         if any(each >= size for each in prompt):
             raise Refusal(f"The prompt has token ids that are not below {size}.", param="prompt")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,10 +20,29 @@ from agentlab.serve.local_server.slots import shape_of
 
 MOST = 64
 """Names served at a time."""
-ADAPTER = "adapter_model.safetensors"
-MODEL = "model.safetensors"
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+MODEL, CONFIG = "model.safetensors", "config.json"
 RECORD = "agentlab.json"
 """What a trainer says of the weights it wrote."""
+
+_OWN = re.compile(
+    r"base_model\.model\..+\.lora_(A\.weight|B\.weight|embedding_A|embedding_B|"
+    r"magnitude_vector(\.weight)?)"
+)
+"""Names of tensors that are an adapter's own. peft loads any other name over what it finds under
+it: the base model's weights, or another adapter's."""
+_PLAIN: Mapping[str, tuple[object, ...]] = {
+    "init_lora_weights": (None, True, False, "gaussian"),
+    "bias": (None, "none"),
+    "layer_replication": (None, []),
+    "modules_to_save": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "megatron_config": (None,),
+}
+"""Settings with which peft changes the base model, or imports what a folder names; and their
+values with which it does not."""
+_LARGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own limit."""
 
 
 class WrongFolderError(Exception):
@@ -113,7 +133,7 @@ class Weights:
             raise _unfit(f"The lora adapter {name!r} has already been loaded.")
         if len(self._names) >= MOST:
             raise _unfit(f"{MOST} models are served already; unload one.")
-        whole = (folder / "config.json").is_file() and not (folder / ADAPTER).is_file()
+        whole = (folder / CONFIG).is_file() and not (folder / ADAPTER).is_file()
         file = folder / (MODEL if whole else ADAPTER)
         if not file.is_file():
             raise Refusal(
@@ -123,18 +143,21 @@ class Weights:
                 param="lora_path",
             )
         digest = file_hash(file)
-        if self._known.get(name, digest) != digest:
+        meant = f"{digest} {file_hash(folder / (CONFIG if whole else ADAPTER_CONFIG))}"
+        if self._known.get(name, meant) != meant:
             raise _unfit(
                 f"The name {name!r} meant other weights before; give new weights a new name."
             )
-        self._compare(folder)
+        self._compare(folder, digest)
         try:
             served = self._whole(name, folder) if whole else self._adapter(name, folder)
+        except Refusal:
+            raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise _unfit(f"The weights in {str(folder)!r} cannot be loaded: {error}") from error
         except Exception as error:  # safetensors' own error for a damaged file
             raise _unfit(f"The weights in {str(folder)!r} are damaged: {error}") from error
-        self._known[name] = digest
+        self._known[name] = meant
         self._names[name] = served._replace(sha256=digest)
         return self._names[name]
 
@@ -173,9 +196,21 @@ class Weights:
             yield served.model
 
     def _adapter(self, name: str, folder: Path) -> Served:
-        settings = _object(folder / "adapter_config.json")
+        settings = _object(folder / ADAPTER_CONFIG)
         if settings.get("peft_type") != "LORA":
             raise _unfit(f"The adapter in {str(folder)!r} is no LoRA; only LoRA can be loaded.")
+        for setting, harmless in _PLAIN.items():
+            if settings.get(setting) not in harmless:
+                raise _unfit(
+                    f"The adapter in {str(folder)!r} sets {setting!r}, with which it would change "
+                    "the base model that others ask; train it without."
+                )
+        for tensor in _tensors(folder / ADAPTER):
+            if not _OWN.fullmatch(tensor):
+                raise _unfit(
+                    f"The adapter in {str(folder)!r} holds {tensor[:200]!r}, which is no weight of "
+                    "a LoRA adapter and would be loaded over somebody else's."
+                )
         peft = self._libraries.peft
         self._loaded += 1
         inner = f"a{self._loaded}"
@@ -201,13 +236,19 @@ class Weights:
             raise _unfit(f"The model in {str(folder)!r} is not of the base model's shape.")
         return Served(name, str(folder), self.base.name, "", model, None)
 
-    def _compare(self, folder: Path) -> None:
-        """Refuse weights that say they were trained from another base or with another template."""
+    def _compare(self, folder: Path, digest: str) -> None:
+        """Refuse weights that are not those of their record, or of another base or template."""
         if not (folder / RECORD).is_file():
             return
         record = _object(folder / RECORD)
-        base = record.get("base")
-        trained = cast("dict[str, object]", base).get("weights_sha256") if base else None
+        if record.get("weights_sha256") not in (None, "", digest):
+            raise _unfit(
+                f"The weights in {str(folder)!r} are not those that its {RECORD} tells of; they "
+                "were changed after training: train them again."
+            )
+        told = record.get("base")
+        base = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+        trained = base.get("weights_sha256")
         if isinstance(trained, str) and trained and trained != self.base.sha256:
             raise _unfit(
                 f"The weights in {str(folder)!r} were trained from another base model than "
@@ -249,6 +290,23 @@ def file_hash(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensors(path: Path) -> list[str]:
+    """The names that a file of weights holds, by its header.
+
+    Raises:
+        Refusal: it has none that can be read.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            head: object = json.loads(file.read(length)) if length <= _LARGEST_HEADER else None
+    except (OSError, ValueError, RecursionError):
+        head = None
+    if not isinstance(head, dict):
+        raise _unfit(f"The file {str(path)!r} is damaged: it has no header of weights.")
+    return [name for name in cast("dict[str, object]", head) if name != "__metadata__"]
 
 
 def _load(libraries: Libraries, folder: Path, device: str) -> Any:

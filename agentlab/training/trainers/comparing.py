@@ -8,6 +8,7 @@ is one member of its group, and each of its rows has its advantage.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -105,7 +106,7 @@ def _brought(path: Path, rows: Sequence[Reward]) -> tuple[str, list[list[float]]
             _spread(line, row, alone=alone[row.rollout_id] == 1)
             for line, row in zip(lines, rows, strict=True)
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise TrainingRefusedError(
             f"{str(path)!r} does not fit its rows ({error}); export again."
         ) from None
@@ -123,7 +124,7 @@ def _spread(line: dict[str, object], row: Reward, *, alone: bool) -> list[float]
     calls = line.get("calls")
     if calls is None:
         value = line["value"]
-        return [0.0 if value is None else float(cast("float", value))] * row.drawn
+        return [0.0 if value is None else _finite(value)] * row.drawn
     each = cast("list[float | None]", calls)
     if not alone or len(each) != len(row.lengths):
         raise ValueError(
@@ -131,7 +132,14 @@ def _spread(line: dict[str, object], row: Reward, *, alone: bool) -> list[float]
             "is which"
         )
     return [
-        float(value or 0.0)
+        _finite(value or 0.0)
         for value, length in zip(each, row.lengths, strict=True)
         for _ in range(length)
     ]
+
+
+def _finite(value: object) -> float:
+    found = float(cast("float", value))
+    if not math.isfinite(found):
+        raise ValueError(f"an advantage is {found}")
+    return found

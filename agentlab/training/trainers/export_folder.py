@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
 from agentlab.errors import TrainingRefusedError, UsageError
-from agentlab.training.trainers.model_folder import ModelFolder
+from agentlab.training.provenance import LINE_BY_LINE
+from agentlab.training.trainers.model_folder import ModelFolder, file_digest
 from agentlab.training.trainers.rows import Reward, row_fault, tokens_in
 from agentlab.types import JsonObject
 
@@ -87,10 +88,26 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
             f"{str(folder / DATA)!r} has {looked.rows} rows and export.json tells of "
             f"{told.get('rows')}; export again."
         )
+    _check_beside(folder, told.get("beside_sha256"))
     notes += check_origins(folder, looked.rows, form, base)
     of_view = told.get("notes")
     notes += tuple(str(each) for each in of_view) if isinstance(of_view, list) else ()
     return looked._replace(notes=notes)
+
+
+def _check_beside(folder: Path, told: object) -> None:
+    """Whether the files that go with the rows are those that were exported with them.
+
+    Raises:
+        TrainingRefusedError: one was changed since, or is gone.
+    """
+    wanted = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    for name in LINE_BY_LINE:
+        path = folder / name
+        if wanted and wanted.get(name) != (file_digest(path) if path.is_file() else None):
+            raise TrainingRefusedError(
+                f"{str(path)!r} is not what was exported with the rows beside it; export again."
+            )
 
 
 def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
@@ -104,7 +121,7 @@ def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
             rows += 1
             try:
                 row = cast("object", json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict) or not line.endswith(b"\n"):
                 _refuse(folder, rows, "is cut short or no JSON object; export again")
@@ -136,13 +153,13 @@ def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> tupl
     path = folder / "provenance.jsonl"
     number = untold = other = 0
     for number, line in enumerate(_lines(path), start=1):
-        split = line.get("split", "practice")
+        split = line.get("split")
         if split != "practice":
             _refuse(folder, number, f"is of the split {split!r}, which is never trained on")
         if line.get("trainable") is not True:
             _refuse(folder, number, "may not be trained on, as its provenance says")
         terms = line.get("terms")
-        if isinstance(terms, dict) and not all(terms.values()):
+        if not isinstance(terms, dict) or not all(terms.values()):
             _refuse(folder, number, "comes from a model whose terms are unknown; give --terms")
         untold += bool(_same_language(line, form, base, f"Row {number} of {str(folder)!r}"))
         templates = line.get("chat_template_sha256")
@@ -202,7 +219,7 @@ def _lines(path: Path) -> Iterator[JsonObject]:
                 if not isinstance(found, dict):
                     raise ValueError
                 yield cast("JsonObject", found)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         raise TrainingRefusedError(
             f"{str(path)!r} is missing or cut short, so the origin of rows is unknown; export "
             "again."
@@ -212,7 +229,7 @@ def _lines(path: Path) -> Iterator[JsonObject]:
 def _object(path: Path, name: str) -> JsonObject:
     try:
         found = cast("object", json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise TrainingRefusedError(f"{name} in {str(path.parent)!r} is cut short; export again.")

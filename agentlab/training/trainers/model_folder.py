@@ -113,7 +113,9 @@ def check_tensors(path: Path) -> None:
             raise ValueError(f"it has {size} bytes and its head tells of {wanted}")
     except FileNotFoundError:
         raise TrainingRefusedError(f"{str(path)!r} is missing; copy the folder again.") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise TrainingRefusedError(
             f"{str(path)!r} is cut short or damaged ({error}); copy it again, or train it again."
         ) from None
@@ -137,7 +139,7 @@ def _template_digest(path: Path) -> str | None:
 def _object(path: Path) -> JsonObject:
     try:
         found = cast("object", json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise TrainingRefusedError(f"{str(path)!r} is no JSON object; copy the folder again.")

@@ -199,7 +199,9 @@ def _prime_rows(found: Found) -> bytes:
         TrainingRefusedError: a reply is masked, which prime-rl cannot do.
     """
     rows: list[str] = []
-    for number, line in enumerate(found.data.read_text(encoding="utf-8").splitlines(), start=1):
+    # Texts hold what else ends a line, such as U+2028.
+    lines = found.data.read_bytes().removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, start=1):
         row = cast("JsonObject", json.loads(line))
         messages = cast("list[JsonObject]", row["messages"])
         replies = [message for message in messages if message["role"] == "assistant"]

@@ -154,4 +154,7 @@ def _messages_fault(row: dict[str, object], *names: str) -> str | None:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    # A whole number may be too long for a float.
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 1 << 53
