@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from agentlab.environments.registration import make_environment
-from agentlab.environments.web import snapshot
+from agentlab.environments.web import snapshot, visit
 from agentlab.environments.web.browser import Page
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import EnvironmentRef, JsonObject
@@ -345,3 +345,31 @@ def test_what_is_as_it_was_shown_is_not_read_again(
         monkeypatch.setattr(snapshot, "_looked", counted)
         opened.done("click", name="This")
     assert looks == [True]
+
+
+@pytest.mark.parametrize("part", ["<img src=/never>", "<script>fetch('/never')</script>"])
+def test_what_never_comes_is_waited_for_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(visit, "LOAD_SECONDS", 0.5)
+    site.replies["/never"] = Reply(b"", wait=20)
+    site.page("/", f"<button onclick='n.textContent++'>More</button><p id=n>0</p>{part}")
+    with OpenedSite(site.url) as opened:
+        assert "still loading" in opened.first.text
+        shown = [opened.done("click", name="More").text for _ in range(2)]
+        assert "paragraph: 2" not in shown[0] and shown[1].endswith(": 2")
+        assert not any("still loading" in each for each in shown)
+
+
+def test_a_page_that_listens_for_events_is_not_waited_for(site: Site) -> None:
+    site.replies["/never"] = Reply(b"", wait=20)
+    site.page("/", "<p>Here</p><script>new EventSource('/never')</script>")
+    with OpenedSite(site.url) as opened:
+        assert "Here" in opened.first.text and "still loading" not in opened.first.text
+
+
+def test_a_password_is_not_read_out(site: Site) -> None:
+    site.page("/", "<label>Password <input type=password value=hunter2></label>")
+    with OpenedSite(site.url) as opened:
+        shown = opened.done("read", name="Password").text + opened.done("read").text
+        assert "hunter2" not in shown and "•" in shown
