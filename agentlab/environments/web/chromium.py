@@ -28,6 +28,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-dev-shm-usage",
     "--disable-quic",
+    # One answer at a time, so that the proxy can tell how long each is that passes a tunnel.
+    "--disable-http2",
     "--dns-prefetch-disable",
     "--no-pings",
     # Nothing is resolved or sent beside the proxy, were something to get past it.
