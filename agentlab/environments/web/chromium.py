@@ -58,13 +58,19 @@ def chromium() -> str:
     """
     found = find_chromium()
     if found is None:
-        named = os.environ.get(VARIABLE)
-        raise ConfigError(
-            f"{VARIABLE} names {named!r}, which is no program that can be run."
-            if named
-            else MISSING
-        )
+        raise ConfigError(missing())
     return found
+
+
+def missing() -> str:
+    """What to say where no program was found."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return MISSING
+    return (
+        f"{VARIABLE} names {named!r}, which is no program that can be run; name another, or "
+        f"install one ({INSTALL})."
+    )
 
 
 def version_of(program: str) -> str | None:

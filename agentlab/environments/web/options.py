@@ -43,7 +43,7 @@ class Options(Frozen):
     save_url: str = ""
     load_url: str = ""
     reader: str = ""
-    """`module:function`, asked for the state with the address of `url`; or nothing."""
+    """`module:function` or `file.py:function`, asked for the state with the address of `url`."""
     token_variable: str = ""
     """The variable of the environment that holds the token of these addresses."""
     token_header: str = "X-Control-Token"

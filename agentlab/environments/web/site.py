@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 from pydantic import ValidationError
@@ -19,6 +21,8 @@ class WebEnvironment(PageEnvironment):
     Args:
         options: of the site.
     """
+
+    without_grammar = "name a chat model with --model, which proposes tasks for a site of yours"
 
     @classmethod
     def from_argument(
@@ -71,7 +75,7 @@ class WebEnvironment(PageEnvironment):
                 reader=reader,
                 token_variable=token_variable,
                 token_header=token_header,
-                login=os.path.abspath(login) if login else "",
+                login=_login(login),
                 own_certificates=own_certificates,
                 grants=cast("tuple[Grant, ...]", _names(grants)),
                 files=os.path.abspath(files) if files else "",
@@ -94,6 +98,23 @@ class WebEnvironment(PageEnvironment):
             where = ".".join(map(str, first["loc"]))
             raise ConfigError(f"web: the option {where!r} does not fit: {first['msg']}.") from error
         return cls(options)
+
+
+def _login(name: str) -> str:
+    """The whole path of a file with a login, which each attempt begins with; empty for none."""
+    if not name:
+        return ""
+    try:
+        kept: object = json.loads(Path(name).read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise ConfigError(
+            f"web: the login {name!r} cannot be read ({why}); name a file that playwright's "
+            "`storage_state` or `codegen --save-storage` wrote."
+        ) from None
+    if not isinstance(kept, dict):
+        raise ConfigError(f"web: the login {name!r} is no state that playwright saved.")
+    return os.path.abspath(name)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
