@@ -7,6 +7,7 @@ state is JSON of an object; whatever else comes back is a fault of the site and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -52,6 +53,7 @@ class Control:
         self._options = options
         self._episode = episode
         self._token = ""
+        self._made = False
         if options.token_variable:
             self._token = os.environ.get(options.token_variable, "")
             if not self._token:
@@ -69,8 +71,17 @@ class Control:
     async def reset(self, seed: int, setup: object) -> None:
         """Have the site make the world of this episode anew, where it can."""
         if self._options.reset_url:
+            self._made = True
             body = json.dumps({"seed": seed, "setup": setup}).encode()
             await self._ask("POST", self._options.reset_url, body)
+
+    async def drop(self) -> None:
+        """Have the site forget the world of this episode; one that is gone already is none."""
+        if self._options.drop_url and self._made:
+            self._made = False
+            # At the end of the process there is no thread left to ask in.
+            with contextlib.suppress(EnvironmentFaultError, RuntimeError):
+                await self._ask("DELETE", self._options.drop_url)
 
     async def enter(self) -> dict[str, str]:
         """The cookies by which a browser is in this episode's world."""
