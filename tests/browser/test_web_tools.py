@@ -371,8 +371,15 @@ def test_a_page_that_listens_for_events_is_not_waited_for(site: Site) -> None:
         assert "Here" in opened.first.text and "still loading" not in opened.first.text
 
 
-def test_a_password_is_not_read_out(site: Site) -> None:
-    site.page("/", "<label>Password <input type=password value=hunter2></label>")
+@pytest.mark.parametrize("where", ["page", "frame", "root"])
+def test_a_password_is_not_read_out(site: Site, where: str) -> None:
+    field = "<label>Password <input type=password value=hunter2></label>"
+    root = (
+        f"<div id=s></div><script>s.attachShadow({{mode: 'open'}}).innerHTML = '{field}'</script>"
+    )
+    site.page("/frame", field)
+    site.page("/", {"page": field, "frame": "<iframe src=/frame></iframe>", "root": root}[where])
     with OpenedSite(site.url) as opened:
+        assert "hunter2" not in opened.first.text and "•" in opened.first.text
         shown = opened.done("read", name="Password").text + opened.done("read").text
         assert "hunter2" not in shown and "•" in shown
