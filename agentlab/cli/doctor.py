@@ -119,13 +119,13 @@ def installed_extras(
 
 def describe_browser() -> JsonObject:
     """The Chromium that pages are opened with: its path and version, or how to get one."""
-    from agentlab.environments.web.chromium import MISSING, find_chromium, version_of
+    from agentlab.environments.web.chromium import find_chromium, missing, version_of
 
     program = find_chromium()
     return {
         "program": program,
         "version": version_of(program) if program is not None else None,
-        "hint": "" if program is not None else MISSING,
+        "hint": "" if program is not None else missing(),
     }
 
 

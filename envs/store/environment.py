@@ -119,6 +119,7 @@ class Store(PageEnvironment):
                 reset_url="/_episode/{episode}/reset",
                 enter_url="/_episode/{episode}/enter",
                 state_url="/_episode/{episode}/state",
+                drop_url="/_episode/{episode}",
                 save_url="/_episode/{episode}/save",
                 load_url="/_episode/{episode}/load",
                 token_variable=TOKEN_VARIABLE,

@@ -155,6 +155,12 @@ class Worlds:
             served.connection.close()
         return served is not None
 
+    def forget(self, episode: str) -> None:
+        """Drop an episode's world and what was saved of it; nobody goes back there."""
+        self.drop(episode)
+        for key in [key for key in self._saved if key[0] == episode]:
+            del self._saved[key]
+
     def close(self) -> None:
         """Close all databases."""
         for episode in list(self._episodes):

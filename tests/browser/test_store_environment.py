@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import ConfigError
+from agentlab.environments.web.control import Control
+from agentlab.envs.store.environment import Store
+from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.protocols import Environment, HasGrammar, HasOracle, HasState, HasTasks
 from agentlab.types import EnvironmentRef, Task, ToolCall
 
@@ -76,6 +78,23 @@ def test_no_page_can_reach_the_hosts_side() -> None:
 
     text = asyncio.run(work()) or ""
     assert "products" not in text.partition("URL:")[2]
+
+
+def test_a_world_is_forgotten_when_its_environment_is_closed() -> None:
+    async def work() -> None:
+        world = shop("a")
+        assert isinstance(world, Store)
+        host = Control(world.options, world._episode)  # pyright: ignore[reportPrivateUsage]
+        try:
+            await world.reset(world.tasks("practice", 1, 1)[0], 0)
+            assert (await host.state())["products"]
+        finally:
+            await world.close()
+        with pytest.raises(EnvironmentFaultError, match="There is no such episode"):
+            await host.state()
+        await world.close()
+
+    asyncio.run(work())
 
 
 def test_there_are_two_skins() -> None:

@@ -114,3 +114,25 @@ def test_what_opens_is_told_and_a_broken_page_is_too(site: Site) -> None:
     found = look(site.url)
     assert '"Menu" opened shows: "Inside"' in found.text and "/in" in addresses(found)
     assert "/lost" in addresses(found)  # a page that says that there is none is a page
+
+
+def test_what_ends_something_is_left_alone_however_it_is_come_by(site: Site) -> None:
+    site.page(
+        "/",
+        "<h1>Start</h1><a href='/item?delete=5'>x</a><a href='/item?action=remove&id=5'>y</a>"
+        "<a href=/delete_item/5>z</a>"
+        "<button aria-expanded=false onclick=\"fetch('/gone')\">Delete all</button>"
+        "<form action=/sign-out><button>Bye</button></form>"
+        "<form action=/end><button>Cancel</button></form>"
+        "<form action=/search><input name=q aria-label=Words><button>Search</button></form>",
+    )
+    found = look(site.url)
+    assert addresses(found) == ["/", "/search"]
+    assert found.data["left_alone"] == [
+        *("Bye -> /sign-out", "Cancel -> /end", "Delete all"),
+        *("x -> /item?delete=5", "y -> /item?action=remove&id=5"),
+        "z -> /delete_item/5",
+    ]
+    assert not {"/item", "/sign-out", "/end", "/delete_item/5", "/gone"} & {
+        path.partition("?")[0] for path in site.paths
+    }

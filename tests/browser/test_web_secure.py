@@ -90,3 +90,13 @@ def test_it_is_accepted_by_leave_and_the_list_of_origins_holds(
         assert "not on the list" in opened.refused("goto", url=other_site.url)
     assert other.asked == [] and other_site.asked == []
     other.close()
+
+
+def test_a_site_that_offers_it_is_not_spoken_to_in_many_answers_at_once(tmp_path: Path) -> None:
+    context = own_certificate(tmp_path)
+    context.set_alpn_protocols(["h2", "http/1.1"])  # the site itself speaks the second alone
+    site = Site(secure=context)
+    site.page("/", "<h1>Plain</h1>")
+    with OpenedSite(site.url, own_certificates=True) as opened:
+        assert "Plain" in opened.first.text
+    site.close()

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from agentlab.environments.registration import make_environment
-from agentlab.environments.web import snapshot
+from agentlab.environments.web import snapshot, visit
 from agentlab.environments.web.browser import Page
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import EnvironmentRef, JsonObject
@@ -296,6 +296,9 @@ def test_a_site_that_is_not_there_is_no_failure_of_the_agent(site: Site) -> None
         ("http://127.0.0.1:1", {"origins": "nonsense"}, "is no origin"),
         ("http://127.0.0.1:1", {"width": 1}, "'width' does not fit"),
         ("http://127.0.0.1:1", {"reader": "no_such_module:f"}, "there is no reader"),
+        ("http://127.0.0.1:1", {"reader": "json.dumps"}, "write module:function"),
+        ("http://127.0.0.1:1", {"login": "/nowhere.json"}, "No such file.*save-storage"),
+        ("http://127.0.0.1:1", {"login": __file__}, "it is no JSON"),
         ("http://127.0.0.1:1", {"token_variable": "NOT_SET_HERE"}, "is not set"),
         ("http://127.0.0.1:1", {"grants": "fly"}, "does not fit"),
     ],
@@ -345,3 +348,38 @@ def test_what_is_as_it_was_shown_is_not_read_again(
         monkeypatch.setattr(snapshot, "_looked", counted)
         opened.done("click", name="This")
     assert looks == [True]
+
+
+@pytest.mark.parametrize("part", ["<img src=/never>", "<script>fetch('/never')</script>"])
+def test_what_never_comes_is_waited_for_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(visit, "LOAD_SECONDS", 0.5)
+    site.replies["/never"] = Reply(b"", wait=20)
+    site.page("/", f"<button onclick='n.textContent++'>More</button><p id=n>0</p>{part}")
+    with OpenedSite(site.url) as opened:
+        assert "still loading" in opened.first.text
+        shown = [opened.done("click", name="More").text for _ in range(2)]
+        assert "paragraph: 2" not in shown[0] and shown[1].endswith(": 2")
+        assert not any("still loading" in each for each in shown)
+
+
+def test_a_page_that_listens_for_events_is_not_waited_for(site: Site) -> None:
+    site.replies["/never"] = Reply(b"", wait=20)
+    site.page("/", "<p>Here</p><script>new EventSource('/never')</script>")
+    with OpenedSite(site.url) as opened:
+        assert "Here" in opened.first.text and "still loading" not in opened.first.text
+
+
+@pytest.mark.parametrize("where", ["page", "frame", "root"])
+def test_a_password_is_not_read_out(site: Site, where: str) -> None:
+    field = "<label>Password <input type=password value=hunter2></label>"
+    root = (
+        f"<div id=s></div><script>s.attachShadow({{mode: 'open'}}).innerHTML = '{field}'</script>"
+    )
+    site.page("/frame", field)
+    site.page("/", {"page": field, "frame": "<iframe src=/frame></iframe>", "root": root}[where])
+    with OpenedSite(site.url) as opened:
+        assert "hunter2" not in opened.first.text and "•" in opened.first.text
+        shown = opened.done("read", name="Password").text + opened.done("read").text
+        assert "hunter2" not in shown and "•" in shown

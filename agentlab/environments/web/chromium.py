@@ -28,6 +28,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-dev-shm-usage",
     "--disable-quic",
+    # One answer at a time, so that the proxy can tell how long each is that passes a tunnel.
+    "--disable-http2",
     "--dns-prefetch-disable",
     "--no-pings",
     # Nothing is resolved or sent beside the proxy, were something to get past it.
@@ -56,13 +58,19 @@ def chromium() -> str:
     """
     found = find_chromium()
     if found is None:
-        named = os.environ.get(VARIABLE)
-        raise ConfigError(
-            f"{VARIABLE} names {named!r}, which is no program that can be run."
-            if named
-            else MISSING
-        )
+        raise ConfigError(missing())
     return found
+
+
+def missing() -> str:
+    """What to say where no program was found."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return MISSING
+    return (
+        f"{VARIABLE} names {named!r}, which is no program that can be run; name another, or "
+        f"install one ({INSTALL})."
+    )
 
 
 def version_of(program: str) -> str | None:

@@ -7,20 +7,24 @@ state is JSON of an object; whatever else comes back is a fault of the site and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
-import importlib
+import importlib.util
 import json
 import os
 import ssl
+import sys
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import origin_of
 from agentlab.errors import ConfigError, EnvironmentFaultError
-from agentlab.types import JsonObject
+from agentlab.types import JsonObject, digest
 
 SECONDS = 15.0
 MOST_BYTES = 4_000_000
@@ -49,6 +53,7 @@ class Control:
         self._options = options
         self._episode = episode
         self._token = ""
+        self._made = False
         if options.token_variable:
             self._token = os.environ.get(options.token_variable, "")
             if not self._token:
@@ -66,8 +71,17 @@ class Control:
     async def reset(self, seed: int, setup: object) -> None:
         """Have the site make the world of this episode anew, where it can."""
         if self._options.reset_url:
+            self._made = True
             body = json.dumps({"seed": seed, "setup": setup}).encode()
             await self._ask("POST", self._options.reset_url, body)
+
+    async def drop(self) -> None:
+        """Have the site forget the world of this episode; one that is gone already is none."""
+        if self._options.drop_url and self._made:
+            self._made = False
+            # At the end of the process there is no thread left to ask in.
+            with contextlib.suppress(EnvironmentFaultError, RuntimeError):
+                await self._ask("DELETE", self._options.drop_url)
 
     async def enter(self) -> dict[str, str]:
         """The cookies by which a browser is in this episode's world."""
@@ -193,11 +207,39 @@ def _object(value: object, what: str) -> JsonObject:
 
 
 def _reader(name: str) -> Callable[[str], object]:
-    module, _, function = name.partition(":")
+    module, _, function = name.rpartition(":")
     try:
-        found: Any = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"web: there is no reader {name!r}; write module:function.") from error
+        found: Any = getattr(_imported(module), function)
+    except (ImportError, AttributeError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"web: there is no reader {name!r} ({error}); write module:function, or "
+            "file.py:function."
+        ) from error
+    except Exception as error:  # the user's code, which may fail in any way
+        raise ConfigError(
+            f"web: the reader {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if not callable(found):
         raise ConfigError(f"web: the reader {name!r} is no function.")
     return cast("Callable[[str], object]", found)
+
+
+def _imported(name: str) -> ModuleType:
+    """A module by its name, or a file: a command does not look for modules where it is started."""
+    beside = Path(name if name.endswith(".py") else f"{name.replace('.', '/')}.py").absolute()
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # it is there and lacks another
+            if not beside.is_file():
+                raise
+    alias = f"_agentlab_reader_{digest(str(beside))[:16]}"
+    if alias not in sys.modules:
+        spec = importlib.util.spec_from_file_location(alias, beside)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[alias] = module
+    return sys.modules[alias]

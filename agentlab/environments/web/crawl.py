@@ -40,6 +40,7 @@ LEAST_IN_LIST = 3
 MOST_HEADINGS = 12
 MOST_WORDS = 80
 """Characters of a name or a text that is kept."""
+_APART = str.maketrans("/_", "  ")
 _ENDS = re.compile(
     r"(?i)\b(?:log|sign)[-_ ]?(?:out|off)\b|\b(?:delete|remove|cancel|unsubscribe|deactivate)\b"
 )
@@ -189,7 +190,8 @@ class Crawl:
             page["asked_for"] = _short(found.url)
         for form in asked_forms(page):
             if form.get("method") == "GET":
-                self._add(urljoin(view.url, str(form.get("leads_to"))), found.depth + 1)
+                says = " ".join(map(str, form["buttons"]))
+                self._go(says, urljoin(view.url, str(form.get("leads_to"))), found.depth + 1)
         opened = await self._opened(found, view, parts["closed"])
         if opened:
             page["opens"] = [*opened]
@@ -206,11 +208,15 @@ class Crawl:
     async def _follow(self, view: View, depth: int) -> None:
         links = [n for n in view.root.walk() if n.role == "link" and n.attributes.get("url")]
         for link in links[:MOST_LINKS]:
-            target = urljoin(view.url, link.attributes["url"])
-            if _ENDS.search(f"{link.label} {urlsplit(target).path.replace('/', ' ')}"):
-                self._ends.add(f"{link.label[:MOST_WORDS]} -> {_short(target)}")
-                continue
-            self._add(target, depth + 1)
+            self._go(link.label, urljoin(view.url, link.attributes["url"]), depth + 1)
+
+    def _go(self, label: str, target: str, depth: int) -> None:
+        """Have an address visited, unless its words or those that lead there end something."""
+        parts = urlsplit(target)
+        if _ENDS.search(f"{label} {parts.path} {parts.query}".translate(_APART)):
+            self._ends.add(f"{label[:MOST_WORDS]} -> {_short(target)}")
+        else:
+            self._add(target, depth)
 
     async def _opened(self, at: _Found, view: View, closed: list[str]) -> list[JsonObject]:
         """What is to be seen on the page once something of it is opened: a menu, a tab."""
@@ -218,6 +224,9 @@ class Crawl:
         for name in list(dict.fromkeys(closed))[:MOST_OPENED]:
             if time.monotonic() > self._limit:
                 break
+            if _ENDS.search(name):
+                self._ends.add(name[:MOST_WORDS])
+                continue
             before = {called for called, _ in view.controls} | set(_headings(view))
             try:
                 await self._hand.do(ToolCall(tool="click", arguments={"name": name}))

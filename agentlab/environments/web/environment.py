@@ -447,6 +447,7 @@ class PageEnvironment:
         self._view = None
         if visit is not None:
             await on_thread(visit.close())
+        await self._control.drop()
 
     def describe(self) -> str:
         """What this environment is, for a proposer."""

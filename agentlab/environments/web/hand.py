@@ -404,7 +404,8 @@ _HAS_OPTION = """(list, [how, option]) => {
   return [...list.options].some((o) => plain(how === "label" ? o.label : o.value) === option);
 }"""
 _OPTIONS = "(list) => [...list.options].slice(0, 20).map((o) => o.label.trim().slice(0, 60))"
-_INNER = "(e, most) => (e.innerText || e.value || '').slice(0, most)"
+_INNER = """(e, most) => e.type === "password" && e.value ? "•".repeat(8)
+  : String(e.innerText || e.value || "").slice(0, most)"""
 _TEXT = "(most) => (document.body ? document.body.innerText : '').slice(0, most)"
 _SCROLL = """(direction) => {
   const [x, y] = { down: [0, 1], up: [0, -1], right: [1, 0], left: [-1, 0] }[direction];

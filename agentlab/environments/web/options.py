@@ -19,12 +19,13 @@ Dialogs = Literal["accept", "dismiss"]
 class Options(Frozen):
     """One site, as `web:<url>` and the environments over it use it.
 
-    A site that can be reset is asked so by the host and never by the page, in three addresses
+    A site that can be reset is asked so by the host and never by the page, in four addresses
     (relative to `url`), in which `{episode}` stands for a name that the attempt alone has:
 
     - `reset_url`: POST `{"seed": int, "setup": …}` makes the world of that episode anew;
     - `enter_url`: GET gives the cookies by which the browser is in that world;
-    - `state_url`: GET gives that world as a JSON object, for verifiers.
+    - `state_url`: GET gives that world as a JSON object, for verifiers;
+    - `drop_url`: DELETE forgets that world, once nobody uses it any more.
 
     With two more, going back to an earlier state costs one page instead of all the calls that led
     there: `save_url` (POST) answers `{"saved": name}` for the world as it is, and `load_url`
@@ -40,10 +41,11 @@ class Options(Frozen):
     reset_url: str = ""
     enter_url: str = ""
     state_url: str = ""
+    drop_url: str = ""
     save_url: str = ""
     load_url: str = ""
     reader: str = ""
-    """`module:function`, asked for the state with the address of `url`; or nothing."""
+    """`module:function` or `file.py:function`, asked for the state with the address of `url`."""
     token_variable: str = ""
     """The variable of the environment that holds the token of these addresses."""
     token_header: str = "X-Control-Token"

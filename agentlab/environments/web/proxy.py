@@ -53,6 +53,21 @@ class _Target(NamedTuple):
     """Whether it may lie on this machine."""
 
 
+class _Count:
+    """Bytes of the answer that is coming; in a tunnel, since something was last asked there.
+
+    What passes a tunnel is not read, but the browser speaks HTTP/1.1 (see `chromium.ARGUMENTS`):
+    what it sends begins another request, of which the answer is another one too.
+    """
+
+    def __init__(self) -> None:
+        self.came = 0
+
+    def begin(self) -> None:
+        """Begin at nothing again."""
+        self.came = 0
+
+
 class Proxy:
     """A proxy for one attempt. Lives in the loop in which it was opened.
 
@@ -239,9 +254,10 @@ class Proxy:
         host: str,
     ) -> None:
         upstream_reader, upstream = there
-        up = asyncio.ensure_future(_pump(reader, upstream))
+        count = _Count()
+        up = asyncio.ensure_future(_pump(reader, upstream, sending=count.begin))
         try:
-            await self._down(upstream_reader, writer, host, host)
+            await self._down(upstream_reader, writer, host, host, count=count)
         finally:
             await _ended(up, upstream)
 
@@ -252,15 +268,17 @@ class Proxy:
         where: str,
         host: str,
         size: int | None = None,
+        count: _Count | None = None,
     ) -> int:
         """Pass on what the server sends, up to its length or to the limit; how much came."""
-        came = 0
+        came, count = 0, count or _Count()
         while size is None or came < size:
             data = await upstream.read(CHUNK if size is None else min(CHUNK, size - came))
             if not data:
                 break
             came += len(data)
-            if came > self._most:
+            count.came += len(data)
+            if count.came > self._most:
                 why = f"it sent more than {self._most:,} bytes and was cut off"
                 self._tell(Refusal(where, host, why))
                 writer.transport.abort()
@@ -287,7 +305,11 @@ async def _final_head(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int | None = None
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    size: int | None = None,
+    *,
+    sending: Callable[[], None] | None = None,
 ) -> None:
     """Pass on so many bytes; without a number, all until the end, and the end."""
     left = size
@@ -297,6 +319,8 @@ async def _pump(
             if not data:
                 break
             left = None if left is None else left - len(data)
+            if sending is not None:
+                sending()
             writer.write(data)
             await writer.drain()
         if size is None and writer.can_write_eof():

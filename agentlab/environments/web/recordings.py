@@ -58,6 +58,40 @@ class _Step(NamedTuple):
 
     chain: tuple[_Link, ...]
     where: str
+    page: int = 0
+    """Which of the pages that were opened; the first is 0."""
+
+
+class _Tabs:
+    """The tabs of a recording, in the order in which they were opened, and the one in front."""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._open: list[int] = []
+        self._front = 0
+        self._closing: list[int] = []
+
+    def close(self, page: int) -> None:
+        """Note that a page is closed: told with the next call, since none follows most often."""
+        self._closing.append(page)
+
+    def turned_to(self, page: int) -> list[ToolCall]:
+        """The calls that put a page in front, which is none where it is."""
+        self._open.extend(range(self._known, page + 1))
+        self._known = max(self._known, page + 1)
+        calls: list[ToolCall] = []
+        for gone in self._closing:
+            if gone in self._open and len(self._open) > 1:
+                number = self._open.index(gone) + 1
+                calls.append(ToolCall(tool="tabs", arguments={"number": number, "close": "yes"}))
+                self._open.remove(gone)
+                self._front = self._open[-1] if gone == self._front else self._front
+        self._closing.clear()
+        if page != self._front and page in self._open:
+            number = self._open.index(page) + 1
+            calls.append(ToolCall(tool="tabs", arguments={"number": number}))
+            self._front = page
+        return calls
 
 
 def read_recording(name: str, data: bytes, allowed: AllowList, url: str) -> Recording:
@@ -77,10 +111,14 @@ def read_recording(name: str, data: bytes, allowed: AllowList, url: str) -> Reco
     steps = list(_steps(name, data))
     calls: list[ToolCall] = []
     left: list[str] = []
+    tabs = _Tabs()
     for number, step in enumerate(steps):
+        if step.chain[-1].method == "close" and len(step.chain) == 1:
+            tabs.close(step.page)
+            continue
         said = _call(step, allowed, url, first=number == 0)
         if isinstance(said, ToolCall):
-            calls.append(said)
+            calls += [*tabs.turned_to(step.page), said]
         elif said:
             left.append(f"{step.where}: {said}")
     if not calls:
@@ -109,9 +147,10 @@ def _steps(name: str, data: bytes) -> Iterator[_Step]:
 # --- from a chain to a call -----------------------------------------------------------------
 
 _TYPING = frozenset(("fill", "type", "press_sequentially"))
+_VALUED = _TYPING | {"select_option"}
 _BY_NAME = ("get_by_label", "get_by_text", "get_by_placeholder", "get_by_title", "get_by_test_id",
             "get_by_alt_text")  # fmt: skip
-_WITHOUT_TARGET = frozenset(("close", "pause", "wait_for_timeout", "wait_for_load_state",
+_WITHOUT_TARGET = frozenset(("pause", "wait_for_timeout", "wait_for_load_state",
                              "wait_for_url", "screenshot", "set_default_timeout"))  # fmt: skip
 
 
@@ -162,11 +201,19 @@ def _call(step: _Step, allowed: AllowList, url: str, *, first: bool) -> ToolCall
             f"what was typed into {target.name!r} is not kept; let attempts begin signed in, "
             "with the option login"
         )
-    made = _on(target, last, value)
+    if last.method in _VALUED and _given(last) is None:
+        return f"{last.method} of what the recording does not spell out as one text"
+    made = _on(target, last)
     return made or f"{last.method} is not understood"
 
 
-def _on(target: _Target, last: _Link, value: Value) -> ToolCall | None:
+def _given(last: _Link) -> str | None:
+    """The one text that is typed or chosen."""
+    found = last.named.get("label", last.named.get("value", (*last.values, None)[0]))
+    return found if isinstance(found, str) else None
+
+
+def _on(target: _Target, last: _Link) -> ToolCall | None:
     named: JsonObject = {"name": target.name, **({"role": target.role} if target.role else {})}
     match last.method:
         case "click" | "dblclick":
@@ -174,12 +221,15 @@ def _on(target: _Target, last: _Link, value: Value) -> ToolCall | None:
         case "hover":
             return ToolCall(tool="hover", arguments=named)
         case method if method in _TYPING:
-            return _tool("fill", label=target.name, text=str(value or ""))
+            return _tool("fill", label=target.name, text=_given(last) or "")
         case "select_option":
-            option = last.named.get("label", last.named.get("value", value))
-            return _tool("select", label=target.name, option=str(option))
+            return _tool("select", label=target.name, option=_given(last) or "")
         case "check" | "uncheck" | "set_checked":
-            checked = value is True if last.method == "set_checked" else last.method == "check"
+            checked = (
+                last.values[:1] == (True,)
+                if last.method == "set_checked"
+                else last.method == "check"
+            )
             return _tool("check", label=target.name, checked=checked)
         case _:
             return None
@@ -204,9 +254,9 @@ def _goto(address: str, allowed: AllowList, url: str, *, first: bool) -> ToolCal
 
 
 def _of_python(tree: ast.Module) -> Iterator[_Step]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Expr):
-            continue
+    # In the order of the text: `ast.walk` tells what stands in a `with` block after all the rest.
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    for node in sorted(found, key=lambda each: (each.lineno, each.col_offset)):
         value = node.value.value if isinstance(node.value, ast.Await) else node.value
         chain: list[_Link] = []
         while isinstance(value, ast.Call | ast.Attribute):
@@ -218,8 +268,9 @@ def _of_python(tree: ast.Module) -> Iterator[_Step]:
             named = {k.arg: _literal(k.value) for k in called.keywords if k.arg} if called else {}
             chain.append(_Link(place.attr, values, named))
             value = place.value
-        if chain and isinstance(value, ast.Name) and re.fullmatch(r"page\d*", value.id):
-            yield _Step(tuple(reversed(chain)), f"line {node.lineno}")
+        page = re.fullmatch(_PAGE, value.id) if isinstance(value, ast.Name) else None
+        if chain and page is not None:
+            yield _Step(tuple(reversed(chain)), f"line {node.lineno}", int(page[1] or 0))
 
 
 def _literal(node: ast.expr) -> Value:
@@ -227,10 +278,14 @@ def _literal(node: ast.expr) -> Value:
         found: object = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
+    if isinstance(found, list) and len(alone := cast("list[object]", found)) == 1:
+        found = alone[0]  # one of those that could be several
     return found if isinstance(found, str | int | bool) else None
 
 
-_JS_START = re.compile(r"(?m)^\s*(?:await\s+)?page\d*(?=\s*\.)")
+_PAGE = r"page(\d{0,2})"
+"""What codegen calls a page: the first has no number."""
+_JS_START = re.compile(rf"(?m)^\s*(?:await\s+)?{_PAGE}(?=\s*\.)")
 _JS_METHOD = re.compile(r"\s*\.\s*([A-Za-z]\w*)\s*\(")
 _JS_TOKEN = re.compile(
     r"""\s*(?:(?P<string>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)"""
@@ -250,7 +305,8 @@ def _of_javascript(text: str) -> Iterator[_Step]:
             values, named, place = read
             chain.append(_Link(name, values, named))
         if chain:
-            yield _Step(tuple(chain), f"line {text.count(chr(10), 0, start.end()) + 1}")
+            line = text.count(chr(10), 0, start.end()) + 1
+            yield _Step(tuple(chain), f"line {line}", int(start[1] or 0))
 
 
 def _js_values(text: str, place: int) -> tuple[tuple[Value, ...], dict[str, Value], int] | None:
@@ -312,7 +368,7 @@ def _of_trace(name: str, data: bytes) -> Iterator[_Step]:
             lines = [line for each in inside for line in archive.read(each).splitlines()]
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
         raise ConfigError(f"The recording {name!r} is no whole zip: {error}.") from None
-    number = 0
+    number, pages = 0, dict[str, int]()
     for line in lines:
         try:
             event: object = json.loads(line)
@@ -322,14 +378,15 @@ def _of_trace(name: str, data: bytes) -> Iterator[_Step]:
         given, method = told.get("params"), told.get("method")
         if told.get("type") == "before" and method in _ACTIONS and isinstance(given, dict):
             number += 1
-            yield _Step(_of_action(str(method), given), f"action {number}")
+            page = pages.setdefault(str(told.get("pageId")), len(pages))
+            yield _Step(_of_action(str(method), given), f"action {number}", page)
 
 
 def _of_action(method: str, given: JsonObject) -> tuple[_Link, ...]:
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", method).lower()
     value = next((given[k] for k in ("url", "value", "text", "key") if k in given), None)
     options = given.get("options")
-    if isinstance(options, list) and options and isinstance(options[0], dict):
+    if isinstance(options, list) and len(options) == 1 and isinstance(options[0], dict):
         value = next(iter(options[0].values()), None)
     last = _Link(name, (value,) if isinstance(value, str) else ())
     selector = given.get("selector")

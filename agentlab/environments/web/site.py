@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 from pydantic import ValidationError
@@ -20,6 +22,8 @@ class WebEnvironment(PageEnvironment):
         options: of the site.
     """
 
+    without_grammar = "name a chat model with --model, which proposes tasks for a site of yours"
+
     @classmethod
     def from_argument(
         cls,
@@ -30,6 +34,7 @@ class WebEnvironment(PageEnvironment):
         reset_url: str = "",
         enter_url: str = "",
         state_url: str = "",
+        drop_url: str = "",
         save_url: str = "",
         load_url: str = "",
         reader: str = "",
@@ -66,12 +71,13 @@ class WebEnvironment(PageEnvironment):
                 reset_url=reset_url,
                 enter_url=enter_url,
                 state_url=state_url,
+                drop_url=drop_url,
                 save_url=save_url,
                 load_url=load_url,
                 reader=reader,
                 token_variable=token_variable,
                 token_header=token_header,
-                login=os.path.abspath(login) if login else "",
+                login=_login(login),
                 own_certificates=own_certificates,
                 grants=cast("tuple[Grant, ...]", _names(grants)),
                 files=os.path.abspath(files) if files else "",
@@ -94,6 +100,23 @@ class WebEnvironment(PageEnvironment):
             where = ".".join(map(str, first["loc"]))
             raise ConfigError(f"web: the option {where!r} does not fit: {first['msg']}.") from error
         return cls(options)
+
+
+def _login(name: str) -> str:
+    """The whole path of a file with a login, which each attempt begins with; empty for none."""
+    if not name:
+        return ""
+    try:
+        kept: object = json.loads(Path(name).read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise ConfigError(
+            f"web: the login {name!r} cannot be read ({why}); name a file that playwright's "
+            "`storage_state` or `codegen --save-storage` wrote."
+        ) from None
+    if not isinstance(kept, dict):
+        raise ConfigError(f"web: the login {name!r} is no state that playwright saved.")
+    return os.path.abspath(name)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

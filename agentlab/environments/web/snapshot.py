@@ -9,6 +9,7 @@ what is cut is counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, NamedTuple, cast
 
 from pydantic import JsonValue
@@ -28,6 +29,9 @@ MOST_TEXT = 200_000
 """Characters of a page's text that are looked at, for reading on."""
 TRIES = 4
 """That a page which goes elsewhere meanwhile is looked at."""
+MOST_FRAMES = 20
+FRAMES_SECONDS = 2.0
+_VALUES = "(fields) => fields.map((field) => field.value)"
 _CHANGES = (
     "() => { const count = window[Symbol.for('agentlab.changes')]; return count && count(); }"
 )
@@ -86,7 +90,10 @@ async def _looked(page: Page, *, mark: bool) -> View:
     root = Node("document")
     if not facts["large"]:
         root = tree.tidied(tree.parse(await page.aria_snapshot(mode="ai", timeout=5_000)))
-        tree.masked(root, cast("list[str]", facts["passwords"]))
+        secrets = cast("list[str]", facts["passwords"])
+        if not facts["changes"]:  # it has frames or roots of its own, into which that did not look
+            secrets += await _passwords(page)
+        tree.masked(root, secrets)
     controls = tuple(tree.acted_on(root))
     # What the tree shows as something to act on needs no second name.
     told = {" ".join(node.label.split()) for _, node in controls}
@@ -106,6 +113,17 @@ async def _looked(page: Page, *, mark: bool) -> View:
         scrolled=(int(facts["top"]), int(facts["height"])),
         changes=str(facts["changes"]),
     )
+
+
+async def _passwords(page: Page) -> list[str]:
+    """What passwords hold in frames and in shadow roots, which the tree shows, too."""
+    found: list[str] = []
+    with contextlib.suppress(BrowserError, TimeoutError):
+        async with asyncio.timeout(FRAMES_SECONDS):
+            for frame in page.frames[:MOST_FRAMES]:
+                fields = frame.locator("input[type=password]")
+                found += cast("list[str]", await fields.evaluate_all(_VALUES))
+    return [each for each in found if each]
 
 
 async def is_as_it_was(page: Page, view: View) -> bool:

@@ -40,6 +40,8 @@ MOST_SAID = 300
 """Characters of what a page says in a dialog, or of an address, that a note repeats."""
 LOAD_SECONDS = 5.0
 """That a page may go on loading after an action before it is shown as it is."""
+ENDLESS = ("eventsource", "ping")
+"""Kinds of request whose answer no page waits for."""
 ANSWER_SECONDS = 8.0
 """That a page may take to answer a question of ours, before it counts as hung."""
 
@@ -255,7 +257,8 @@ class Visit:
         origin = origin_of(request.url)
         if origin is not None:
             self._hosts.add(origin.host)
-            self._waiting.add(request)
+            if request.resource_type not in ENDLESS:
+                self._waiting.add(request)
             self._last_traffic = time.monotonic()
 
     def _answered(self, request: Request) -> None:
@@ -363,7 +366,7 @@ class Visit:
         return any(_page_of(each) is self._page for each in self._waiting - self._given_up)
 
     async def settled(self) -> None:
-        """Wait until the page is quiet, or has had its time.
+        """Wait until the page is quiet, or has had its time; what never came is waited for once.
 
         Raises:
             PageLost: it crashed, hung or was closed.
@@ -377,10 +380,15 @@ class Visit:
                 self._given_up = set(self._waiting)
                 return
             try:
-                ready = await self.ask(self.page.evaluate(_QUIET))
+                lacking = bool(self._waiting & self._given_up)
+                ready = await self.ask(self.page.evaluate(_QUIET, lacking))
             except BrowserError:
                 ready = False  # it is on its way elsewhere
-            if ready and not self._waiting and time.monotonic() - self._last_traffic >= quiet:
+            if (
+                ready
+                and self._waiting <= self._given_up
+                and time.monotonic() - self._last_traffic >= quiet
+            ):
                 return
             await asyncio.sleep(min(0.02, quiet) if quiet else 0)
 
@@ -435,8 +443,9 @@ class Visit:
         self._page = None
 
 
-_QUIET = """() => new Promise((done) => {
-  if (document.readyState !== "complete") { setTimeout(() => done(false), 20); return; }
+_QUIET = """(lacking) => new Promise((done) => {
+  const there = lacking ? ["complete", "interactive"] : ["complete"];
+  if (!there.includes(document.readyState)) { setTimeout(() => done(false), 20); return; }
   requestAnimationFrame(() => setTimeout(() => done(true), 0));
 })"""
 

@@ -110,6 +110,6 @@ async def load(episode: str, asked: Load, worlds: _Kept) -> Response:
 
 @router.delete("/{episode}")
 async def drop(episode: str, worlds: _Kept) -> Response:
-    """Forget an episode's world."""
-    worlds.drop(episode)
+    """Forget an episode's world, and what was saved of it."""
+    worlds.forget(episode)
     return Response(status_code=204)

@@ -72,6 +72,8 @@ def test_an_environment_without_a_grammar_names_what_has_one(
     pytest.importorskip("miniwob")
     says = "'miniwob' has not; practise on one page, as in `miniwob:click-test`"
     _refused(tmp_path, monkeypatch, ("practice", "miniwob"), says)
+    says = "'web:http://127.0.0.1:1' has not; name a chat model with --model"
+    _refused(tmp_path, monkeypatch, ("practice", "web:http://127.0.0.1:1"), says)
 
 
 def _refused(

@@ -81,6 +81,7 @@ def test_the_browser_is_named_or_how_to_get_one(
     assert result.exit_code == 0, "a browser is needed for pages alone"
     browser = json.loads(result.stdout)["browser"]
     assert browser["program"] is None and "apt-get install chromium" in browser["hint"]
+    assert f"AGENTLAB_CHROMIUM names {str(tmp_path / 'none')!r}" in browser["hint"]
 
 
 def test_the_trainers_python_is_named_or_how_to_make_it(

@@ -104,3 +104,58 @@ def test_a_password_that_was_typed_is_not_kept() -> None:
     assert found.calls == (call("fill", label="E-mail", text="ann@example.test"),)
     assert len(found.left_out) == 2 and "with the option login" in found.left_out[0]
     assert "hunter2" not in str(found) and "1234" not in str(found)
+
+
+POPUP = """def run(playwright):
+    page.goto("http://shop.test/")
+    page.get_by_role("link", name="One").click()
+    with page.expect_popup() as page1_info:
+        page.get_by_role("link", name="Terms").click()
+    page1 = page1_info.value
+    page1.get_by_role("button", name="Agree").click()
+    page1.close()
+    page.get_by_role("button", name="Go on").click()
+    page.close()
+"""
+POPUP_JAVASCRIPT = """
+  await page.getByRole('link', { name: 'One' }).click();
+  const page1Promise = page.waitForEvent('popup');
+  await page.getByRole('link', { name: 'Terms' }).click();
+  const page1 = await page1Promise;
+  await page1.getByRole('button', { name: 'Agree' }).click();
+  await page1.close();
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await page.close();
+"""
+
+
+@pytest.mark.parametrize("script", [POPUP, POPUP_JAVASCRIPT], ids=["python", "javascript"])
+def test_what_opens_a_tab_comes_before_what_is_done_in_it(script: str) -> None:
+    assert read(script).calls == (
+        call("click", name="One", role="link"),
+        call("click", name="Terms", role="link"),
+        ToolCall(tool="tabs", arguments={"number": 2}),
+        call("click", name="Agree", role="button"),
+        ToolCall(tool="tabs", arguments={"number": 2, "close": "yes"}),
+        call("click", name="Go on", role="button"),
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'page.get_by_label("Size").select_option(["S", "L"])',
+        "const x = 1;\nawait page.getByLabel('Size').selectOption(['S', 'L']);",
+        'page.get_by_label("Name").fill(os.environ["NAME"])',
+        "const x = 1;\nawait page.getByLabel('Name').fill(process.env.NAME);",
+    ],
+)
+def test_what_is_typed_or_chosen_is_never_made_up(line: str) -> None:
+    found = read(f"{line}\npage.{'goBack' if 'await' in line else 'go_back'}()")
+    assert found.calls == (call("back"),)
+    assert "does not spell out" in found.left_out[0]
+
+
+def test_an_option_alone_in_a_list_is_that_option() -> None:
+    found = read('page.get_by_label("Size").select_option(["L"])')
+    assert found.calls == (call("select", label="Size", option="L"),)

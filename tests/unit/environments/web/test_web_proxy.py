@@ -239,3 +239,29 @@ def test_an_answer_that_is_shorter_than_it_says_ends_the_connection() -> None:
             assert answer.count(b"HTTP/1.1 200 OK") == 1 and answer.endswith(b"short")
 
     asyncio.run(asked())
+
+
+def test_the_limit_of_a_tunnel_is_of_each_answer_and_not_of_all() -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for size in (8_000, 8_000, 200_000):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+            await writer.drain()
+        writer.close()
+
+    async def asked() -> None:
+        async with Between(answers) as between:
+            reader, writer = await asyncio.open_connection("127.0.0.1", between.proxy.port)
+            writer.write(f"CONNECT 127.0.0.1:{between.port} HTTP/1.1\r\n\r\n".encode())
+            await reader.readuntil(b"\r\n\r\n")
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                assert len((await _whole(reader))[1]) == 8_000
+            assert between.told == []
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await _whole(reader)
+            assert "more than 10,000 bytes" in between.told[0].why
+            writer.close()
+
+    asyncio.run(asked())

@@ -87,9 +87,13 @@ def test_a_made_up_cookie_opens_no_world(cookie: str) -> None:
 def test_an_episode_that_was_dropped_is_gone() -> None:
     with shop() as client:
         client.reset("member")
+        worlds = cast("Worlds", cast("Any", client.client.app).state.worlds)
+        name = worlds.save("one")
         assert client.client.delete("/_episode/one", headers=CONTROL).status_code == 204
         assert client.get("/").status_code == 410
         assert client.client.get("/_episode/one/state", headers=CONTROL).status_code == 404
+        client.reset("member")
+        assert name is not None and not worlds.load("one", name)
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Control-Token": "wrong"}])

@@ -127,6 +127,15 @@ def test_orders_of_others_are_not_found(client: ShopClient) -> None:
     assert client.state() == start
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30])
+def test_a_number_that_no_address_has_is_not_found(client: ShopClient, number: str) -> None:
+    client.reset("member")
+    assert client.get(f"/account/addresses/{number}").status_code == 404
+    for path in ("", "/delete", "/prefer"):
+        answer = client.post(f"/account/addresses/{number}{path}")
+        assert answer.status_code == 404 and "nothing at this address" in answer.text
+
+
 def test_what_is_too_late_is_refused(client: ShopClient) -> None:
     start = client.reset("member")
     assert client.post(f"/account/orders/{DELIVERED[0]}/cancel").status_code == 409
