@@ -201,13 +201,17 @@ def weight_files(base: Path) -> tuple[Path, ...]:
         names = sorted({str(name) for name in cast("Iterable[object]", parts)})
         if not names:
             raise ValueError("it names no file")
-        elsewhere = [name for name in names if Path(name).name != name]
-        if elsewhere:
-            raise ValueError(f"it names the weights {elsewhere[0][:200]!r} outside of its folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdapterRefusedError(
             str(base), f"its {index.name} cannot be read; copy the base model again"
         ) from error
+    for name in names:
+        if Path(name).name != name:
+            raise AdapterRefusedError(
+                str(base),
+                f"its {index.name} names the weights {name[:200]!r} outside of its folder; copy the "
+                "base model again",
+            )
     return tuple(base / name for name in names)
 
 
