@@ -114,3 +114,29 @@ def test_what_opens_is_told_and_a_broken_page_is_too(site: Site) -> None:
     found = look(site.url)
     assert '"Menu" opened shows: "Inside"' in found.text and "/in" in addresses(found)
     assert "/lost" in addresses(found)  # a page that says that there is none is a page
+
+
+def test_links_that_are_no_addresses_are_told_and_end_nothing(site: Site) -> None:
+    site.page(
+        "/",
+        '<h1>Start</h1><a href="http://[">Broken</a> <a href="//[x]/">Odd</a> <a href=/in>In</a>'
+        '<form action="/x"><input name=a></form>'
+        "<script>document.forms[0].action = location.origin + '//[/y'</script>",
+    )
+    site.page("/in", "<h1>In</h1>")
+    assert "/in" in addresses(look(site.url))
+
+
+def test_what_a_page_says_with_half_a_character_can_be_kept(site: Site) -> None:
+    site.page(
+        "/",
+        "<h1 id=h>Start</h1><a id=a href=/>Here</a><script>document.title = h.textContent = "
+        "a.textContent = 'x' + String.fromCharCode(0xd800) + 'y'</script>",
+    )
+    found = look(site.url)
+    assert "x\ufffdy" in found.text and found.model_dump_json()
+
+
+def test_a_page_that_lies_about_its_forms_is_looked_at_all_the_same(site: Site) -> None:
+    site.page("/", f"<h1>Start</h1>{FORM}<script>Array.prototype.map = () => [7]</script>")
+    assert addresses(look(site.url)) == ["/"]
