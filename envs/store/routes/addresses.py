@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from agentlab.envs.store.forms import Form
 from agentlab.envs.store.visits import Posted, Visit, Visiting, not_found
 
 router = APIRouter(prefix="/account/addresses")
+
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+"""What SQLite can count; other numbers are of no address."""
 
 
 class Typed(NamedTuple):
@@ -103,13 +106,13 @@ async def new(request: Request, visit: Visiting, form: Posted) -> Response:
 
 
 @router.get("/{address}")
-async def show(address: int, visit: Visiting) -> Response:
+async def show(address: Number, visit: Visiting) -> Response:
     """The form to change one."""
     return _form(visit, Form({}), _own(visit, address), f"/account/addresses/{address}")
 
 
 @router.post("/{address}")
-async def change(address: int, visit: Visiting, form: Posted) -> Response:
+async def change(address: Number, visit: Visiting, form: Posted) -> Response:
     """Change one."""
     row = _own(visit, address)
     typed = _read(form)
@@ -129,7 +132,7 @@ async def change(address: int, visit: Visiting, form: Posted) -> Response:
 
 
 @router.post("/{address}/delete")
-async def delete(address: int, visit: Visiting, form: Posted) -> Response:
+async def delete(address: Number, visit: Visiting, form: Posted) -> Response:
     """Delete one; if it was the default, the oldest one left becomes it."""
     row = _own(visit, address)
     visit.db.execute("DELETE FROM addresses WHERE id = ?", (address,))
@@ -145,7 +148,7 @@ async def delete(address: int, visit: Visiting, form: Posted) -> Response:
 
 
 @router.post("/{address}/prefer")
-async def prefer(address: int, visit: Visiting, form: Posted) -> Response:
+async def prefer(address: Number, visit: Visiting, form: Posted) -> Response:
     """Make one the default."""
     row = _own(visit, address)
     visit.db.execute(

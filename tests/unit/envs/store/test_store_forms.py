@@ -127,6 +127,14 @@ def test_orders_of_others_are_not_found(client: ShopClient) -> None:
     assert client.state() == start
 
 
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 30, "-1", "0", "x"])
+def test_no_number_of_an_address_is_too_large(client: ShopClient, number: str) -> None:
+    client.reset("member")
+    assert client.get(f"/account/addresses/{number}").status_code == 404
+    for path in ("", "/delete", "/prefer"):
+        assert client.post(f"/account/addresses/{number}{path}").status_code == 404
+
+
 def test_what_is_too_late_is_refused(client: ShopClient) -> None:
     start = client.reset("member")
     assert client.post(f"/account/orders/{DELIVERED[0]}/cancel").status_code == 409
