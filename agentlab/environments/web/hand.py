@@ -311,8 +311,12 @@ class Hand:
 
     def _file(self, name: str) -> Path:
         folder = Path(self._options.files).resolve()
-        path = (folder / name).resolve()
-        if not self._options.files or folder not in path.parents or not path.is_file():
+        try:
+            path = (folder / name).resolve()
+            there = folder in path.parents and path.is_file()
+        except (OSError, ValueError):  # what no file can be called
+            there, path = False, folder
+        if not self._options.files or not there:
             raise Failed("refused", f"there is no file {name[:80]!r} to upload")
         return path
 

@@ -66,9 +66,10 @@ class Node:
     @property
     def content(self) -> str:
         """All text in it, in one line."""
-        parts = [part for part in (self.name, self.text) if part]
-        return " ".join([*parts[:1], *(c.content for c in self.children)] if parts else
-                        [c.content for c in self.children if c.content]).strip()  # fmt: skip
+        # Each child once: asked twice at each level, a page of thirty levels would never be told.
+        below = [child.content for child in self.children]
+        own = self.name or self.text
+        return " ".join([own, *below] if own else [text for text in below if text]).strip()
 
     @property
     def label(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.browser.opened_site import OpenedSite
@@ -78,6 +80,15 @@ def test_a_page_too_deep_for_a_tree_is_told_by_its_beginning(site: Site) -> None
     with OpenedSite(site.url, seconds=10.0) as opened:
         assert "too large to be shown as a tree" in opened.first.text
         assert 'button "Deep down"' in opened.first.text
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5_000, "../secret", "/etc/passwd"])
+def test_what_is_no_file_is_not_uploaded(site: Site, tmp_path: Path, name: str) -> None:
+    site.page("/", "<label>File <input type=file></label>")
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "given").mkdir()
+    with OpenedSite(site.url, grants="upload", files=str(tmp_path / "given")) as opened:
+        assert "there is no file" in opened.refused("upload", label="File", file=name)
 
 
 @pytest.mark.parametrize("url", ["http://[", "//[x]/", "http://a\u2100b/"])

@@ -101,3 +101,10 @@ def test_a_field_with_a_hint_holds_its_value_and_a_password_none() -> None:
 def test_a_name_holds_whole_characters() -> None:
     found = tree.parse(r'- button "a\ud800b" [ref=e1]')
     assert found.children[0].name == "a\ufffdb"
+
+
+def test_the_text_of_many_levels_without_names_is_told() -> None:
+    levels = "".join(f"{'  ' * depth}- listitem:\n" for depth in range(1, 46))
+    said = f"- generic [ref=e1] [cursor=pointer]:\n{levels}{'  ' * 46}- text: at last"
+    found = tree.tidied(tree.parse(said))
+    assert [name for name, _ in tree.acted_on(found)] == ["at last"]
