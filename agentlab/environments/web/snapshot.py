@@ -35,6 +35,8 @@ MOST_TEXT = 200_000
 """Characters of a page's text that are looked at, for reading on."""
 TRIES = 4
 """That a page which goes elsewhere meanwhile is looked at."""
+TREE_SECONDS = 5.0
+"""That a page may take to tell its tree."""
 MOST_FRAMES = 50
 FRAME_SECONDS = 1.0
 """That a frame may take to say what stands in its fields for passwords."""
@@ -95,7 +97,7 @@ async def _looked(page: Page, *, mark: bool) -> View:
     root = Node("document")
     if not facts.large:
         try:
-            told_as = await page.aria_snapshot(mode="ai", timeout=5_000)
+            told_as = await page.aria_snapshot(mode="ai", timeout=TREE_SECONDS * 1000)
         except BrowserError as error:
             if not isinstance(error, BrowserTimeout) and "call stack" not in str(error):
                 raise
