@@ -209,8 +209,8 @@ def weight_files(base: Path) -> tuple[Path, ...]:
         if Path(name).name != name:
             raise AdapterRefusedError(
                 str(base),
-                f"its {index.name} names the weights {name[:200]!r} outside of its folder; copy the "
-                "base model again",
+                f"its {index.name} names weights outside of its folder, {name[:200]!r}; copy "
+                "the base model again",
             )
     return tuple(base / name for name in names)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from agentlab.errors import MissingExtraError
+from agentlab.errors import ConfigError, MissingExtraError
 
 TOKEN_VARIABLE = "AGENTLAB_STORE_TOKEN"
 
@@ -30,12 +30,15 @@ def main(port: int, skin: str, seed: int, data: Path | None, control_token: str 
 
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
-    app = create_app(
-        skin="b" if skin == "b" else "a",
-        seed=seed,
-        database=data / "store.db" if data else None,
-        control_token=control_token,
-    )
+    try:
+        app = create_app(
+            skin="b" if skin == "b" else "a",
+            seed=seed,
+            database=data / "store.db" if data else None,
+            control_token=control_token,
+        )
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     # Bound before the server starts, so that the address is known and taken.
     with socket.create_server(("127.0.0.1", port)) as listener:
         click.echo(f"http://127.0.0.1:{listener.getsockname()[1]}")

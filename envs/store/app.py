@@ -35,6 +35,7 @@ from agentlab.envs.store.routes import (
     purchases,
 )
 from agentlab.envs.store.visits import Refusal, SignInNeeded, open_visit
+from agentlab.errors import ConfigError
 
 HOSTS = ["127.0.0.1", "localhost"]
 HEADERS = {
@@ -64,7 +65,15 @@ def create_app(
         today: the day in every world, or None for the one that each seed gives.
         database: the file in which the lasting world is kept, or None for memory.
         control_token: lets a host make worlds for episodes; None leaves those routes out.
+
+    Raises:
+        ConfigError: the token is empty.
     """
+    if control_token is not None and not control_token.strip():
+        raise ConfigError(
+            "The shop's control token is empty, so that anybody could make worlds; set one, or "
+            "leave it out."
+        )
     worlds = Worlds(seed=seed, today=today, database=database)
 
     @asynccontextmanager

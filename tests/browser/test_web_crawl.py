@@ -136,3 +136,29 @@ def test_what_ends_something_is_left_alone_however_it_is_come_by(site: Site) -> 
     assert not {"/item", "/sign-out", "/end", "/delete_item/5", "/gone"} & {
         path.partition("?")[0] for path in site.paths
     }
+
+
+def test_links_that_are_no_addresses_are_told_and_end_nothing(site: Site) -> None:
+    site.page(
+        "/",
+        '<h1>Start</h1><a href="http://[">Broken</a> <a href="//[x]/">Odd</a> <a href=/in>In</a>'
+        '<form action="/x"><input name=a></form>'
+        "<script>document.forms[0].action = location.origin + '//[/y'</script>",
+    )
+    site.page("/in", "<h1>In</h1>")
+    assert "/in" in addresses(look(site.url))
+
+
+def test_what_a_page_says_with_half_a_character_can_be_kept(site: Site) -> None:
+    site.page(
+        "/",
+        "<h1 id=h>Start</h1><a id=a href=/>Here</a><script>document.title = h.textContent = "
+        "a.textContent = 'x' + String.fromCharCode(0xd800) + 'y'</script>",
+    )
+    found = look(site.url)
+    assert "x\ufffdy" in found.text and found.model_dump_json()
+
+
+def test_a_page_that_lies_about_its_forms_is_looked_at_all_the_same(site: Site) -> None:
+    site.page("/", f"<h1>Start</h1>{FORM}<script>Array.prototype.map = () => [7]</script>")
+    assert addresses(look(site.url)) == ["/"]

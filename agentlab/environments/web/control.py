@@ -11,22 +11,27 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import math
 import os
+import re
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, cast
-from urllib.parse import quote, urljoin, urlsplit
+from typing import Any, NamedTuple, NoReturn, cast
+from urllib.parse import quote, urlsplit
 
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import origin_of
+from agentlab.environments.web.origins import joined, origin_of
 from agentlab.errors import ConfigError, EnvironmentFaultError
 from agentlab.types import JsonObject, digest
 
 SECONDS = 15.0
+"""That a site may be silent, and that it may take to send the whole of an answer."""
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 MOST_BYTES = 4_000_000
 
 
@@ -61,6 +66,14 @@ class Control:
                     f"web: the variable {options.token_variable!r} is to hold the site's control "
                     "token, and is not set."
                 )
+            # Told here, since what sends headers repeats one that it refuses.
+            if not self._token.isascii() or not self._token.isprintable():
+                raise ConfigError(
+                    f"web: the variable {options.token_variable!r} holds what no header can carry "
+                    "(a line's end, a letter beyond ASCII); set it to the token alone."
+                )
+        if not _HEADER.fullmatch(options.token_header):
+            raise ConfigError(f"web: {options.token_header[:80]!r} is no name of a header.")
         self._reader = _reader(options.reader) if options.reader else None
 
     @property
@@ -92,14 +105,15 @@ class Control:
     async def state(self) -> JsonObject:
         """The site's state; empty where it tells none."""
         if self._reader is not None:
-            return _object(await asyncio.to_thread(self._read), "the reader")
+            return await asyncio.to_thread(self._read)
         if not self._options.state_url:
             return {}
         answer = await self._ask("GET", self._options.state_url)
         try:
-            return _object(json.loads(answer.body), "the state's address")
-        except ValueError as error:
+            told = json.loads(answer.body, parse_constant=_refused, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
             raise EnvironmentFaultError("web: the state of the site is no JSON.") from error
+        return _object(told, "the state's address")
 
     @property
     def can_save(self) -> bool:
@@ -111,7 +125,7 @@ class Control:
         answer = await self._ask("POST", self._options.save_url)
         try:
             name = _object(json.loads(answer.body), "the address that saves").get("saved")
-        except ValueError:
+        except (ValueError, RecursionError):
             name = None
         if not isinstance(name, str) or not name:
             raise EnvironmentFaultError('web: the address that saves must answer {"saved": name}.')
@@ -122,19 +136,28 @@ class Control:
         body = json.dumps({"saved": name}).encode()
         return (await self._ask("POST", self._options.load_url, body, but=410)).status != 410
 
-    def _read(self) -> object:
+    def _read(self) -> JsonObject:
         assert self._reader is not None
         try:
-            return self._reader(self._options.url)
+            told = self._reader(self._options.url)
         except Exception as error:  # the user's code, which may fail in any way
             raise EnvironmentFaultError(
                 f"web: the reader {self._options.reader!r} raised {type(error).__name__}: {error}"
             ) from error
 
+        try:
+            # A copy, which the reader cannot change any more.
+            copy: object = json.loads(json.dumps(told, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EnvironmentFaultError(
+                f"web: the reader {self._options.reader!r} must give what JSON can say: {error}."
+            ) from error
+        return _object(copy, "the reader")
+
     async def _ask(
         self, method: str, template: str, body: bytes | None = None, *, but: int = 0
     ) -> Answer:
-        url = urljoin(self._options.url, template.replace("{episode}", quote(self._episode)))
+        url = joined(self._options.url, template.replace("{episode}", quote(self._episode)))
         try:
             answer = await asyncio.to_thread(self._sent, method, url, body)
         except (OSError, http.client.HTTPException) as error:
@@ -171,10 +194,18 @@ class Control:
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
-            data = response.read(MOST_BYTES + 1)
-            if len(data) > MOST_BYTES:
-                raise EnvironmentFaultError(f"web: {_bare(url)} sent more than {MOST_BYTES:,} B.")
-            return Answer(response.status, data, _cookies(response.headers.get_all("Set-Cookie")))
+            data, limit = bytearray(), time.monotonic() + SECONDS
+            while part := response.read1(MOST_BYTES):
+                data += part
+                if len(data) > MOST_BYTES:
+                    raise EnvironmentFaultError(
+                        f"web: {_bare(url)} sent more than {MOST_BYTES:,} B."
+                    )
+                if time.monotonic() > limit:
+                    raise TimeoutError(f"it was not at its end within {SECONDS:g} s")
+            return Answer(
+                response.status, bytes(data), _cookies(response.headers.get_all("Set-Cookie"))
+            )
         finally:
             connection.close()
 
@@ -198,6 +229,15 @@ def _cookies(headers: list[str] | None) -> dict[str, str]:
 
 def _bare(url: str) -> str:
     return url.partition("?")[0][:200]
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refused(number)
 
 
 def _object(value: object, what: str) -> JsonObject:

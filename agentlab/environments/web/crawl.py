@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, NamedTuple, cast
-from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urldefrag, urlsplit
 
 from pydantic import JsonValue
 
 from agentlab.environments.web import snapshot, tree
 from agentlab.environments.web.browser import BrowserError, Route
 from agentlab.environments.web.hand import Hand, failure
+from agentlab.environments.web.hearsay import forms_of
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList
+from agentlab.environments.web.origins import AllowList, joined, without_login
 from agentlab.environments.web.scripts import script
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.tree import Node
@@ -136,9 +137,9 @@ class Crawl:
             "ended": why,
             "not_visited": [*(_short(each.url) for each in self._waiting[:MOST_LINKS])],
             "too_deep": self._too_deep,
-            "left_alone": [*sorted(self._ends)],
-            "elsewhere": [*sorted(self._elsewhere)],
-            "stopped": [*sorted(self._stopped)],
+            "left_alone": [*sorted(self._ends)[:MOST_LINKS]],
+            "elsewhere": [*sorted(self._elsewhere)[:MOST_LINKS]],
+            "stopped": [*sorted(self._stopped)[:MOST_LINKS]],
         }
 
     async def _passed(self, route: Route) -> None:
@@ -151,13 +152,15 @@ class Crawl:
         await route.abort("blockedbyclient")
 
     def _add(self, url: str, depth: int) -> None:
+        if self._allowed.refusal(url):
+            host = re.match(r"[^/?#]*//([^/?#]+)", without_login(url))
+            self._elsewhere.add((host[1] if host else url)[:MOST_WORDS])
+            return
         url = urldefrag(url).url
         if url in self._known:
             return
         self._known.add(url)
-        if self._allowed.refusal(url):
-            self._elsewhere.add(urlsplit(url).netloc or url[:MOST_WORDS])
-        elif depth > self._options.crawl_depth:
+        if depth > self._options.crawl_depth:
             self._too_deep += 1
         else:
             self._waiting.append(_Found(url, depth, len(self._known)))
@@ -175,7 +178,7 @@ class Crawl:
         view = await self._open(found.url)
         await self._follow(view, found.depth)
         asked = self._visit.page.evaluate(script("forms.js"), MOST_FORMS)
-        parts = cast("dict[str, Any]", await self._visit.ask(asked))
+        forms, closed = forms_of(await self._visit.ask(asked), MOST_WORDS)
         page: JsonObject = {
             "address": _short(view.url),
             "title": view.title[:MOST_WORDS],
@@ -183,7 +186,7 @@ class Crawl:
             "headings": [*_headings(view)],
             "links": [*dict.fromkeys(_named(view, ("link",)))],
             "buttons": [*dict.fromkeys(_named(view, ("button",)))],
-            "forms": parts["forms"],
+            "forms": [*forms],
             "lists": [*_lists(view)],
         }
         if page["address"] != _short(found.url):
@@ -191,8 +194,8 @@ class Crawl:
         for form in asked_forms(page):
             if form.get("method") == "GET":
                 says = " ".join(map(str, form["buttons"]))
-                self._go(says, urljoin(view.url, str(form.get("leads_to"))), found.depth + 1)
-        opened = await self._opened(found, view, parts["closed"])
+                self._go(says, joined(view.url, str(form.get("leads_to"))), found.depth + 1)
+        opened = await self._opened(found, view, closed)
         if opened:
             page["opens"] = [*opened]
         sent = await self._sent(found.url, view, page) if self._options.crawl_changes else []
@@ -208,12 +211,13 @@ class Crawl:
     async def _follow(self, view: View, depth: int) -> None:
         links = [n for n in view.root.walk() if n.role == "link" and n.attributes.get("url")]
         for link in links[:MOST_LINKS]:
-            self._go(link.label, urljoin(view.url, link.attributes["url"]), depth + 1)
+            self._go(link.label, joined(view.url, link.attributes["url"]), depth + 1)
 
     def _go(self, label: str, target: str, depth: int) -> None:
         """Have an address visited, unless its words or those that lead there end something."""
-        parts = urlsplit(target)
-        if _ENDS.search(f"{label} {parts.path} {parts.query}".translate(_APART)):
+        if self._allowed.refusal(target) is None and _ENDS.search(
+            " ".join((label, *urlsplit(target)[2:4])).translate(_APART)
+        ):
             self._ends.add(f"{label[:MOST_WORDS]} -> {_short(target)}")
         else:
             self._add(target, depth)

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from agentlab.environments.probing import mismatch
 from agentlab.environments.web import actions, crawl, snapshot
@@ -27,7 +27,7 @@ from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand, Outcome, failure
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.origins import AllowList, joined, origin_of
 from agentlab.environments.web.recordings import read_recording
 from agentlab.environments.web.returning import Place, Places
 from agentlab.environments.web.snapshot import View
@@ -47,6 +47,8 @@ from agentlab.types import (
     task_id,
 )
 
+MOST_ADDRESS = 8_000
+"""Characters of a page's address that are told; a script can make it of millions."""
 MOST_FILES = 50
 MOST_QUOTED = 30
 _QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|'([^'\n]{2,200})'(?!\w)")
@@ -200,7 +202,7 @@ class PageEnvironment:
         """Come to the page on which the task begins."""
         assert self._task is not None
         place = self._task.setup.get("url", "")
-        await hand.open(urljoin(self.options.url, place if isinstance(place, str) else ""))
+        await hand.open(joined(self.options.url, place if isinstance(place, str) else ""))
         await visit.settled()
 
     async def step(self, call: ToolCall) -> StepResult:
@@ -301,7 +303,7 @@ class PageEnvironment:
         digests = tuple(self._put(data) for data in images) if self._put is not None else ()
         if images and not digests:
             parts.insert(0, "(Nothing keeps pictures here.)")
-        data: JsonObject = {"url": view.url, "title": view.title}
+        data: JsonObject = {"url": view.url[:MOST_ADDRESS], "title": view.title}
         if files and self._put is not None:
             data["files"] = {name: self._put(content) for name, content in files}
         self._notes = ()
@@ -318,8 +320,8 @@ class PageEnvironment:
             raise UsageError("web: call reset() before anything else.")
         view = self._view
         page: JsonObject = {
-            "path": urlsplit(view.url).path,
-            "query": urlsplit(view.url).query,
+            "path": urlsplit(view.url).path[:MOST_ADDRESS],
+            "query": urlsplit(view.url).query[:MOST_ADDRESS],
             "title": view.title,
             **snapshot.facts(view),
         }
@@ -436,7 +438,7 @@ class PageEnvironment:
         await self._control.reset(task.seed, task.setup.get("setup"))
         cookies = await self._control.enter()
         place = task.setup.get("url", "")
-        start = urljoin(self.options.url, place if isinstance(place, str) else "")
+        start = joined(self.options.url, place if isinstance(place, str) else "")
         found = await on_thread(crawl.crawled(self.options, self._allowed, cookies, start))
         return Survey(text=told(found), data=found)
 

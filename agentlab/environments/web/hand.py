@@ -11,14 +11,13 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, cast
-from urllib.parse import urljoin
 
 from agentlab.environments.web import tree
 from agentlab.environments.web.actions import KEYS, MOST_WAIT
 from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page, Position
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.origins import AllowList, joined, origin_of
 from agentlab.environments.web.proxy import MARK, REFUSED
 from agentlab.environments.web.snapshot import MOST_TEXT, View, cut, is_as_it_was, look
 from agentlab.environments.web.visit import Visit
@@ -175,7 +174,7 @@ class Hand:
         current = self._page.url
         # What is left of an origin that may not be reached is no place to start from.
         base = current if self._allowed.allows(origin_of(current)) else self._options.url
-        await self.open(urljoin(base, url) if "://" not in url.split("?")[0] else url)
+        await self.open(joined(base, url) if "://" not in url.split("?")[0] else url)
         return Outcome()
 
     async def _back(self, given: JsonObject) -> Outcome:
@@ -312,8 +311,12 @@ class Hand:
 
     def _file(self, name: str) -> Path:
         folder = Path(self._options.files).resolve()
-        path = (folder / name).resolve()
-        if not self._options.files or folder not in path.parents or not path.is_file():
+        try:
+            path = (folder / name).resolve()
+            there = folder in path.parents and path.is_file()
+        except (OSError, ValueError):  # what no file can be called
+            there, path = False, folder
+        if not self._options.files or not there:
             raise Failed("refused", f"there is no file {name[:80]!r} to upload")
         return path
 

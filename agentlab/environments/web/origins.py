@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from agentlab.errors import ConfigError
 
@@ -23,6 +23,8 @@ INERT = ("about:blank", "about:srcdoc")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
 _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_LOGIN = re.compile(r"//[^/?#]*@")
+MOST_SCHEME = 40
 
 
 class Origin(NamedTuple):
@@ -51,6 +53,19 @@ def origin_of(url: str) -> Origin | None:
     if (known := _plain_host(host)) is None:
         return None
     return Origin(scheme, known, PORTS[scheme] if port is None else port)
+
+
+def joined(base: str, url: str) -> str:
+    """What an address means on the page at `base`; itself where it can be read as none."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url
+
+
+def without_login(url: str) -> str:
+    """An address for a sentence: with "…" for the name and password in it."""
+    return _LOGIN.sub("//…@", url)
 
 
 def _plain_host(host: str) -> str | None:
@@ -122,9 +137,10 @@ class AllowList:
             return None
         found = origin_of(url)
         if found is None:
-            scheme = urlsplit(url).scheme if ":" in url else ""
+            # Not by `urlsplit`, which raises for some of what is no address.
+            scheme = url.partition(":")[0].strip().lower()[:MOST_SCHEME] if ":" in url else ""
             if scheme in PORTS:
-                return f"{url[:200]!r} is no plain address of a page"
+                return f"{without_login(url)[:200]!r} is no plain address of a page"
             return f"addresses of the kind {scheme + ':'!r} are never opened"
         if not self.allows(found):
             return f"the origin {found} is not on the list of origins allowed here ({self})"

@@ -13,14 +13,18 @@ from __future__ import annotations
 import ast
 import io
 import json
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from agentlab.environments.web.actions import KEYS
-from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.hearsay import clean
+from agentlab.environments.web.origins import AllowList, origin_of, without_login
 from agentlab.errors import ConfigError
 from agentlab.types import JsonObject, ToolCall
 
@@ -117,7 +121,9 @@ def read_recording(name: str, data: bytes, allowed: AllowList, url: str) -> Reco
             tabs.close(step.page)
             continue
         said = _call(step, allowed, url, first=number == 0)
-        if isinstance(said, ToolCall):
+        if isinstance(said, ToolCall) and not all(map(_can_be_kept, said.arguments.values())):
+            left.append(f"{step.where}: {said.tool} of a text that holds half a character")
+        elif isinstance(said, ToolCall):
             calls += [*tabs.turned_to(step.page), said]
         elif said:
             left.append(f"{step.where}: {said}")
@@ -131,6 +137,10 @@ def read_recording(name: str, data: bytes, allowed: AllowList, url: str) -> Reco
     return Recording(tuple(calls), tuple(left[:MOST_LEFT]))
 
 
+def _can_be_kept(value: object) -> bool:
+    return not isinstance(value, str) or clean(value) == value
+
+
 def _steps(name: str, data: bytes) -> Iterator[_Step]:
     if data.startswith(b"PK"):
         yield from _of_trace(name, data)
@@ -138,7 +148,7 @@ def _steps(name: str, data: bytes) -> Iterator[_Step]:
     text = data.decode("utf-8", "replace")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         yield from _of_javascript(text)
         return
     yield from _of_python(tree)
@@ -242,7 +252,7 @@ def _tool(tool: str, **arguments: str | bool) -> ToolCall:
 def _goto(address: str, allowed: AllowList, url: str, *, first: bool) -> ToolCall | str:
     why = allowed.refusal(address)
     if why:
-        return f"goto {address[:80]!r}: {why}"
+        return f"goto {without_login(address)[:80]!r}: {why}"
     if first and address.rstrip("/") == url.rstrip("/"):
         return ""  # every attempt begins there
     parts = urlsplit(address)
@@ -283,9 +293,10 @@ def _literal(node: ast.expr) -> Value:
     return found if isinstance(found, str | int | bool) else None
 
 
+MOST_DIGITS = 10
 _PAGE = r"page(\d{0,2})"
 """What codegen calls a page: the first has no number."""
-_JS_START = re.compile(rf"(?m)^\s*(?:await\s+)?{_PAGE}(?=\s*\.)")
+_JS_START = re.compile(rf"(?m)^[ \t]*(?:await[ \t]+)?{_PAGE}(?=\s*\.)")
 _JS_METHOD = re.compile(r"\s*\.\s*([A-Za-z]\w*)\s*\(")
 _JS_TOKEN = re.compile(
     r"""\s*(?:(?P<string>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)"""
@@ -294,7 +305,10 @@ _JS_TOKEN = re.compile(
 
 
 def _of_javascript(text: str) -> Iterator[_Step]:
+    number, counted = 1, 0
     for start in _JS_START.finditer(text):
+        number += text.count("\n", counted, start.end())
+        counted = start.end()
         place, chain = start.end(), list[_Link]()
         while (method := _JS_METHOD.match(text, place)) is not None:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", method[1]).lower()
@@ -305,8 +319,7 @@ def _of_javascript(text: str) -> Iterator[_Step]:
             values, named, place = read
             chain.append(_Link(name, values, named))
         if chain:
-            line = text.count(chr(10), 0, start.end()) + 1
-            yield _Step(tuple(chain), f"line {line}", int(start[1] or 0))
+            yield _Step(tuple(chain), f"line {number}", int(start[1] or 0))
 
 
 def _js_values(text: str, place: int) -> tuple[tuple[Value, ...], dict[str, Value], int] | None:
@@ -336,7 +349,7 @@ def _js_literal(token: re.Match[str]) -> Value:
     if token["string"]:
         return _js_text(token["string"])
     if token["number"]:
-        return int(token["number"])
+        return int(token["number"]) if len(token["number"]) < MOST_DIGITS else None
     return {"true": True, "false": False}.get(token["word"] or "")
 
 
@@ -352,6 +365,9 @@ _SELECTOR = re.compile(
     r"""|internal:(?:label|text)=(?P<text>"(?:[^"\\]|\\.)*")[is]?"""
     r"""|internal:(?:attr|testid)=\[[\w-]+=(?P<attribute>"(?:[^"\\]|\\.)*")[is]?\]"""
 )
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, RuntimeError,
+           EOFError, ValueError, OverflowError)  # fmt: skip
+"""What reading a zip raises that is none, or was made to be none."""
 _ACTIONS = frozenset(("goto", "click", "dblclick", "fill", "type", "press", "selectOption", "check",
                       "uncheck", "hover", "goBack"))  # fmt: skip
 
@@ -366,13 +382,13 @@ def _of_trace(name: str, data: bytes) -> Iterator[_Step]:
                     f"{MOST_BYTES:,} bytes."
                 )
             lines = [line for each in inside for line in archive.read(each).splitlines()]
-    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise ConfigError(f"The recording {name!r} is no whole zip: {error}.") from None
     number, pages = 0, dict[str, int]()
     for line in lines:
         try:
             event: object = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         told = cast("JsonObject", event) if isinstance(event, dict) else {}
         given, method = told.get("params"), told.get("method")
@@ -397,15 +413,20 @@ def _of_selector(selector: str) -> tuple[_Link, ...]:
     links: list[_Link] = []
     for part in selector.split(" >> "):
         found = _SELECTOR.fullmatch(part)
-        if found is not None and found["role"]:
-            links.append(
-                _Link("get_by_role", (found["role"],), {"name": json.loads(found["name"])})
-            )
-        elif found is not None:
-            spelt = found["text"] or found["attribute"]
-            links.append(_Link("get_by_text", (str(json.loads(spelt)),)))
-        elif re.fullmatch(r"nth=\d+", part):
+        name = _spelt(found["name"] or found["text"] or found["attribute"]) if found else None
+        if found is not None and name is not None and found["role"]:
+            links.append(_Link("get_by_role", (found["role"],), {"name": name}))
+        elif name is not None:
+            links.append(_Link("get_by_text", (name,)))
+        elif re.fullmatch(r"nth=\d{1,9}", part):
             links.append(_Link("nth", (int(part[4:]),)))
         else:
             links.append(_Link("locator", (part,)))
     return tuple(links)
+
+
+def _spelt(name: str) -> str | None:
+    try:
+        return str(json.loads(name))
+    except ValueError:
+        return None

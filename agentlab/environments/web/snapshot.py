@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from agentlab.environments.web import tree
-from agentlab.environments.web.browser import BrowserError, ElementHandle, Page
+from agentlab.environments.web.browser import (
+    BrowserError,
+    BrowserTimeout,
+    ElementHandle,
+    Page,
+)
+from agentlab.environments.web.hearsay import Unnamed, facts_of, passwords_of
 from agentlab.environments.web.scripts import script
 from agentlab.environments.web.tree import Node
 from agentlab.types import Entity, JsonObject
@@ -29,23 +35,24 @@ MOST_TEXT = 200_000
 """Characters of a page's text that are looked at, for reading on."""
 TRIES = 4
 """That a page which goes elsewhere meanwhile is looked at."""
-MOST_FRAMES = 20
-FRAMES_SECONDS = 2.0
-_VALUES = "(fields) => fields.map((field) => field.value)"
+TREE_SECONDS = 5.0
+"""That a page may take to tell its tree."""
+MOST_FRAMES = 50
+FRAME_SECONDS = 1.0
+"""That a frame may take to say what stands in its fields for passwords."""
+_PASSWORDS = """() => {
+  const found = [];
+  const look = (root) => {
+    for (const field of root.querySelectorAll("input[type=password]"))
+      if (field.value) found.push(field.value);
+    for (const each of root.querySelectorAll("*")) if (each.shadowRoot) look(each.shadowRoot);
+  };
+  look(document);
+  return found;
+}"""
 _CHANGES = (
     "() => { const count = window[Symbol.for('agentlab.changes')]; return count && count(); }"
 )
-
-
-class Unnamed(NamedTuple):
-    """Something that the tree does not name, by what the document says of it."""
-
-    name: str
-    x: int
-    y: int
-    width: int
-    height: int
-    colour: str = ""
 
 
 class View(NamedTuple):
@@ -86,44 +93,50 @@ async def look(page: Page, *, mark: bool = True) -> View:
 
 async def _looked(page: Page, *, mark: bool) -> View:
     asked = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}
-    facts = cast("dict[str, Any]", await page.evaluate(script("page.js"), asked))
+    facts = facts_of(await page.evaluate(script("page.js"), asked))
     root = Node("document")
-    if not facts["large"]:
-        root = tree.tidied(tree.parse(await page.aria_snapshot(mode="ai", timeout=5_000)))
-        secrets = cast("list[str]", facts["passwords"])
-        if not facts["changes"]:  # it has frames or roots of its own, into which that did not look
-            secrets += await _passwords(page)
+    if not facts.large:
+        try:
+            told_as = await page.aria_snapshot(mode="ai", timeout=TREE_SECONDS * 1000)
+        except BrowserError as error:
+            if not isinstance(error, BrowserTimeout) and "call stack" not in str(error):
+                raise
+            # Playwright tells no tree of more than some fifty levels, and tries to until then.
+            asked["most_nodes"] = 0
+            facts = facts_of(await page.evaluate(script("page.js"), asked))
+            told_as = ""
+        root = tree.tidied(tree.parse(told_as))
+        # In a page of parts, a frame say, `page.js` sees but the outermost.
+        alone = facts.changes and len(page.frames) == 1
+        secrets = facts.passwords if alone else await _passwords(page)
         tree.masked(root, secrets)
     controls = tuple(tree.acted_on(root))
     # What the tree shows as something to act on needs no second name.
     told = {" ".join(node.label.split()) for _, node in controls}
     return View(
         url=page.url,
-        title=str(facts["title"]),
+        title=facts.title,
         root=root,
         controls=controls,
         unnamed=tuple(
-            Unnamed(*(each[part] for part in Unnamed._fields))
-            for each in facts["unnamed"]
-            if each["drawn"] or not each["text"] or each["text"] not in told
+            each for each in facts.unnamed if each.drawn or not each.text or each.text not in told
         ),
-        left=int(facts["left"]),
-        outline=str(facts["outline"]),
-        mark=str(facts["mark"]),
-        scrolled=(int(facts["top"]), int(facts["height"])),
-        changes=str(facts["changes"]),
+        left=facts.left,
+        outline=facts.outline,
+        mark=facts.mark,
+        scrolled=(facts.top, facts.height),
+        changes=facts.changes,
     )
 
 
 async def _passwords(page: Page) -> list[str]:
-    """What passwords hold in frames and in shadow roots, which the tree shows, too."""
+    """What stands in fields for passwords, in all frames and in roots within elements."""
     found: list[str] = []
-    with contextlib.suppress(BrowserError, TimeoutError):
-        async with asyncio.timeout(FRAMES_SECONDS):
-            for frame in page.frames[:MOST_FRAMES]:
-                fields = frame.locator("input[type=password]")
-                found += cast("list[str]", await fields.evaluate_all(_VALUES))
-    return [each for each in found if each]
+    for frame in page.frames[:MOST_FRAMES]:
+        with contextlib.suppress(BrowserError, TimeoutError):
+            async with asyncio.timeout(FRAME_SECONDS):
+                found += passwords_of(await frame.evaluate(_PASSWORDS))
+    return found
 
 
 async def is_as_it_was(page: Page, view: View) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from agentlab.environments.web.hearsay import clean
 from agentlab.types import Entity, JsonObject
 
 FIELDS = frozenset({"textbox", "searchbox", "spinbutton"})
@@ -31,6 +32,7 @@ _LINE = re.compile(
     r'(?:\s+(?P<name>"(?:[^"\\]|\\.)*"))?'
     r"(?P<attributes>(?:\s+\[[^\]]*\])*)\s*$"
 )
+_NO_ROOM = re.compile("[\u200b\u00ad]")
 _ATTRIBUTE = re.compile(r"\[([a-z-]+)(?:=([^\]]*))?\]")
 
 
@@ -64,9 +66,10 @@ class Node:
     @property
     def content(self) -> str:
         """All text in it, in one line."""
-        parts = [part for part in (self.name, self.text) if part]
-        return " ".join([*parts[:1], *(c.content for c in self.children)] if parts else
-                        [c.content for c in self.children if c.content]).strip()  # fmt: skip
+        # Each child once: asked twice at each level, a page of thirty levels would never be told.
+        below = [child.content for child in self.children]
+        own = self.name or self.text
+        return " ".join([own, *below] if own else [text for text in below if text]).strip()
 
     @property
     def label(self) -> str:
@@ -78,7 +81,8 @@ def parse(snapshot: str) -> Node:
     """The tree; its root has the role `document`."""
     root = Node("document")
     stack: list[tuple[int, Node]] = [(-1, root)]
-    for line in snapshot.splitlines():
+    # A line ends where playwright ends it, and nowhere that an address or a hint says so.
+    for line in clean(snapshot).split("\n"):
         body = line.lstrip(" ")
         if not body.startswith("- "):
             continue
@@ -100,9 +104,9 @@ def _node(text: str) -> Node:
     found = _LINE.match(key)
     if found is None:
         return Node("text", text=_plain(text)[:2_000])
-    name = json.loads(found["name"]) if found["name"] else ""
+    name = _plain(found["name"] or "")
     attributes = dict(_ATTRIBUTE.findall(found["attributes"] or ""))
-    return Node(found["role"], str(name)[:MOST_NAME], _plain(value), attributes)
+    return Node(found["role"], name[:MOST_NAME], _plain(value), attributes)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -126,7 +130,7 @@ def _split(text: str) -> tuple[str, str]:
 def _plain(value: str) -> str:
     if len(value) > 1 and value[0] == value[-1] == '"':
         try:
-            return str(json.loads(value))
+            return clean(str(json.loads(value)))
         except ValueError:
             return value[1:-1]
     if len(value) > 1 and value[0] == value[-1] == "'":
@@ -136,14 +140,24 @@ def _plain(value: str) -> str:
 
 def masked(root: Node, secrets: Sequence[str]) -> None:
     """Put dots where a field shows one of these values: what was typed as a password."""
+    known = {_told(secret) for secret in secrets}
     for node in root.walk():
-        if node.role in FIELDS and node.text in secrets:
+        if node.role in FIELDS and node.text and _told(node.text) in known:
             node.text = "•" * 8
+
+
+def _told(value: str) -> str:
+    """What playwright tells of a value: in one line, without what takes no room."""
+    return " ".join(_NO_ROOM.sub("", value).split())
 
 
 def tidied(root: Node) -> Node:
     """The tree without wrappers: a nameless plain element gives way to its children."""
     children: list[Node] = []
+    if root.role in FIELDS and root.children and all(c.role == "text" for c in root.children):
+        # What stands in a field that has a hint beside it is told as a part of the field.
+        text = " ".join(part for part in (root.text, *(c.text for c in root.children)) if part)
+        return Node(root.role, root.name, text, root.attributes)
     for child in map(tidied, root.children):
         # What can be clicked and says nothing is told by the document, see `page.js`.
         bare = child.role in PLAIN and not child.name and not (child.pointed and child.content)
@@ -166,7 +180,7 @@ def lines(root: Node, depth: int = 0) -> Iterator[str]:
 
 def _said(node: Node) -> str:
     if node.role == "text":
-        return f"text: {node.text}"
+        return f"text: {_line(node.text)}"
     role = "clickable" if node.role in PLAIN and node.pointed else node.role
     parts = [role]
     if node.name:
@@ -177,10 +191,15 @@ def _said(node: Node) -> str:
             continue
         parts.append(f"[{name}={value}]" if value else f"[{name}]")
     if node.role == "link" and node.attributes.get("url"):
-        parts.append(f"-> {node.attributes['url'][:120]}")
+        parts.append(f"-> {_line(node.attributes['url'][:120])}")
     if "placeholder" in node.attributes:
-        parts.append(f"(hint: {node.attributes['placeholder'][:80]})")
-    return " ".join(parts) + (f": {node.text}" if node.text else "")
+        parts.append(f"(hint: {_line(node.attributes['placeholder'][:80])})")
+    return " ".join(parts) + (f": {_line(node.text)}" if node.text else "")
+
+
+def _line(text: str) -> str:
+    """A text that begins no line of its own, which would look like one of the tree."""
+    return " ".join(text.splitlines())
 
 
 def acted_on(root: Node) -> list[tuple[str, Node]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+
 import pytest
 
 from agentlab.environments.web.origins import AllowList
@@ -159,3 +163,67 @@ def test_what_is_typed_or_chosen_is_never_made_up(line: str) -> None:
 def test_an_option_alone_in_a_list_is_that_option() -> None:
     found = read('page.get_by_label("Size").select_option(["L"])')
     assert found.calls == (call("select", label="Size", option="L"),)
+
+
+LINK = "page.get_by_role('link', name='A').click()\n"
+NINES = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "page.goto('http://[')",
+        "page.goto('http://ann:hunter2@shop.test/')",
+        "page.get_by_label('Size').select_option(['S', 'M'])",
+        "page.get_by_label('Name').fill(name)",
+        "page.get_by_role('link', name='\\ud800').click()",
+        f"await page.getByRole('link', {{ name: 'A' }}).nth({NINES}).click();",
+    ],
+)
+def test_what_is_no_call_is_left_out_and_told(text: str) -> None:
+    script = LINK + text
+    if "await" in text:
+        script = script.replace("get_by_role('link', name='A')", "getByRole('link', {name: 'A'})")
+    found = read(script)
+    assert found.calls == (call("click", name="A", role="link"),)
+    assert len(found.left_out) == 1 and "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("text", ["-" * 100_000 + "1", "not " * 50_000 + "1", "(" * 100_000])
+def test_a_script_made_to_break_its_reader_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="recording 'shown'"):
+        read(text)
+
+
+def trace(*lines: str) -> bytes:
+    """A trace zip of these lines."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.trace", "\n".join(lines))
+    return made.getvalue()
+
+
+def event(selector: str) -> str:
+    """A click in a trace."""
+    action = {"type": "before", "method": "click", "params": {"selector": selector}}
+    return json.dumps(action)
+
+
+def test_a_hostile_trace_is_read_as_far_as_it_is_one() -> None:
+    data = trace(
+        "[" * 200_000,
+        event('internal:role=link[name="\\x"i]'),
+        event('internal:label="\\x"i'),
+        event(f'internal:role=link[name="A"i] >> nth={NINES}'),
+        event('internal:role=link[name="A"i]'),
+    )
+    found = read_recording("shown", data, AllowList([URL]), URL)
+    assert found.calls == (call("click", name="A", role="link"),) and len(found.left_out) == 3
+
+
+def test_a_trace_whose_content_is_broken_is_refused() -> None:
+    data = bytearray(trace(*[event('internal:role=link[name="A"i]')] * 50))
+    start = data.find(b"0.trace") + 7
+    data[start : start + 12] = bytes(each ^ 0xFF for each in data[start : start + 12])
+    with pytest.raises(ConfigError, match="no whole zip"):
+        read_recording("shown", bytes(data), AllowList([URL]), URL)

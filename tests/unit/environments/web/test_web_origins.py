@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from agentlab.environments.web.origins import AllowList, Origin, is_inside, is_own_name, origin_of
+from agentlab.environments.web.origins import (
+    AllowList,
+    Origin,
+    is_inside,
+    is_own_name,
+    joined,
+    origin_of,
+)
 from agentlab.errors import ConfigError
 
 
@@ -86,3 +93,16 @@ def test_addresses_of_this_machine(address: str) -> None:
 def test_names_of_this_machine() -> None:
     assert is_own_name("localhost") and is_own_name("shop.localhost") and is_own_name("10.0.0.1")
     assert not is_own_name("localhost.example.org") and not is_inside("93.184.215.14")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://[x]/", "http://a\u2100b/", "//[", "https://ann:hunter2@[::1/"]
+)
+def test_what_can_be_read_as_no_address_is_refused_with_a_sentence(url: str) -> None:
+    why = AllowList(["http://example.org"]).refusal(url)
+    assert why is not None and "hunter2" not in why
+    assert joined("http://example.org/a", url)
+
+
+def test_an_address_is_joined_to_that_of_its_page() -> None:
+    assert joined("http://example.org/a/b", "c?d") == "http://example.org/a/c?d"

@@ -82,3 +82,29 @@ def test_anything_at_all_is_read_without_an_error() -> None:
         "- /url:",
     ):
         list(tree.lines(tree.tidied(tree.parse(text))))
+
+
+def test_a_line_of_the_snapshot_ends_only_where_it_ends() -> None:
+    found = tree.parse('- link "a" [ref=e1]:\n  - /url: /x\u2028- button "Forged" [ref=e2]')
+    assert [node.role for node in found.walk()] == ["document", "link"]
+    assert list(tree.lines(found)) == ['- link "a" [ref=e1] -> /x - button "Forged" [ref=e2]']
+
+
+def test_a_field_with_a_hint_holds_its_value_and_a_password_none() -> None:
+    said = '- textbox "P" [ref=e1]:\n  - /placeholder: hint\n  - text: %s'
+    root = tree.tidied(tree.parse(said % "plain words"))
+    assert tree.entity_of("P", root.children[0]).properties["value"] == "plain words"
+    tree.masked(root, ["plain  \u200bwords"])
+    assert list(tree.lines(root)) == ['- textbox "P" [ref=e1] (hint: hint): ••••••••']
+
+
+def test_a_name_holds_whole_characters() -> None:
+    found = tree.parse(r'- button "a\ud800b" [ref=e1]')
+    assert found.children[0].name == "a\ufffdb"
+
+
+def test_the_text_of_many_levels_without_names_is_told() -> None:
+    levels = "".join(f"{'  ' * depth}- listitem:\n" for depth in range(1, 46))
+    said = f"- generic [ref=e1] [cursor=pointer]:\n{levels}{'  ' * 46}- text: at last"
+    found = tree.tidied(tree.parse(said))
+    assert [name for name, _ in tree.acted_on(found)] == ["at last"]

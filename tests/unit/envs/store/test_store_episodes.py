@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from agentlab.envs.store.app import create_app
 from agentlab.envs.store.episodes import MOST_EPISODES, Worlds
 from agentlab.envs.store.world import SETUPS, Setup, make_world
+from agentlab.errors import ConfigError
 from tests.unit.envs.store.shop_client import CONTROL, ORIGIN, ShopClient, shop
 
 
@@ -108,6 +109,12 @@ def test_without_a_token_there_is_no_control() -> None:
     with shop(control=False) as client:
         assert client.client.post("/_episode/one/reset", json={}).status_code in (404, 405)
         assert client.client.get("/_episode/one/state").status_code == 404
+
+
+@pytest.mark.parametrize("token", ["", " "])
+def test_an_empty_token_opens_no_control(token: str) -> None:
+    with pytest.raises(ConfigError, match="control token is empty"):
+        create_app(control_token=token)
 
 
 @pytest.mark.parametrize(
