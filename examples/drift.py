@@ -284,6 +284,8 @@ def main() -> None:
         admitted = verify_library(workspace, shop("a"), hone="none", seed=given.seed, config=config)
         tell("Admission on skin a", admitted)
         names = [line.name for line in admitted.skills if line.outcome == "restored"]
+        if not names:
+            raise SystemExit("\nNo skill was admitted on skin a, so there is nothing to compare.")
         again = verify_library(
             workspace, shop("a"), names=names, hone="none", seed=given.seed, config=config
         )
@@ -301,9 +303,8 @@ def main() -> None:
     print(share("found broken on skin b", found, len(names)))
     print(share(f"mended of those, by {given.hone}", mended, found))
     print(share("served after it, and hold once more", len(after), len(left)))
-    if names:
-        each = drift.seconds / len(names)
-        print(f"  time on skin b: {drift.seconds:.0f} s, {each:.0f} s a skill")
+    each = drift.seconds / len(names)
+    print(f"  time on skin b: {drift.seconds:.0f} s, {each:.0f} s a skill")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from agentlab.errors import ConfigError, UsageError
-from agentlab.evaluators.pictures import Looking, Shot, chosen, gallery, with_pictures
+from agentlab.evaluators.pictures import SCORE, Looking, Shot, chosen, gallery, with_pictures
 from agentlab.evaluators.pictures import told as pictures_told
 from agentlab.evaluators.planted import addressed
 from agentlab.evaluators.reading import MOST_POINTS, Point, Points, Reading, Reply, read
@@ -139,7 +139,7 @@ class Judge:
             "evaluator": "judge",
             "model": model if self._asks == "model" else None,
             "stronger": stronger,
-            "prompts": [POINTS.ref.hash, STYLES[self._style].ref.hash],
+            "prompts": [POINTS.ref.hash, STYLES[self._style].ref.hash, SCORE.ref.hash],
             "samples": self._samples,
             "temperature": self._temperature,
             "context_tokens": self._context_tokens,

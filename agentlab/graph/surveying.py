@@ -19,7 +19,6 @@ from typing import cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from agentlab.errors import AgentLabError
 from agentlab.graph.practice import Practice
 from agentlab.proposers.grammar import SEED_SPACE, practice_seed
 from agentlab.proposers.surroundings import families_of, without_goal
@@ -53,7 +52,7 @@ async def surveys(practice: Practice) -> Sequence[Survey]:
                 continue
             try:
                 survey = await environment.survey(task)
-            except AgentLabError as error:
+            except Exception as error:  # foreign code: what it raises must not end the run
                 logger.warning("Looking around from %r failed: %s", family or "the start", error)
                 continue
             if survey is None:

@@ -63,6 +63,23 @@ def test_an_observation_tells_tree_address_and_what_has_no_name(form: Site) -> N
         assert opened.first.data["url"] == f"{form.url}/"
 
 
+def test_of_a_list_of_several_those_that_are_chosen_stay_so(site: Site) -> None:
+    names = "".join(f"<option>{name}</option>" for name in ("red", "green", "blue"))
+    site.page("/", f"<label>Colours <select multiple>{names}</select></label>")
+    with OpenedSite(site.url) as opened:
+        for option in ("red", "blue"):
+            opened.done("select", label="Colours", option=option)
+        chosen = opened.page()["chosen"]
+        assert chosen == [{"list": "Colours", "options": ["red", "blue"]}]
+
+
+def test_a_cookie_that_no_browser_takes_is_a_fault_of_the_site(site: Site) -> None:
+    site.page("/", "<h1>Start</h1>")
+    site.replies["/enter"] = Reply(b"", headers=(("Set-Cookie", "__Host-a=b"),))
+    with pytest.raises(EnvironmentFaultError, match="cannot be opened"):
+        OpenedSite(site.url, enter_url="/enter").__enter__()
+
+
 def test_a_form_is_filled_and_sent_by_names(form: Site) -> None:
     with OpenedSite(form.url) as opened:
         opened.done("fill", label="Name", text="Ann")

@@ -74,6 +74,12 @@ class Control:
                 )
         if not _HEADER.fullmatch(options.token_header):
             raise ConfigError(f"web: {options.token_header[:80]!r} is no name of a header.")
+        for name in options.aliases:
+            if origin_of(name) is None:
+                raise ConfigError(
+                    f"web: the alias {name[:80]!r} is no origin; write one such as "
+                    "'http://store.localhost', with the port on loopback that is behind it."
+                )
         self._reader = _reader(options.reader) if options.reader else None
 
     @property
@@ -100,7 +106,7 @@ class Control:
         """The cookies by which a browser is in this episode's world."""
         if not self._options.enter_url:
             return {}
-        return (await self._ask("GET", self._options.enter_url)).cookies
+        return (await self._ask("GET", self._options.enter_url, moved=True)).cookies
 
     async def state(self) -> JsonObject:
         """The site's state; empty where it tells none."""
@@ -155,7 +161,13 @@ class Control:
         return _object(copy, "the reader")
 
     async def _ask(
-        self, method: str, template: str, body: bytes | None = None, *, but: int = 0
+        self,
+        method: str,
+        template: str,
+        body: bytes | None = None,
+        *,
+        but: int = 0,
+        moved: bool = False,
     ) -> Answer:
         url = joined(self._options.url, template.replace("{episode}", quote(self._episode)))
         try:
@@ -164,7 +176,8 @@ class Control:
             raise EnvironmentFaultError(
                 f"web: the site gave no answer to {method} {_bare(url)}: {error}"
             ) from error
-        if not 200 <= answer.status < 400 and answer.status != but:
+        # Whoever is sent elsewhere, to sign in say, has not been given what was asked for.
+        if not 200 <= answer.status < (400 if moved else 300) and answer.status != but:
             said = answer.body[:200].decode(errors="replace")
             raise EnvironmentFaultError(
                 f"web: the site answered {method} {_bare(url)} with {answer.status}: {said}"

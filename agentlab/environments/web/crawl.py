@@ -66,10 +66,7 @@ async def crawled(
     """
     visit = await Visit.opened(options, allowed)
     try:
-        if cookies:
-            await visit.context.add_cookies(
-                [{"name": n, "value": v, "url": options.url} for n, v in cookies.items()]
-            )
+        await visit.take(cookies)
         return await Crawl(visit, Hand(visit, options, allowed), options, allowed).run(start)
     except (Failed, PageLost, BrowserError) as error:
         why = str(failure(error)) if isinstance(error, BrowserError) else str(error)

@@ -171,11 +171,8 @@ class PageEnvironment:
         """Come to where the task begins, and look."""
         visit, hand = self._visit, self._hand
         assert visit is not None and hand is not None
-        if cookies:
-            await visit.context.add_cookies(
-                [{"name": n, "value": v, "url": self.options.url} for n, v in cookies.items()]
-            )
         try:
+            await visit.take(cookies)
             await self._arrive(visit, hand)
             self._view = await visit.ask(hand.look())
         except (Failed, PageLost, BrowserError) as error:

@@ -215,15 +215,11 @@ class Hand:
             wanted = wanted._replace(name=_offering(await self._look(), option))
         target = await self._find(wanted)
         for how in ("label", "value"):
-            there = await target.evaluate(_HAS_OPTION, [how, option])
-            if there is None:
+            chosen = cast("list[int] | None", await target.evaluate(_CHOSEN, [how, option]))
+            if chosen is None:
                 raise Failed("not possible", "it is no list of options; use click")
-            if there:
-                await target.select_option(
-                    label=option if how == "label" else None,
-                    value=option if how == "value" else None,
-                    timeout=ACT_SECONDS * 1000,
-                )
+            if chosen:
+                await target.select_option(index=chosen, timeout=ACT_SECONDS * 1000)
                 return Outcome()
         options = cast("list[str]", await target.evaluate(_OPTIONS))
         told = ", ".join(repr(each) for each in options)
@@ -401,10 +397,14 @@ _FREE = """(element) => {
       if (hit(box.width * along, box.height * down)) return [box.width * along, box.height * down];
   return null;
 }"""
-_HAS_OPTION = """(list, [how, option]) => {
+_CHOSEN = """(list, [how, option]) => {
   if (!(list instanceof HTMLSelectElement)) return null;
   const plain = (text) => text.replace(/\\s+/g, " ").trim();
-  return [...list.options].some((o) => plain(how === "label" ? o.label : o.value) === option);
+  const named = (o) => plain(how === "label" ? o.label : o.value) === option;
+  const found = [...list.options].find(named);
+  if (!found) return [];
+  // Where several may be chosen, those that are stay so.
+  return list.multiple ? [...list.selectedOptions, found].map((o) => o.index) : [found.index];
 }"""
 _OPTIONS = "(list) => [...list.options].slice(0, 20).map((o) => o.label.trim().slice(0, 60))"
 _INNER = """(e, most) => e.type === "password" && e.value ? "•".repeat(8)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -103,6 +103,7 @@ class Visit:
         await self._proxy.open()
         options = self._options
         for again in (True, False):
+            running = None
             try:
                 running = await browser()  # has a time of its own to start in
                 async with asyncio.timeout(ANSWER_SECONDS * 2):
@@ -119,8 +120,11 @@ class Visit:
                     )
                 break
             except (BrowserError, TimeoutError) as error:
-                await forget_browser()
-                if not again:
+                # One that lives and refuses what was asked of it serves other attempts still.
+                refused = isinstance(error, BrowserError) and running and running.is_connected()
+                if not refused:
+                    await forget_browser()
+                if refused or not again:
                     why = str(error) or f"no answer within {ANSWER_SECONDS * 2:.0f} s"
                     raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
         assert self._context is not None
@@ -163,6 +167,17 @@ class Visit:
     def pages(self) -> list[Page]:
         """All tabs, oldest first."""
         return [page for page in self._pages if not page.is_closed()]
+
+    async def take(self, cookies: Mapping[str, str]) -> None:
+        """Have these cookies of the site.
+
+        Raises:
+            BrowserError: the browser takes no such cookie.
+        """
+        if cookies:
+            await self.context.add_cookies(
+                [{"name": n, "value": v, "url": self._options.url} for n, v in cookies.items()]
+            )
 
     async def kept_nothing(self) -> bool:
         """Whether it may be used once more: one tab, in which no page left anything behind it.

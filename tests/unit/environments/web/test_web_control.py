@@ -73,3 +73,18 @@ def test_a_token_that_no_header_carries_is_never_repeated(
 def test_a_header_of_no_name_is_refused(site: Site) -> None:
     with pytest.raises(ConfigError, match="no name of a header"):
         state(site, token_header="X Token:")
+
+
+def test_whoever_is_sent_elsewhere_was_not_reset(site: Site) -> None:
+    site.replies["/reset"] = Reply(b"", 302, (("Location", "/sign-in"),))
+    control = Control(Options(url=site.url, reset_url="/reset"), "episode")
+    with pytest.raises(EnvironmentFaultError, match="with 302"):
+        asyncio.run(control.reset(1, "start"))
+    site.replies["/enter"] = Reply(b"", 303, (("Location", "/"), ("Set-Cookie", "who=ann")))
+    control = Control(Options(url=site.url, enter_url="/enter"), "episode")
+    assert asyncio.run(control.enter()) == {"who": "ann"}
+
+
+def test_an_alias_that_is_no_origin_is_refused(site: Site) -> None:
+    with pytest.raises(ConfigError, match="'nonsense' is no origin"):
+        Control(Options(url=site.url, aliases={"nonsense": 1}), "episode")
