@@ -206,6 +206,14 @@ class _Cycle:
     async def _watch(self, iteration: int) -> Stage:
         with Records.open(self._workspace) as records:
             found = roll_back_if_worse(records, self._config.policy)
+            practised = self._stages.done(iteration, "practice")
+            run_id = practised.result.get("run") if practised is not None else None
+            moves = records.policies.moves(self._config.policy)
+            if not found.moved and moves and moves[-1].evidence.get("run") == run_id:
+                # The run itself looked at its end, and took the version back.
+                found = found.model_copy(
+                    update={"moved": True, "before": moves[-1].before, "sentence": moves[-1].reason}
+                )
         return Stage(
             stage="watch",
             told=found.sentence,

@@ -67,7 +67,7 @@ def route_of(records: Records, pinned_name: str) -> Route:
     policy = records.policies.get(name)
     adapter = "" if version == BASE else version or records.policies.current(name)
     if adapter:
-        records.policies.version(adapter)
+        _check(records, name, adapter)
     if not policy.base_url:
         raise UsageError(
             f"No server is known for the policy {name!r}; start one and say where it is with "
@@ -80,5 +80,14 @@ def _pin(records: Records, spec: str) -> str:
     name, _, version = spec.partition(":")[2].partition("@")
     records.policies.get(name)
     if version and version != BASE:
-        records.policies.version(version)
+        _check(records, name, version)
     return f"{POLICY}:{name}@{version or records.policies.current(name) or BASE}"
+
+
+def _check(records: Records, policy: str, version: str) -> None:
+    found = records.policies.version(version)
+    if found.policy != policy:
+        raise UsageError(
+            f"{version!r} is a version of the policy {found.policy!r} and not of {policy!r}; write "
+            f"'{POLICY}:{found.policy}@{version}'."
+        )

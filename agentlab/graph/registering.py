@@ -7,10 +7,12 @@ by template, and acts only if the whole interval says that success fell.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from agentlab.config import PracticeConfig
 from agentlab.errors import AdapterRefusedError, UsageError
 from agentlab.graph.policies import BASE
 from agentlab.models.routes import POLICY
@@ -178,12 +180,35 @@ def roll_back(
     )
 
 
-def roll_back_if_worse(records: Records, policy: str) -> Rollback:
+def roll_back_after(records: Records, config: PracticeConfig, run_id: str) -> str:
+    """Look at what serves, now that a run has asked it; what was taken back, or nothing.
+
+    Args:
+        records: of the workspace.
+        config: of the run, pinned.
+        run_id: the run.
+    """
+    kind, _, pinned_name = config.model.partition(":")
+    policy, _, version = pinned_name.partition("@")
+    if kind != POLICY or version != records.policies.current(policy):
+        return ""
+    found = roll_back_if_worse(records, policy, run_id=run_id)
+    return found.sentence if found.moved else ""
+
+
+def roll_back_if_worse(records: Records, policy: str, *, run_id: str = "") -> Rollback:
     """Let the version before serve again if practice with this one went worse.
 
     The rule: over the templates that were practised with both, success with the version that
-    serves less success with the one before it, joined by Mantel and Haenszel's weights, has a 99 %
-    interval that lies below zero; and each has at least 30 unassisted attempts there.
+    serves less success with the one before it, joined by Mantel and Haenszel's weights, has an
+    interval that lies below zero; and each has at least 30 unassisted attempts there. One looks
+    after each run, so the interval after the k-th errs with 0.01 * 6 / (pi * k)^2: all looks
+    together take a version back that is no worse in at most one case of a hundred.
+
+    Args:
+        records: of the workspace.
+        policy: its name.
+        run_id: the run after which one looks, for the record.
 
     Raises:
         UnknownNameError: there is no such policy.
@@ -206,15 +231,17 @@ def roll_back_if_worse(records: Records, policy: str) -> Rollback:
         )
         return Rollback.model_validate({**names, "sentence": told})
     low, high = found.difference.interval
+    share = f"{100 * found.confidence:.4g} %"
     shown = (
         f"success in practice changed by {found.difference.value:+.3f} within templates "
-        f"(99 % interval {low:+.3f} to {high:+.3f}, n={found.difference.n})"
+        f"({share} interval {low:+.3f} to {high:+.3f}, n={found.difference.n})"
     )
     if high >= 0:
         told = f"{current} serves on: {shown}, which does not show that it is worse."
         return Rollback.model_validate({**names, "sentence": told, "difference": found.difference})
     evidence: JsonObject = {
-        "rule": "stratified difference, 99 %",
+        "rule": f"stratified difference, {share}",
+        "run": run_id,
         "value": found.difference.value,
         "low": low,
         "high": high,
@@ -259,6 +286,7 @@ def load_again(records: Records, policy: str) -> str:
 class _Compared(NamedTuple):
     difference: Difference | None
     counts: tuple[int, int]
+    confidence: float
 
 
 def _compared(records: Records, policy: str, current: str, before: str) -> _Compared:
@@ -269,13 +297,17 @@ def _compared(records: Records, policy: str, current: str, before: str) -> _Comp
         Stratum(mine[each][True], mine[each].total(), theirs[each][True], theirs[each].total())
         for each in both
     ]
-    found = stratified_difference(strata, confidence=CONFIDENCE)
+    asked = f"{POLICY}:{policy}@{current or BASE}"
+    looks = sum(row.config.get("model") == asked for row in records.runs.all())
+    confidence = 1 - (1 - CONFIDENCE) * 6 / (math.pi * max(1, looks)) ** 2
+    found = stratified_difference(strata, confidence=confidence)
     difference = None
     if found is not None:
         difference = Difference(
             value=found.value, interval=Interval(found.low, found.high), n=found.n
         )
-    return _Compared(difference, (sum(s.n for s in strata), sum(s.other_n for s in strata)))
+    counts = sum(s.n for s in strata), sum(s.other_n for s in strata)
+    return _Compared(difference, counts, confidence)
 
 
 def _outcomes(records: Records, model: str) -> dict[str, Counter[bool]]:

@@ -35,6 +35,7 @@ from agentlab.graph.opening import (
 )
 from agentlab.graph.policies import routed
 from agentlab.graph.practice import Practice, RunState, RunStopped, RunUpdate, toolset_name
+from agentlab.graph.registering import roll_back_after
 from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
     BASELINE,
@@ -136,7 +137,9 @@ async def work_on(
             seconds = before + time.monotonic() - started
             _leave(records, directory, run_id, status, reason, seconds)
             watchers.notify(RunFinished(run_id=run_id, status=status, reason=reason))
-        return _report(practice_, directory, status, reason, report, seconds)
+        made = _report(practice_, directory, status, reason, report, seconds)
+        taken = roll_back_after(records, config, run_id) if status == "finished" else ""
+        return made.model_copy(update={"notes": (*made.notes, taken)}) if taken else made
 
 
 def spent(records: Records, run_id: str) -> dict[Role, Usage]:

@@ -10,7 +10,7 @@ import pytest
 from agentlab.config import parse_config
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.graph.policies import pinned, route_of, routed
-from agentlab.graph.registering import roll_back, roll_back_if_worse
+from agentlab.graph.registering import roll_back, roll_back_after, roll_back_if_worse
 from agentlab.records import Records, Workspace
 from agentlab.records.leases import drained
 from agentlab.records.policies import Policy, PolicyVersion
@@ -85,10 +85,36 @@ def test_a_version_that_does_worse_later_is_taken_back(records: Records) -> None
     assert found.difference.interval.high < 0
     move = records.policies.moves("lab")[-1]
     assert move.kind == "rollback"
-    assert "99 % interval" in move.reason
+    # 1 - 0.01 * 6 / pi^2 at the first look.
+    assert "99.39 % interval" in move.reason
     assert move.evidence["n"] == 80
     # Once: what was taken back is not compared again.
     assert not roll_back_if_worse(records, "lab").moved
+
+
+def test_who_looks_after_each_run_is_harder_to_convince_each_time(records: Records) -> None:
+    promote(records, ONE)
+    practised(records, "base", "hall: at", 40, 80)
+    for _ in range(8):
+        practised(records, ONE, "hall: at", 3, 10)
+    # -0.2 of 160: at 99 % alone it would lie below zero.
+    found = roll_back_if_worse(records, "lab")
+    assert not found.moved
+    assert found.difference is not None
+    assert "99.99 % interval" in found.sentence
+    assert found.difference.interval.high > 0 > found.difference.value
+
+
+def test_a_run_looks_at_its_end_and_says_what_it_took_back(records: Records) -> None:
+    promote(records, ONE)
+    practised(records, "base", "hall: at", 36, 40)
+    practised(records, ONE, "hall: at", 8, 40)
+    plain = parse_config({"environment": "courier", "model": "search"})
+    asked = parse_config({"environment": "courier", "model": "policy:lab"})
+    assert roll_back_after(records, plain, "run-1") == ""
+    assert f"{ONE} was taken back" in roll_back_after(records, pinned(records, asked), "run-1")
+    assert records.policies.moves("lab")[-1].evidence["run"] == "run-1"
+    assert roll_back_after(records, pinned(records, asked), "run-1") == ""
 
 
 def test_harder_tasks_take_nothing_back(records: Records) -> None:
@@ -159,6 +185,11 @@ def test_a_policy_that_nobody_knows_or_serves_is_refused_before_anything_is_writ
         pinned(records, parse_config({"environment": "courier", "model": "policy:lap"}))
     with pytest.raises(UnknownNameError, match="version of a policy"):
         pinned(records, parse_config({"environment": "courier", "model": "policy:lab@no-1"}))
+    records.policies.register(LAB._replace(name="other"))
+    with pytest.raises(UsageError, match=f"write 'policy:lab@{ONE}'"):
+        pinned(records, parse_config({"environment": "courier", "model": f"policy:other@{ONE}"}))
+    with pytest.raises(UsageError, match="is a version of the policy 'lab'"):
+        route_of(records, f"other@{ONE}")
     records.policies.register(LAB._replace(base_url=""))
     with pytest.raises(UsageError, match="agentlab serving register lab"):
         route_of(records, "lab")
