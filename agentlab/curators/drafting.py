@@ -33,6 +33,7 @@ from agentlab.types import (
     ToolSpec,
     allows,
     canonical_json,
+    fits,
     narrowing,
     satisfies,
 )
@@ -142,6 +143,7 @@ def drafts(
                 requires={
                     **template.parameters.get(name, {}),
                     **shared_properties(rows, column, values),
+                    **({} if name in bound else related_properties(rows, column, bound)),
                 },
                 accepts=accepted.get(name, ()),
                 from_clause=name in bound,
@@ -207,7 +209,8 @@ def _derivable(
             known = {name: column[index] for name, column in parameters.items()}
             references = [entity.reference for entity in example.entities]
             for entity in example.entities:
-                if not satisfies(entity, parameter.requires) or not all(
+                others = {name: known[name] for name in known if name != parameter.name}
+                if not fits(parameter, entity, others) or not all(
                     allows(schema, entity.reference) for schema in parameter.accepts
                 ):
                     continue
@@ -294,6 +297,31 @@ def shared_properties(
         if known > 1 and known ** (1 - len(rows)) <= COINCIDENCE:
             shared[name] = value
     return shared
+
+
+def related_properties(
+    rows: Sequence[Example], column: Column, bound: Mapping[str, Column]
+) -> JsonObject:
+    """Properties by which the parameter's entity always had what the clause names, as relations.
+
+    So one of several things called alike is told by what it stands beside, and one that has no
+    name by its colour. What was named must have varied: the same name over again tells nothing.
+    """
+    entities = [_entity(e, reference) for e, reference in zip(rows, column, strict=True)]
+    if any(entity is None for entity in entities):
+        return {}
+    present = cast("list[Entity]", entities)
+    related: JsonObject = {}
+    for name in present[0].properties:
+        for other, given in bound.items():
+            several = len({canonical_json(value) for value in given}) > 1
+            if several and all(
+                satisfies(entity, {name: value})
+                for entity, value in zip(present, given, strict=True)
+            ):
+                related[name] = {"same": other}
+                break
+    return related
 
 
 def contrast(group: Group, groups: Sequence[Group]) -> JsonObject:

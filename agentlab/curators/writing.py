@@ -10,7 +10,7 @@ from agentlab.curators.drafting import Draft, Line
 from agentlab.curators.examples import Example, grammar_of
 from agentlab.curators.expressions import render
 from agentlab.protocols import CurationContext
-from agentlab.types import Clause, JsonObject, Parameter, Skill, canonical_json, skill_id
+from agentlab.types import Clause, JsonObject, Parameter, Skill, canonical_json, same_as, skill_id
 
 KEPT_TESTS = 20
 """Different argument sets that a skill carries as its tests."""
@@ -105,7 +105,7 @@ def _example_arguments(draft: Draft, example: Example) -> JsonObject:
 def precondition_text(parameters: Sequence[Parameter], precondition: JsonObject) -> str:
     """The precondition in words."""
     parts = [
-        f"{p.name} is {', '.join(f'{k} {v}' for k, v in sorted(p.requires.items()))}"
+        f"{p.name} is {', '.join(f'{k} {same_as(v) or v}' for k, v in sorted(p.requires.items()))}"
         for p in parameters
         if p.requires
     ]

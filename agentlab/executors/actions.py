@@ -35,6 +35,8 @@ from agentlab.types import (
     ToolSpec,
     allows,
     canonical_json,
+    fits,
+    same_as,
     satisfies,
 )
 
@@ -255,10 +257,17 @@ def bindings(
             if argument in clause.arguments and isinstance(parameter, str):
                 described[parameter] = clause.arguments[argument]
     domains = [_candidates(p, described, entities) for p in skill.parameters]
+    related = [p for p in skill.parameters if any(map(same_as, p.requires.values()))]
+    by_reference = {canonical_json(e.reference): e for e in entities} if related else {}
     for choice in itertools.product(*domains):
         keys = {canonical_json(value) for value in choice}
-        if len(keys) == len(choice):
-            yield {p.name: v for p, v in zip(skill.parameters, choice, strict=True)}
+        if len(keys) < len(choice):
+            continue
+        arguments = {p.name: v for p, v in zip(skill.parameters, choice, strict=True)}
+        if all(
+            fits(p, by_reference[canonical_json(arguments[p.name])], arguments) for p in related
+        ):
+            yield arguments
 
 
 def _candidates(
@@ -268,7 +277,7 @@ def _candidates(
         entity.reference
         for entity in entities
         if parameter.type in ("*", entity.type)
-        and satisfies(entity, parameter.requires)
+        and fits(parameter, entity, {})
         and all(allows(schema, entity.reference) for schema in parameter.accepts)
     ]
     if parameter.name not in described:

@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from referencing import Registry
 
 from agentlab.models.prompts import quoted
-from agentlab.types import JsonObject, Parameter, Skill, ToolSpec, ToolUse
+from agentlab.types import JsonObject, Parameter, Skill, ToolSpec, ToolUse, same_as
 
 log = logging.getLogger(__name__)
 
@@ -217,8 +217,12 @@ def _parameter_schema(parameter: Parameter, tools: Sequence[ToolSpec]) -> JsonOb
         schema["x-entity"] = parameter.type
         about = "anything" if parameter.type == "*" else f"a thing of the type {parameter.type!r}"
         schema["description"] = f"The reference of {about}"
-        if parameter.requires:
-            schema["description"] += f" that has {json.dumps(parameter.requires, sort_keys=True)}"
+        plain = {k: v for k, v in parameter.requires.items() if same_as(v) is None}
+        if plain:
+            schema["description"] += f" that has {json.dumps(plain, sort_keys=True)}"
+        for name, wanted in sorted(parameter.requires.items()):
+            if (other := same_as(wanted)) is not None:
+                schema["description"] += f", with the {name} that {other!r} names"
     if len(parameter.accepts) == 1:
         schema |= parameter.accepts[0]
     elif parameter.accepts:

@@ -35,6 +35,7 @@ from agentlab.types import (
     Skill,
     Task,
     canonical_json,
+    fits,
     satisfies,
 )
 from agentlab.types.report import SkillRunReport
@@ -204,7 +205,7 @@ def _fitting(
 
 def _meant(parameter: Parameter, words: str | None, entity: Entity) -> bool:
     """Whether an entity is of the parameter's type and what was written for it."""
-    if parameter.type not in ("*", entity.type) or not satisfies(entity, parameter.requires):
+    if parameter.type not in ("*", entity.type) or not fits(parameter, entity, {}):
         return False
     if words is None:
         return True

@@ -34,6 +34,8 @@ from agentlab.types.skill import (
     Replay,
     Skill,
     Status,
+    fits,
+    same_as,
     skill_id,
 )
 from agentlab.types.survey import Survey
@@ -141,8 +143,10 @@ __all__ = [
     "derive_seed",
     "derive_uniform",
     "digest",
+    "fits",
     "is_judged",
     "narrowing",
+    "same_as",
     "satisfies",
     "skill_id",
     "task_id",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.task import Clause
+from agentlab.types.tool import Entity, satisfies
 
 Status = Literal["candidate", "quarantined", "verified", "active", "retired"]
 Origin = Literal["search", "model", "import", "human"]
@@ -20,11 +22,39 @@ class Parameter(Frozen):
     type: str
     """The entity type it takes, or a JSON schema type for plain values."""
     requires: JsonObject = Field(default_factory=dict)
-    """Properties that the entity must have for the skill to apply: its precondition."""
+    """Properties that the entity must have for the skill to apply: its precondition.
+
+    `{"same": NAME}` in place of a value asks for that of another parameter: of two bins, say, the
+    one beside the name that is asked for.
+    """
     accepts: tuple[JsonObject, ...] = ()
     """Schemas of the tool parameters that it is passed to, as far as they narrow choices."""
     from_clause: bool = True
     """Whether the clause names it; otherwise the caller finds it by `requires`."""
+
+
+def same_as(wanted: JsonValue) -> str | None:
+    """The parameter whose value a requirement asks for; None where it asks for a value."""
+    if isinstance(wanted, dict) and wanted.keys() == {"same"} and isinstance(wanted["same"], str):
+        return wanted["same"]
+    return None
+
+
+def fits(parameter: Parameter, entity: Entity, arguments: Mapping[str, JsonValue]) -> bool:
+    """Whether an entity has what a parameter requires, beside these arguments.
+
+    What it must have in common with an argument that is not among them is only asked to be there.
+    """
+    for name, wanted in parameter.requires.items():
+        other = same_as(wanted)
+        if other is None:
+            if not satisfies(entity, {name: wanted}):
+                return False
+        elif name not in entity.properties:
+            return False
+        elif other in arguments and not satisfies(entity, {name: arguments[other]}):
+            return False
+    return True
 
 
 class Skill(Frozen):

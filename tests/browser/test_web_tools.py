@@ -80,6 +80,19 @@ def test_a_cookie_that_no_browser_takes_is_a_fault_of_the_site(site: Site) -> No
         OpenedSite(site.url, enter_url="/enter").__enter__()
 
 
+def test_what_is_called_alike_is_told_by_what_stands_beside_it(site: Site) -> None:
+    bin_ = "<span class=bin-icon style='cursor:pointer;padding:9px'></span>"
+    rows = "".join(
+        f"<tr><td>{who}<td>{what}<td>{bin_}<td><button>Open</button>"
+        for who, what in (("Ann", "Rent"), ("Bo", "Tax"))
+    )
+    site.page("/", f"<h1>Letters</h1><table>{rows}</table>")
+    with OpenedSite(site.url) as opened:
+        beside = {e.reference: e.properties.get("beside") for e in opened.first.entities}
+    assert beside["span .bin-icon #2"] == ["Bo", "Tax", "Open"]
+    assert beside["Open #1"] == ["Ann", "Rent"]
+
+
 def test_a_form_is_filled_and_sent_by_names(form: Site) -> None:
     with OpenedSite(form.url) as opened:
         opened.done("fill", label="Name", text="Ann")

@@ -14,6 +14,7 @@ from agentlab.types import JsonObject
 MOST_THINGS = 200
 MOST_NAME = 1_000
 """Characters of a description; `page.js` makes none that is longer."""
+MOST_BESIDE = 8
 MOST_OUTLINE = 16_000
 MOST_NUMBER = 2**53
 
@@ -30,6 +31,8 @@ class Unnamed(NamedTuple):
     text: str = ""
     """What stands in it."""
     drawn: bool = False
+    beside: tuple[str, ...] = ()
+    """The texts around it, where it has none: of the row it stands in, say."""
 
 
 class Facts(NamedTuple):
@@ -68,6 +71,7 @@ def facts_of(answer: object) -> Facts:
                 colour=line(each.get("colour"), 100),
                 text=line(each.get("text"), 200),
                 drawn=each.get("drawn") is True,
+                beside=tuple(line(text, 60) for text in _list(each.get("beside"))[:MOST_BESIDE]),
             )
             for each in unnamed
             if each.get("name") and isinstance(each["name"], str)

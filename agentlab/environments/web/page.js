@@ -37,6 +37,22 @@
     words(element.getAttribute("aria-label") || element.getAttribute("alt") || element.getAttribute("title")
       || element.innerText || element.textContent || "");
 
+  // What stands around something that has no text: of the smallest part of the page with any.
+  const beside = (element) => {
+    for (let around = element.parentElement, up = 0; around && around !== document.body && up < 6; around = around.parentElement, up += 1) {
+      if (around.getElementsByTagName("*").length > 40) return [];
+      const walker = document.createTreeWalker(around, NodeFilter.SHOW_TEXT);
+      const texts = [];
+      while (texts.length < 8 && walker.nextNode()) {
+        const parent = walker.currentNode.parentElement;
+        const text = words(walker.currentNode.data);
+        if (text && parent && !["SCRIPT", "STYLE"].includes(parent.tagName)) texts.push(text);
+      }
+      if (texts.length) return texts;
+    }
+    return [];
+  };
+
   const heard = window[Symbol.for("agentlab.heard")] || new WeakSet();
   const NATIVE = new Set(["input", "select", "textarea", "option", "svg", "body", "html", "iframe", "label", "form"]);
   const iconic = /(^|[-_ ])(icon|handle|slider|drag|btn|button|swatch|star)/i;
@@ -69,7 +85,7 @@
       const hue = drawn ? (clear(style.fill) ? style.stroke : style.fill) : style.backgroundColor;
       found.push({ element, drawn, text: name, name: name || described(element, style), x: Math.round(box.x + box.width / 2),
         y: Math.round(box.y + box.height / 2), width: Math.round(box.width), height: Math.round(box.height),
-        colour: clear(hue) ? "" : colour(hue) });
+        colour: clear(hue) ? "" : colour(hue), beside: name ? [] : beside(element) });
     }
     const total = new Map(), counts = new Map();
     for (const each of found) total.set(each.name, (total.get(each.name) || 0) + 1);

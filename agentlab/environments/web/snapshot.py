@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -55,6 +56,9 @@ _CHANGES = (
 )
 
 
+NOTHING: Mapping[str, Sequence[str]] = {}
+
+
 class View(NamedTuple):
     """A page as it was at one moment."""
 
@@ -73,6 +77,8 @@ class View(NamedTuple):
     """Pixels from the top, and the page's height."""
     changes: str = ""
     """Names the document and how often it had changed by then; empty where that is not known."""
+    beside: Mapping[str, Sequence[str]] = NOTHING
+    """By reference of what others are called like: the texts around it."""
 
 
 async def look(page: Page, *, mark: bool = True) -> View:
@@ -94,7 +100,7 @@ async def look(page: Page, *, mark: bool = True) -> View:
 async def _looked(page: Page, *, mark: bool) -> View:
     asked = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}
     facts = facts_of(await page.evaluate(script("page.js"), asked))
-    root = Node("document")
+    root, beside = Node("document"), NOTHING
     if not facts.large:
         try:
             told_as = await page.aria_snapshot(mode="ai", timeout=TREE_SECONDS * 1000)
@@ -105,11 +111,17 @@ async def _looked(page: Page, *, mark: bool) -> View:
             asked["most_nodes"] = 0
             facts = facts_of(await page.evaluate(script("page.js"), asked))
             told_as = ""
-        root = tree.tidied(tree.parse(told_as))
+        read = tree.parse(told_as)
+        beside = tree.words_beside(read)
+        root = tree.tidied(read)
         # In a page of parts, a frame say, `page.js` sees but the outermost.
         alone = facts.changes and len(page.frames) == 1
         secrets = facts.passwords if alone else await _passwords(page)
         tree.masked(root, secrets)
+        beside = {
+            ref: tuple(text for text in texts if not any(secret in text for secret in secrets))
+            for ref, texts in beside.items()
+        }
     controls = tuple(tree.acted_on(root))
     # What the tree shows as something to act on needs no second name.
     told = {" ".join(node.label.split()) for _, node in controls}
@@ -126,6 +138,7 @@ async def _looked(page: Page, *, mark: bool) -> View:
         mark=facts.mark,
         scrolled=(facts.top, facts.height),
         changes=facts.changes,
+        beside=beside,
     )
 
 
@@ -210,10 +223,11 @@ def entities(view: View, texts: tuple[str, ...] = ()) -> tuple[Entity, ...]:
     """
     found: dict[str, Entity] = {}
     for name, node in view.controls:
-        found.setdefault(name, tree.entity_of(name, node))
+        found.setdefault(name, tree.entity_of(name, node, view.beside.get(node.ref, ())))
     for each in view.unnamed[:MOST_UNNAMED]:
         where: JsonObject = {"x": each.x, "y": each.y, "w": each.width, "h": each.height}
         where |= {"colour": each.colour} if each.colour else {}
+        where |= {"beside": [*each.beside]} if each.beside else {}
         found.setdefault(each.name, Entity(type="shape", reference=each.name, properties=where))
     kept = dict(list(found.items())[:MOST_ENTITIES])
     for text in texts:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from agentlab.environments.web.hearsay import clean
 from agentlab.types import Entity, JsonObject
@@ -27,6 +28,13 @@ CONTROLS = (
 """Roles of what one can act on."""
 PLAIN = frozenset({"generic", "none", "presentation"})
 MOST_NAME = 200
+MOST_BESIDE = 8
+"""Texts that are told of what stands around a thing."""
+MOST_WORDS = 60
+MOST_UP = 4
+"""Levels above a thing that are looked for words."""
+MOST_INSIDE = 40
+"""Parts of what is looked for words; more is no row any more."""
 _LINE = re.compile(
     r"^(?P<role>[a-z][a-z-]*|/[a-z]+)"
     r'(?:\s+(?P<name>"(?:[^"\\]|\\.)*"))?'
@@ -208,7 +216,7 @@ def acted_on(root: Node) -> list[tuple[str, Node]]:
     Of things called alike the first is `Reply #1`; what has no name goes by its role.
     """
     found = [
-        (" ".join(node.label.split())[:MOST_NAME] or node.role, node)
+        (called(node), node)
         for node in root.walk()
         if (node.role in CONTROLS or (node.pointed and node.label))
         and (node.role != "option" or node.name)
@@ -220,6 +228,53 @@ def acted_on(root: Node) -> list[tuple[str, Node]]:
         counts[name] += 1
         named.append((name if total[name] == 1 else f"{name} #{counts[name]}", node))
     return named
+
+
+def called(node: Node) -> str:
+    """What a node goes by, others called alike apart."""
+    return " ".join(node.label.split())[:MOST_NAME] or node.role
+
+
+def words_beside(root: Node) -> dict[str, tuple[str, ...]]:
+    """By reference, the texts around each control that others are called like.
+
+    They are of the smallest part of the page that has other words: so the row tells which of the
+    buttons in a table is meant. What stands in fields is nobody's name.
+
+    Args:
+        root: of the tree as it was read, with the wrappers that a row may be.
+    """
+    named = [node for node in root.walk() if node.ref and (node.role in CONTROLS or node.pointed)]
+    count = Counter(map(called, named))
+    alike = [node for node in named if count[called(node)] > 1]
+    if not alike:
+        return {}
+    parents = {id(child): node for node in root.walk() for child in node.children}
+    return {node.ref: texts for node in alike if (texts := _around(node, parents))}
+
+
+def _around(node: Node, parents: Mapping[int, Node]) -> tuple[str, ...]:
+    own = {id(each) for each in node.walk()}
+    around = parents.get(id(node))
+    for _ in range(MOST_UP):
+        if around is None or around.role == "document":
+            break
+        inside = list(islice(_words_in(around), MOST_INSIDE + 1))
+        if len(inside) > MOST_INSIDE:
+            break
+        others = (each.name or each.text for each in inside if id(each) not in own)
+        texts = [" ".join(text.split())[:MOST_WORDS] for text in others if text.strip()]
+        if texts:
+            return tuple(dict.fromkeys(texts))[:MOST_BESIDE]
+        around = parents.get(id(around))
+    return ()
+
+
+def _words_in(around: Node) -> Iterator[Node]:
+    for child in around.children:
+        if child.role not in FIELDS:
+            yield child
+            yield from _words_in(child)
 
 
 def kind_of(node: Node) -> str:
@@ -237,8 +292,14 @@ def _options(node: Node) -> list[Node]:
     return [child for child in node.walk() if child.role == "option"]
 
 
-def entity_of(name: str, node: Node) -> Entity:
-    """What can be acted on, as an entity: called by name, described by role and state."""
+def entity_of(name: str, node: Node, beside: Sequence[str] = ()) -> Entity:
+    """What can be acted on, as an entity: called by name, described by role and state.
+
+    Args:
+        name: what stands for it alone.
+        node: of the tree.
+        beside: the words around it, where others are called alike.
+    """
     properties: JsonObject = {"role": node.role if node.role not in PLAIN else "clickable"}
     for flag in ("checked", "selected", "expanded", "pressed", "disabled"):
         if flag in node.attributes:
@@ -250,4 +311,6 @@ def entity_of(name: str, node: Node) -> Entity:
         properties["value"] = chosen[0] if len(chosen) == 1 else list(chosen)
     if node.attributes.get("url"):
         properties["leads_to"] = node.attributes["url"][:MOST_NAME]
+    if beside:
+        properties["beside"] = [*beside]
     return Entity(type=kind_of(node), reference=name, properties=properties)

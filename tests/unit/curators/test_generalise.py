@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from pydantic import JsonValue
 
-from agentlab.curators.drafting import shared_properties
+from agentlab.curators.drafting import related_properties, shared_properties
 from agentlab.curators.examples import Example
 from agentlab.curators.generalise import GeneralisingCurator, identity
 from agentlab.envs.courier.environment import Courier
@@ -130,6 +131,29 @@ def test_which_thing_it_was_is_not_what_it_must_be_like() -> None:
     example = Example("made", {}, (), (thing,), {}, {}, "task", "attempt", "start")
     rows, values = [example] * 6, {"value": 20, "new": 2}
     assert shared_properties(rows, ["larch"] * 6, values) == {"new": True}
+
+
+def test_a_thing_is_told_by_what_it_has_in_common_with_what_is_asked_for() -> None:
+    """Which bin is emptied varies; that it stands beside the name that is asked for does not."""
+
+    def emptied(place: int, who: str) -> Example:
+        texts: list[JsonValue] = [who, "letters"]
+        bins = (
+            Entity(type="shape", reference=f"bin #{place}", properties={"beside": texts, "n": who}),
+            Entity(type="shape", reference="bin #9", properties={"beside": ["Zoe"], "n": "Zoe"}),
+        )
+        return Example("gone", {"who": who}, (), bins, {}, {}, "task", "attempt", "start")
+
+    rows = [emptied(3, "Ann"), emptied(1, "Bo"), emptied(2, "Cy")]
+    column: list[JsonValue] = ["bin #3", "bin #1", "bin #2"]
+    same: JsonObject = {"same": "who"}
+    assert related_properties(rows, column, {"who": ["Ann", "Bo", "Cy"]}) == {
+        "beside": same,
+        "n": same,
+    }
+    # One name over again may be chance, and one that stands elsewhere is none.
+    assert related_properties(rows[:1] * 3, ["bin #3"] * 3, {"who": ["Ann"] * 3}) == {}
+    assert related_properties(rows, column, {"who": ["Ann", "Bo", "Di"]}) == {}
 
 
 def test_names_say_what_is_special() -> None:

@@ -240,6 +240,22 @@ def test_bindings_take_no_entity_twice() -> None:
     assert all(arguments["x"] != arguments["y"] for arguments in found)
 
 
+def test_bindings_hold_to_what_things_have_in_common_with_another_argument() -> None:
+    names = [Entity(type="text", reference=name, properties={}) for name in ("Ann", "Bo")]
+    bins = [
+        Entity(type="bin", reference=f"bin #{n}", properties={"beside": [name, "letters"]})
+        for n, name in enumerate(("Bo", "Cy", "Ann"))
+    ]
+    skill = _skill(
+        Parameter(name="who", type="text"),
+        Parameter(name="other", type="bin", requires={"beside": {"same": "who"}}),
+    )
+    found = list(
+        bindings(skill, None, [*names, *bins, Entity(type="bin", reference="plain", properties={})])
+    )
+    assert found == [{"who": "Ann", "other": "bin #2"}, {"who": "Bo", "other": "bin #0"}]
+
+
 def test_bindings_respect_type_requirements_and_schemas() -> None:
     red = Parameter(name="x", type="box", requires={"hue": "red"})
     assert [b["x"] for b in bindings(_skill(red), None, BOXES)] == ["a", "c"]

@@ -17,8 +17,8 @@ from agentlab.environments.web.hearsay import (
 
 _PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 _KEYS = st.sampled_from(
-    ["unnamed", "passwords", "large", "title", "left", "top", "name", "x", "text", "forms",
-     "closed", "fields", "label", "options", "required", "buttons"]
+    ["unnamed", "beside", "passwords", "large", "title", "left", "top", "name", "x", "text",
+     "forms", "closed", "fields", "label", "options", "required", "buttons"]
 )  # fmt: skip
 ANSWERS = st.recursive(
     _PLAIN, lambda of: st.lists(of, max_size=3) | st.dictionaries(_KEYS, of, max_size=5)
@@ -39,10 +39,10 @@ def test_any_answer_at_all_is_taken_without_an_error(answer: object) -> None:
 
 def test_an_answer_of_the_right_form_is_taken_whole() -> None:
     thing = {"name": "div #a", "x": 1, "y": 2, "width": 3, "height": 4, "colour": "red",
-             "text": "A", "drawn": True}  # fmt: skip
+             "text": "A", "drawn": True, "beside": ["Ann", "B"]}  # fmt: skip
     facts = facts_of({"title": "T", "unnamed": [thing], "left": 2, "top": 5.0, "height": 9,
                       "mark": "m", "changes": "c", "passwords": ["p"]})  # fmt: skip
-    assert facts.unnamed[0]._asdict() == thing
+    assert facts.unnamed[0]._asdict() == {**thing, "beside": ("Ann", "B")}
     assert (facts.title, facts.left, facts.top, facts.height) == ("T", 2, 5, 9)
     assert (facts.mark, facts.changes, facts.passwords, facts.large) == ("m", "c", ("p",), False)
 

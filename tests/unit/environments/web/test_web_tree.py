@@ -70,6 +70,34 @@ def test_controls_are_entities_of_the_kind_that_tools_take() -> None:
     assert found["Link #2"].properties == {"role": "button", "disabled": True}
 
 
+ROWS = """\
+- main:
+  - heading "Letters" [level=1]
+  - table:
+    - row "Ann Rent Delete":
+      - cell "Ann"
+      - cell "Rent"
+      - cell "Delete":
+        - button "Delete" [ref=e1]
+    - row "Bo Delete":
+      - cell "Bo"
+      - cell "Delete":
+        - button "Delete" [ref=e2]
+  - button "Delete" [ref=e3]
+  - button "Send" [ref=e4]
+"""
+
+
+def test_things_called_alike_are_told_by_the_words_of_their_row() -> None:
+    found = tree.words_beside(tree.parse(ROWS))
+    assert found.keys() == {"e1", "e2", "e3"}
+    assert {"Ann", "Rent"} <= set(found["e1"]) and "Bo" not in found["e1"]
+    assert "Bo" in found["e2"] and "Ann" not in found["e2"]
+    assert "Letters" in found["e3"] and "hunter2" not in str(found)
+    node = dict(tree.acted_on(tree.tidied(tree.parse(ROWS))))["Delete #2"]
+    assert tree.entity_of("Delete #2", node, found["e2"]).properties["beside"] == [*found["e2"]]
+
+
 def test_anything_at_all_is_read_without_an_error() -> None:
     for text in (
         "",
