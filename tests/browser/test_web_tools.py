@@ -82,6 +82,7 @@ def test_a_cookie_that_no_browser_takes_is_a_fault_of_the_site(site: Site) -> No
 
 def test_what_is_called_alike_is_told_by_what_stands_beside_it(site: Site) -> None:
     bin_ = "<span class=bin-icon style='cursor:pointer;padding:9px'></span>"
+    bin_ += "<ul style='display:none'><li>Undo</ul>"
     rows = "".join(
         f"<tr><td>{who}<td>{what}<td>{bin_}<td><button>Open</button>"
         for who, what in (("Ann", "Rent"), ("Bo", "Tax"))

@@ -46,7 +46,8 @@
       while (texts.length < 8 && walker.nextNode()) {
         const parent = walker.currentNode.parentElement;
         const text = words(walker.currentNode.data);
-        if (text && parent && !["SCRIPT", "STYLE"].includes(parent.tagName)) texts.push(text);
+        // What is hidden, as the entries of a closed menu are, tells nobody what is meant.
+        if (text && parent && !["SCRIPT", "STYLE"].includes(parent.tagName) && parent.checkVisibility()) texts.push(text);
       }
       if (texts.length) return texts;
     }
