@@ -98,15 +98,16 @@ async def look(page: Page, *, mark: bool = True) -> View:
 
 
 async def _looked(page: Page, *, mark: bool) -> View:
-    asked = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}
+    asked, where = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}, page.url
     facts = facts_of(await page.evaluate(script("page.js"), asked))
     root, beside = Node("document"), NOTHING
     if not facts.large:
         try:
             told_as = await page.aria_snapshot(mode="ai", timeout=TREE_SECONDS * 1000)
         except BrowserError as error:
-            if not isinstance(error, BrowserTimeout) and "call stack" not in str(error):
-                raise
+            deep = isinstance(error, BrowserTimeout) or "call stack" in str(error)
+            if not deep or page.url != where:
+                raise  # it went elsewhere meanwhile, or is lost
             # Playwright tells no tree of more than some fifty levels, and tries to until then.
             asked["most_nodes"] = 0
             facts = facts_of(await page.evaluate(script("page.js"), asked))
