@@ -251,6 +251,12 @@ def _entity(example: Example, reference: JsonValue) -> Entity | None:
     return next((e for e in example.entities if e.reference == reference), None)
 
 
+def _handled(rows: Sequence[Example], column: Column) -> list[Entity]:
+    """The entity that each example had in a column; none at all where one had no entity there."""
+    found = [_entity(e, reference) for e, reference in zip(rows, column, strict=True)]
+    return [] if None in found else cast("list[Entity]", found)
+
+
 def _entity_type(rows: Sequence[Example], column: Column) -> str:
     types = {
         entity.type
@@ -283,12 +289,9 @@ def shared_properties(
     With V values of a property, n examples agree by chance with probability V^(1-n). One that is
     the reference over again says which thing it was, and never what it must be like.
     """
-    entities = [_entity(e, reference) for e, reference in zip(rows, column, strict=True)]
-    if any(entity is None for entity in entities):
-        return {}
-    present = cast("list[Entity]", entities)
+    present = _handled(rows, column)
     shared: JsonObject = {}
-    for name, value in present[0].properties.items():
+    for name, value in present[0].properties.items() if present else ():
         if isinstance(value, list) or any(e.properties.get(name) != value for e in present):
             continue
         if all(e.properties.get(name) == e.reference for e in present):
@@ -307,12 +310,9 @@ def related_properties(
     So one of several things called alike is told by what it stands beside, and one that has no
     name by its colour. What was named must have varied: the same name over again tells nothing.
     """
-    entities = [_entity(e, reference) for e, reference in zip(rows, column, strict=True)]
-    if any(entity is None for entity in entities):
-        return {}
-    present = cast("list[Entity]", entities)
+    present = _handled(rows, column)
     related: JsonObject = {}
-    for name in present[0].properties:
+    for name in present[0].properties if present else ():
         for other, given in bound.items():
             several = len({canonical_json(value) for value in given}) > 1
             if several and all(

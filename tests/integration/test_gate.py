@@ -218,12 +218,16 @@ def test_a_gate_whose_server_goes_away_goes_on_and_reads_the_same(
         assert plain.reason == report.reason
 
 
-def test_too_many_failures_of_infrastructure_are_no_verdict(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment `fragile`, of whose attempts a share breaks."""
     fragile_courier.register(tmp_path / "plugin")
     monkeypatch.syspath_prepend(str(tmp_path / "plugin"))  # pyright: ignore[reportUnknownMemberType]
     registry._plugins.cache_clear()  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.usefixtures("fragile")
+def test_too_many_failures_of_infrastructure_are_no_verdict(bench: Bench) -> None:
     folder = bench.adapter(greedy=1.0, sampled=1.0)
     world = {"environment": "fragile", "environment_options": {"broken": 0.5}}
     report = compare(bench, folder, config=world, tasks=20, beside=0, heldout=0)
@@ -233,12 +237,8 @@ def test_too_many_failures_of_infrastructure_are_no_verdict(
     assert bench.records.policies.current("lab") == ""
 
 
-def test_what_failed_in_an_earlier_gate_counts_with_its_evidence(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fragile_courier.register(tmp_path / "plugin")
-    monkeypatch.syspath_prepend(str(tmp_path / "plugin"))  # pyright: ignore[reportUnknownMemberType]
-    registry._plugins.cache_clear()  # pyright: ignore[reportPrivateUsage]
+@pytest.mark.usefixtures("fragile")
+def test_what_failed_in_an_earlier_gate_counts_with_its_evidence(bench: Bench) -> None:
     folder = bench.adapter(greedy=1.0, sampled=1.0)
     world = {"environment": "fragile", "environment_options": {"broken": 0.3}}
     cut = {"config": world, "tasks": 30, "beside": 0, "heldout": 0}

@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import importlib.util
 import json
 import math
 import os
 import re
 import ssl
-import sys
 import time
-from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn, cast
 from urllib.parse import quote, urlsplit
 
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import joined, origin_of
+from agentlab.environments.web.state_reader import StateReader
 from agentlab.errors import ConfigError, EnvironmentFaultError
-from agentlab.types import JsonObject, digest
+from agentlab.types import JsonObject
 
 SECONDS = 15.0
 """That a site may be silent, and that it may take to send the whole of an answer."""
@@ -80,7 +76,7 @@ class Control:
                     f"web: the alias {name[:80]!r} is no origin; write one such as "
                     "'http://store.localhost', with the port on loopback that is behind it."
                 )
-        self._reader = _reader(options.reader) if options.reader else None
+        self._reader = StateReader(options.reader) if options.reader else None
 
     @property
     def has_state(self) -> bool:
@@ -111,7 +107,7 @@ class Control:
     async def state(self) -> JsonObject:
         """The site's state; empty where it tells none."""
         if self._reader is not None:
-            return await asyncio.to_thread(self._read)
+            return await asyncio.to_thread(self._reader.read, self._options.url)
         if not self._options.state_url:
             return {}
         answer = await self._ask("GET", self._options.state_url)
@@ -141,24 +137,6 @@ class Control:
         """Make the world what it was when it got that name; whether the site still knows it."""
         body = json.dumps({"saved": name}).encode()
         return (await self._ask("POST", self._options.load_url, body, but=410)).status != 410
-
-    def _read(self) -> JsonObject:
-        assert self._reader is not None
-        try:
-            told = self._reader(self._options.url)
-        except Exception as error:  # the user's code, which may fail in any way
-            raise EnvironmentFaultError(
-                f"web: the reader {self._options.reader!r} raised {type(error).__name__}: {error}"
-            ) from error
-
-        try:
-            # A copy, which the reader cannot change any more.
-            copy: object = json.loads(json.dumps(told, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise EnvironmentFaultError(
-                f"web: the reader {self._options.reader!r} must give what JSON can say: {error}."
-            ) from error
-        return _object(copy, "the reader")
 
     async def _ask(
         self,
@@ -257,42 +235,3 @@ def _object(value: object, what: str) -> JsonObject:
     if not isinstance(value, dict):
         raise EnvironmentFaultError(f"web: {what} must give an object of facts.")
     return cast("JsonObject", value)
-
-
-def _reader(name: str) -> Callable[[str], object]:
-    module, _, function = name.rpartition(":")
-    try:
-        found: Any = getattr(_imported(module), function)
-    except (ImportError, AttributeError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"web: there is no reader {name!r} ({error}); write module:function, or "
-            "file.py:function."
-        ) from error
-    except Exception as error:  # the user's code, which may fail in any way
-        raise ConfigError(
-            f"web: the reader {name!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"web: the reader {name!r} is no function.")
-    return cast("Callable[[str], object]", found)
-
-
-def _imported(name: str) -> ModuleType:
-    """A module by its name, or a file: a command does not look for modules where it is started."""
-    beside = Path(name if name.endswith(".py") else f"{name.replace('.', '/')}.py").absolute()
-    if not name.endswith(".py"):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # it is there and lacks another
-            if not beside.is_file():
-                raise
-    alias = f"_agentlab_reader_{digest(str(beside))[:16]}"
-    if alias not in sys.modules:
-        spec = importlib.util.spec_from_file_location(alias, beside)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.modules[alias] = module
-    return sys.modules[alias]

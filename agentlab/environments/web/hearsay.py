@@ -15,6 +15,7 @@ MOST_THINGS = 200
 MOST_NAME = 1_000
 """Characters of a description; `page.js` makes none that is longer."""
 MOST_BESIDE = 8
+"""Texts that are told of what stands around a thing."""
 MOST_OUTLINE = 16_000
 MOST_NUMBER = 2**53
 

@@ -119,10 +119,6 @@ async def _looked(page: Page, *, mark: bool) -> View:
         alone = facts.changes and len(page.frames) == 1
         secrets = facts.passwords if alone else await _passwords(page)
         tree.masked(root, secrets)
-        beside = {
-            ref: tuple(text for text in texts if not any(secret in text for secret in secrets))
-            for ref, texts in beside.items()
-        }
     controls = tuple(tree.acted_on(root))
     # What the tree shows as something to act on needs no second name.
     told = {" ".join(node.label.split()) for _, node in controls}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from agentlab.environments.web.hearsay import clean
+from agentlab.environments.web.hearsay import MOST_BESIDE, clean
 from agentlab.types import Entity, JsonObject
 
 FIELDS = frozenset({"textbox", "searchbox", "spinbutton"})
@@ -28,9 +28,8 @@ CONTROLS = (
 """Roles of what one can act on."""
 PLAIN = frozenset({"generic", "none", "presentation"})
 MOST_NAME = 200
-MOST_BESIDE = 8
-"""Texts that are told of what stands around a thing."""
 MOST_WORDS = 60
+"""Characters of a text that is told of what stands around a thing."""
 MOST_UP = 4
 """Levels above a thing that are looked for words."""
 MOST_INSIDE = 40
