@@ -193,7 +193,12 @@ def roll_back_after(records: Records, config: PracticeConfig, run_id: str) -> st
     if kind != POLICY or version != records.policies.current(policy):
         return ""
     found = roll_back_if_worse(records, policy, run_id=run_id)
-    return found.sentence if found.moved else ""
+    if not found.moved:
+        return ""
+    why = load_again(records, policy)
+    return (
+        f"{found.sentence} The server does not hold {found.after}: {why}" if why else found.sentence
+    )
 
 
 def roll_back_if_worse(records: Records, policy: str, *, run_id: str = "") -> Rollback:

@@ -43,9 +43,9 @@
       if (around.getElementsByTagName("*").length > 40) return [];
       const walker = document.createTreeWalker(around, NodeFilter.SHOW_TEXT);
       const texts = [];
-      while (texts.length < 8 && walker.nextNode()) {
+      for (let seen = 0; seen < 100 && texts.length < 8 && walker.nextNode(); seen += 1) {
         const parent = walker.currentNode.parentElement;
-        const text = words(walker.currentNode.data);
+        const text = words(walker.currentNode.data.slice(0, 200));
         // What is hidden, as the entries of a closed menu are, tells nobody what is meant.
         if (text && parent && !["SCRIPT", "STYLE"].includes(parent.tagName) && parent.checkVisibility()) texts.push(text);
       }

@@ -117,6 +117,17 @@ def test_a_run_looks_at_its_end_and_says_what_it_took_back(records: Records) -> 
     assert roll_back_after(records, pinned(records, asked), "run-1") == ""
 
 
+def test_what_no_server_holds_after_it_was_taken_back_is_told(records: Records) -> None:
+    promote(records, ONE)
+    promote(records, TWO)
+    practised(records, ONE, "hall: at", 36, 40)
+    practised(records, TWO, "hall: at", 8, 40)
+    asked = parse_config({"environment": "courier", "model": "policy:lab"})
+    told = roll_back_after(records, pinned(records, asked), "run-1")
+    assert f"{TWO} was taken back" in told and f"The server does not hold {ONE}: " in told
+    assert records.policies.current("lab") == ONE
+
+
 def test_harder_tasks_take_nothing_back(records: Records) -> None:
     promote(records, ONE)
     practised(records, "base", "hall: at", 72, 90)
