@@ -196,9 +196,7 @@ def roll_back_after(records: Records, config: PracticeConfig, run_id: str) -> st
     if not found.moved:
         return ""
     why = load_again(records, policy)
-    return (
-        f"{found.sentence} The server does not hold {found.after}: {why}" if why else found.sentence
-    )
+    return f"{found.sentence} {found.after} is not loaded there: {why}" if why else found.sentence
 
 
 def roll_back_if_worse(records: Records, policy: str, *, run_id: str = "") -> Rollback:

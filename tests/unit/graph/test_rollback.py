@@ -124,7 +124,7 @@ def test_what_no_server_holds_after_it_was_taken_back_is_told(records: Records) 
     practised(records, TWO, "hall: at", 8, 40)
     asked = parse_config({"environment": "courier", "model": "policy:lab"})
     told = roll_back_after(records, pinned(records, asked), "run-1")
-    assert f"{TWO} was taken back" in told and f"The server does not hold {ONE}: " in told
+    assert f"{TWO} was taken back" in told and f"{ONE} is not loaded there: " in told
     assert records.policies.current("lab") == ONE
 
 
