@@ -178,7 +178,7 @@ TRAINED_WITH = $(firstword $(TORCH)) trl==1.16.0 'transformers>=5,<6' 'peft<1' '
   'accelerate>=1,<2' fastapi uvicorn openai orjson pyarrow pytest
 lock: install  ## Pin the newest requirements that fit, with hashes
 	@$(BIN)/python -m pip install -qq 'uv>=0.9,<1'
-	@$(COMPILE) --upgrade --extra babyai --extra browser --extra mcp --extra packs --extra store --extra dev --output-file requirements/dev.txt
+	@$(COMPILE) --upgrade --extra babyai --extra browser --extra mcp --extra packs --extra store --extra view --extra otel --extra dev --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/dev.txt --output-file requirements/core.txt
 	@printf 'editables\nhatchling\n' | $(COMPILE) - --constraints requirements/dev.txt \
 	  --extra babyai --extra packs --output-file requirements/practice.txt

@@ -87,6 +87,7 @@ EXTRAS: dict[str, str] = {
     "mcp": "mcp",
     "mcp_types": "mcp",
     "miniwob": "browser",
+    "opentelemetry": "otel",
     "playwright": "browser",
     "sentence_transformers": "transformers",
     "torch": "transformers",
