@@ -100,7 +100,7 @@ def begin(
         world.split_rule,
         count=settings.tasks,
         seed=settings.seed,
-        practised=_practised(records, config),
+        practised=_practised(records, config) | set(adapter.manifest.practised),
         unseen=settings.unseen == "structure",
         without=seen,
     )

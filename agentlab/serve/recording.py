@@ -181,7 +181,7 @@ class RecordingProxy:
         if self._run.has_ended(place):
             return _refusal("The attempt has ended; name another in the address.", 409)
         try:
-            body = cast("JsonObject", json.loads(request.body))
+            body = _object(request.body)
             model = body["model"]
             assert isinstance(model, str)
         except (ValueError, TypeError, KeyError, AssertionError, RecursionError):
@@ -246,6 +246,17 @@ class RecordingProxy:
         call = recorder.record(asked, reply)
         call = call.model_copy(update={"sampling": {**call.sampling, **settings}})
         self._run.add(place, call)
+
+
+def _object(body: bytes) -> JsonObject:
+    """A request as it can be passed on.
+
+    Raises:
+        ValueError: it is no JSON, or holds what cannot be said again: `NaN`, half a character.
+    """
+    found = cast("JsonObject", json.loads(body))
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    return found
 
 
 class _Answered:

@@ -72,11 +72,13 @@ class Manifest(_Part):
     data: tuple[JsonObject, ...] = ()
     steps: JsonValue = None
     started_from: str | None = None
+    practised: tuple[str, ...] = ()
+    """Templates of all tasks that it was trained on, here or before: a gate asks it others."""
     probe: tuple[Probe, ...] = ()
 
     def spoken(self) -> JsonObject:
         """What of it belongs on record: all but the probes."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"probe"})
+        return self.model_dump(mode="json", by_alias=True, exclude={"probe", "practised"})
 
 
 class Adapter(BaseModel):

@@ -35,6 +35,7 @@ def origin(members: Sequence[Rollout], *, terms: Mapping[str, str], licence: str
         "round": first.round,
         "group": first.group_id,
         "task": first.task.id,
+        "template": first.task.template,
         "split": first.task.split,
         "source": first.task.source,
         "environment": first.task.environment,

@@ -30,7 +30,7 @@ from agentlab.environments.web.chromium import HOMES
 from agentlab.errors import EnvironmentFaultError
 from agentlab.records.blobs import Blobs
 from tests.benchmarks.bench_clicking import Shopping
-from tests.benchmarks.bench_processes import below, taken
+from tests.benchmarks.bench_processes import Taken, below, taken
 from tests.benchmarks.bench_soaking import HARM, harm_episode, harmful, shop_episode
 from tests.benchmarks.bench_waiting import machine, uncaptured
 
@@ -44,6 +44,8 @@ FEWEST = 6
 MOST = 0.05
 """Growth of memory that passes."""
 ORPHAN_SECONDS = 20.0
+SETTLING = 15
+"""Seconds that the browser may take to give back what was closed."""
 LINES: list[str] = []
 
 
@@ -96,11 +98,27 @@ def homes() -> int:
     return sum(1 for home in mine for _ in home.rglob("*"))
 
 
+async def settled() -> Taken:
+    """What the browser takes when it takes no less than a moment ago.
+
+    A page of 50 megabytes that was closed is given back over seconds, and what was taken in the
+    middle of that tells of the machine's load and not of growth.
+    """
+    before = taken(below(os.getpid()))
+    for _ in range(SETTLING):
+        await asyncio.sleep(1.0)
+        now = taken(below(os.getpid()))
+        if now.megabytes > 0.99 * before.megabytes:
+            return now
+        before = now
+    return before
+
+
 async def sampled(began: float) -> Sample:
-    """What there is now, when what was closed has had a moment to go."""
-    await asyncio.sleep(0.5)
+    """What there is now, when what was closed has had time to go."""
+    others = await settled()
     gc.collect()
-    own, others = taken({os.getpid()}), taken(below(os.getpid()))
+    own = taken({os.getpid()})
     return Sample(
         time.monotonic() - began, own.megabytes, others.megabytes, own.files, own.threads,
         others.processes, others.files, await contexts(),

@@ -52,6 +52,7 @@ def test_rows_are_what_the_endpoint_said(practised: tuple[Path, str], tmp_path: 
             for label, token in zip(row["labels"], row["input_ids"], strict=True)
         )
     assert {origin["terms"]["rules"] for origin in origins} == {"own"}
+    assert all(origin["template"] for origin in origins)
 
 
 def test_the_same_again_is_the_same_bytes(practised: tuple[Path, str], tmp_path: Path) -> None:

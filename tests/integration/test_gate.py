@@ -17,7 +17,7 @@ from agentlab.agent import Agent
 from agentlab.cli.main import cli
 from agentlab.errors import AdapterRefusedError, GateInterruptedError, UsageError
 from agentlab.events import Event
-from agentlab.graph.gate_plan import GateRequest
+from agentlab.graph.gate_plan import GateRequest, taskful
 from agentlab.graph.gating import gate
 from agentlab.graph.registering import roll_back
 from agentlab.models.opening import Endpoints
@@ -136,6 +136,26 @@ def test_what_stays_undecided_goes_on_from_its_evidence_with_fresh_tasks(bench: 
     assert "one alpha" in second.notes[0]
     seen = {look.task_id for look in bench.records.gates.looks(rows[0].id)}
     assert not seen & {look.task_id for look in bench.records.gates.looks(rows[1].id)}
+
+
+def test_what_an_adapter_practised_elsewhere_is_not_unseen(bench: Bench) -> None:
+    short = {"promote": False, "tasks": 20, "beside": 0, "heldout": 0}
+    compare(bench, bench.adapter(greedy=1.0, sampled=1.0), **short)
+    first = bench.records.gates.all()[0].plan
+    asked = {str(task["template"]) for task in _tasks(first)}
+    # As where it was trained on the export of another workspace, which says its templates.
+    folder = bench.adapter(greedy=0.5, sampled=0.5)
+    told = json.loads((folder / "agentlab.json").read_text(encoding="utf-8"))
+    practised = sorted(asked)[: len(asked) // 2]
+    told["practised"] = practised
+    (folder / "agentlab.json").write_text(json.dumps(told), encoding="utf-8")
+    compare(bench, folder, **short)
+    second = bench.records.gates.all()[1].plan
+    rule = taskful(config()).split_rule
+    again = {str(task["template"]) for task in _tasks(second)} & set(practised)
+    assert all(rule.split_of_template(template) == "dev" for template in again)
+    open_to_all = [each for each in practised if rule.split_of_template(each) != "dev"]
+    assert open_to_all, "none of those that were asked first was open to practice"
 
 
 def test_an_adapter_that_only_sharpened_is_told_from_one_that_learnt(bench: Bench) -> None:

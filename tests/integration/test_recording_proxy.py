@@ -230,6 +230,9 @@ def test_what_truncates_is_told_apart_at_export(records: Records, tmp_path: Path
         ("/r/shed/a/0/end", {"reward": 2}, 400),
         ("/r/shed/a/0/end", {"prize": 1}, 400),
         ("/r/shed/a/0/v1/chat/completions", b"[" * 100_000, 400),
+        ("/r/shed/a/0/v1/chat/completions", b'{"model": "m", "top_p": NaN}', 400),
+        ("/r/shed/a/0/v1/chat/completions", b'{"model": "m", "top_p": 1e999}', 400),
+        ("/r/shed/a/0/v1/chat/completions", b'{"model": "m", "user": "\\ud800"}', 400),
     ],
 )
 def test_what_is_asked_wrongly_is_told(

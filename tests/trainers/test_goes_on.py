@@ -63,6 +63,8 @@ def test_a_full_disk_leaves_nothing_half_and_room_lets_it_go_on(base: Path, tmp_
     assert second["started_from"] == first["name"]
     assert second["name"].startswith("lab-v0002-")
     assert second["base"] == first["base"]
+    assert first["practised"] == ["tasks of trl-sft"]
+    assert second["practised"] == ["tasks of trl-dpo", "tasks of trl-sft"]
 
 
 @pytest.mark.usefixtures("train_python")

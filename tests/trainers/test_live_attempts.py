@@ -66,6 +66,7 @@ def test_a_step_is_practised_exported_and_compared(
         adapter = tmp_path / "adapter"
         adapter.mkdir()
         shutil.copyfile(base / "model.safetensors", adapter / "adapter_model.safetensors")
+        (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
         with pytest.raises(ModelFaultError, match="loads adapters"):
             drawn.of(2, adapter)
 

@@ -100,6 +100,7 @@ def write_export(
         "chat_template_sha256": digest_of(base / "chat_template.jinja"),
     }
     line = {"trainable": True, "split": "practice", "terms": {"m": "own"}, **origin}
+    line["template"] = f"tasks of {form}"
     (folder / "provenance.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for _ in rows), encoding="utf-8"
     )

@@ -39,6 +39,8 @@ class CheckedExport(NamedTuple):
     """Of rows of groups, in order."""
     notes: tuple[str, ...]
     """What could not be looked at, in sentences."""
+    practised: tuple[str, ...] = ()
+    """Templates of its tasks: what is trained on them has seen their structure."""
 
     @property
     def record(self) -> JsonObject:
@@ -89,10 +91,11 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
             f"{told.get('rows')}; export again."
         )
     _check_beside(folder, told.get("beside_sha256"))
-    notes += check_origins(folder, looked.rows, form, base)
+    origins = check_origins(folder, looked.rows, form, base)
+    notes += origins.notes
     of_view = told.get("notes")
     notes += tuple(str(each) for each in of_view) if isinstance(of_view, list) else ()
-    return looked._replace(notes=notes)
+    return looked._replace(notes=notes, practised=origins.practised)
 
 
 def _check_beside(folder: Path, told: object) -> None:
@@ -141,17 +144,24 @@ def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:
     )  # fmt: skip
 
 
-def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> tuple[str, ...]:
-    """Look at every row's origin.
+class Origins(NamedTuple):
+    """What all rows' origins come to."""
 
-    Returns:
-        What could not be looked at, or is otherwise than in practice, in sentences.
+    notes: tuple[str, ...]
+    """What could not be looked at, or is otherwise than in practice, in sentences."""
+    practised: tuple[str, ...]
+    """Templates of the tasks, each once, sorted."""
+
+
+def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> Origins:
+    """Look at every row's origin.
 
     Raises:
         TrainingRefusedError: a row is not of practice, may not be trained on, or has none.
     """
     path = folder / "provenance.jsonl"
     number = untold = other = 0
+    practised: set[str] = set()
     for number, line in enumerate(_lines(path), start=1):
         split = line.get("split")
         if split != "practice":
@@ -162,6 +172,9 @@ def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> tupl
         if not isinstance(terms, dict) or not all(terms.values()):
             _refuse(folder, number, "comes from a model whose terms are unknown; give --terms")
         untold += bool(_same_language(line, form, base, f"Row {number} of {str(folder)!r}"))
+        structure = line.get("template")
+        if isinstance(structure, str):
+            practised.add(structure)
         templates = line.get("chat_template_sha256")
         known = templates if isinstance(templates, list) else []
         other += any(each != base.chat_template_sha256 for each in known)
@@ -182,7 +195,7 @@ def check_origins(folder: Path, rows: int, form: str, base: ModelFolder) -> tupl
             f"{other} of {rows} rows of {str(folder)!r} were practised with another chat template "
             "than the base has now, which renders them."
         )
-    return tuple(notes)
+    return Origins(tuple(notes), tuple(sorted(practised)))
 
 
 def _same_language(told: JsonObject, form: str, base: ModelFolder, whose: str) -> tuple[str, ...]:

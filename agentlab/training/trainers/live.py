@@ -25,9 +25,12 @@ from agentlab.training.trainers.comparing import compared
 from agentlab.training.trainers.export_folder import check_export
 from agentlab.training.trainers.model_folder import ModelFolder, check_tensors, file_digest
 from agentlab.training.trainers.trained_folder import ADAPTER
-from agentlab.types import JsonObject, derive_seed
+from agentlab.types import JsonObject, derive_seed, digest
 
 FORM = "trl-grpo-replay"
+SETTINGS = "adapter_config.json"
+DRAWN = "drawn.json"
+"""Of a step: what was drawn for it."""
 PATIENCE = 120.0
 """Seconds that a server may take to load an adapter."""
 OWN = "drawn by the policy that is trained"
@@ -55,6 +58,17 @@ class LivePlan(NamedTuple):
     play: Play
     described: JsonObject
     """What is practised, for the record and for whoever resumes."""
+
+
+class Drawn(NamedTuple):
+    """What was drawn for a step, or for all of them."""
+
+    rows: int
+    tokens: int
+    trained: int
+    """Of the tokens, those that count in the loss."""
+    practised: tuple[str, ...]
+    """Templates of the tasks."""
 
 
 class LiveAttempts:
@@ -96,7 +110,10 @@ class LiveAttempts:
         name = self._served
         if adapter is not None:
             check_tensors(adapter / ADAPTER)
-            name = f"live-{step:05d}-{file_digest(adapter / ADAPTER)[:8]}"
+            # With its settings: peft writes sets into them, in another order after a kill, and a
+            # server takes other bytes under a known name for other weights.
+            both = [file_digest(adapter / each) for each in (ADAPTER, SETTINGS)]
+            name = f"live-{step:05d}-{digest(both)[:8]}"
             _post(self._plan.server, "load_lora_adapter", lora_name=name, lora_path=str(adapter))
         try:
             practice = Practice(
@@ -114,6 +131,8 @@ class LiveAttempts:
                 _post(self._plan.server, "unload_lora_adapter", lora_name=name)
         checked = check_export(place / "export", (FORM,), self._base)
         _, values = compared([checked], self._estimator)
+        drawn = Drawn(checked.rows, checked.tokens, checked.trained, checked.practised)
+        (place / DRAWN).write_text(json.dumps(drawn._asdict()), encoding="utf-8")
         advantages = place / "advantages.jsonl"
         advantages.write_text("".join(json.dumps(row) + "\n" for row in values), encoding="utf-8")
         return {
@@ -123,6 +142,24 @@ class LiveAttempts:
             "solved": sum(reward.reward > 0 for reward in checked.rewards),
             "of": checked.rows,
         }
+
+
+def drawn_in(work: Path) -> Drawn:
+    """What was drawn for all steps, those before a process was killed included.
+
+    Args:
+        work: the folder of `LiveAttempts`; there may be none.
+    """
+    found = [
+        Drawn(**json.loads(told.read_text(encoding="utf-8")))
+        for told in sorted(work.glob(f"step-*/{DRAWN}"))
+    ]
+    return Drawn(
+        sum(each.rows for each in found),
+        sum(each.tokens for each in found),
+        sum(each.trained for each in found),
+        tuple(sorted({template for each in found for template in each.practised})),
+    )
 
 
 def _base_name(server: str) -> str:

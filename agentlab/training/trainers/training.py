@@ -30,7 +30,7 @@ from agentlab.protocols import Observer
 from agentlab.training.trainers.comparing import advantages
 from agentlab.training.trainers.export_folder import check_export
 from agentlab.training.trainers.interpreter import train_python, versions
-from agentlab.training.trainers.live import LiveAttempts, LivePlan, check_plan
+from agentlab.training.trainers.live import LiveAttempts, LivePlan, check_plan, drawn_in
 from agentlab.training.trainers.model_folder import ModelFolder, read_model
 from agentlab.training.trainers.process import alone_in, run_program
 from agentlab.training.trainers.request import TRAINERS, TrainRequest, settled
@@ -44,6 +44,8 @@ from agentlab.training.trainers.trained_folder import (
 from agentlab.types import Frozen, JsonObject, digest
 
 METRICS = "metrics.jsonl"
+LIVE = "live"
+"""The folder of what a live training practises, in that of its work."""
 
 
 class TrainReport(Frozen):
@@ -277,10 +279,23 @@ class _Training:
             "parameters": settled(request),
             "estimator": self._estimator,
             "live": self._live.described if self._live else None,
+            "drawn": self._drawn_rows() if self._live else None,
             "data": [each.record for each in self._exports],
             "started_from": self._from.name if self._from else None,
+            "practised": [*sorted(self._practised())],
             "request_sha256": self._digest(),
         }
+
+    def _practised(self) -> set[str]:
+        """Templates of all that these weights learnt from, those that it goes on from included."""
+        found = {each for export in self._exports for each in export.practised}
+        before = self._from.record.get("practised") if self._from else None
+        found |= set(map(str, before)) if isinstance(before, list) else set()
+        return found | set(drawn_in(self._work / LIVE).practised)
+
+    def _drawn_rows(self) -> JsonObject:
+        drawn = drawn_in(self._work / LIVE)
+        return {"rows": drawn.rows, "tokens": drawn.tokens, "trained": drawn.trained}
 
     def _follow(self, told: JsonObject) -> JsonObject | None:
         if told.get("kind") == "wanted":
@@ -297,7 +312,7 @@ class _Training:
             self._attempts = LiveAttempts(
                 self._live,
                 self._base,
-                self._work / "live",
+                self._work / LIVE,
                 seed=self._request.seed,
                 estimator=self._request.parameters.estimator,
             )
@@ -325,6 +340,8 @@ class _Training:
         record = trained.record
         steps = _steps(trained.path / METRICS)
         losses = [step["loss"] for step in steps]
+        drawn = record.get("drawn")
+        live: JsonObject = drawn if isinstance(drawn, dict) else {}
         return TrainReport(
             out=str(trained.path),
             name=trained.name,
@@ -332,9 +349,9 @@ class _Training:
             trainer=self._request.trainer,
             base=str(self._base.path),
             steps=_count(record["steps"]),
-            rows=sum(each.rows for each in self._exports),
-            tokens=sum(each.tokens for each in self._exports),
-            trained=sum(each.trained for each in self._exports),
+            rows=sum(each.rows for each in self._exports) + _count(live.get("rows")),
+            tokens=sum(each.tokens for each in self._exports) + _count(live.get("tokens")),
+            trained=sum(each.trained for each in self._exports) + _count(live.get("trained")),
             weights_sha256=str(record["weights_sha256"]),
             started_from=self._from.name if self._from else None,
             estimator=self._estimator,
