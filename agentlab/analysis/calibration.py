@@ -187,7 +187,9 @@ def known_attempts(
     rows: list[AttemptRow] = []
     for run in dict.fromkeys(scope.runs) or records.runs.ids():
         records.runs.get(run)
-        rows += [row for row in records.attempts.all(run) if row.status == "completed"]
+        made = records.attempts.all(run)
+        # What is a tenant's is shown to no judge whom that tenant did not choose.
+        rows += [row for row in made if row.status == "completed" and row.scope == ""]
     wanted = base_name(scope.environment)
     environments = sorted({row.environment for row in rows})
     if not wanted and len(environments) > 1:

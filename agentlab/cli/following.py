@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEPT = frozenset(
     {
-        *("workspace", "config_file", "pairs", "view", "toolset"),
+        *("workspace", "config_file", "pairs", "view", "toolset", "scope"),
         *("model", "base_url", "executor", "evaluator", "index", "embedder"),
         *("box", "unsafe_local", "ref", "keys"),
     }

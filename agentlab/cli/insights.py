@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.cli.figures import count, difference
-from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened
 from agentlab.cli.skills import STATUSES, tell_effect
 
@@ -25,11 +25,13 @@ def insights() -> None:
 @insights.command("list")
 @option("--environment", metavar="ENV", help="Only those for this environment.")
 @option("--status", type=click.Choice(STATUSES), help="Only those of this status.")
+@scope_option
 @workspace_option
 @output_options
 def list_(
     environment: str | None,
     status: Status | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -37,8 +39,11 @@ def list_(
     """The insights of the library, with their measured effect."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.advice import list_insights
+        from agentlab.types import Scope
 
-        found = list_insights(workspace, environment=environment, status=status)
+        found = list_insights(
+            workspace, environment=environment, status=status, scope=Scope.parse(scope)
+        )
         output.document(found)
         if not found:
             output.line(
@@ -63,14 +68,18 @@ def list_(
 
 @insights.command()
 @click.argument("insight", metavar="ID")
+@scope_option
 @workspace_option
 @output_options
-def show(insight: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def show(
+    insight: str, scope: str, workspace: Path, as_json: bool, display: DisplayName | None
+) -> None:
     """One insight: what it says, when, and what vouches for it. The beginning of an ID will do."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.advice import show_insight
+        from agentlab.types import Scope
 
-        detail = show_insight(workspace, insight)
+        detail = show_insight(workspace, insight, scope=Scope.parse(scope))
         output.document(detail)
         _tell(detail, output)
         output.next("insights", "list")
@@ -78,14 +87,18 @@ def show(insight: str, workspace: Path, as_json: bool, display: DisplayName | No
 
 @insights.command()
 @click.argument("insight", metavar="ID")
+@scope_option
 @workspace_option
 @output_options
-def remove(insight: str, workspace: Path, as_json: bool, display: DisplayName | None) -> None:
+def remove(
+    insight: str, scope: str, workspace: Path, as_json: bool, display: DisplayName | None
+) -> None:
     """Retire an insight. It is offered no more and stays on record."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.advice import remove_insight
+        from agentlab.types import Scope
 
-        removed = remove_insight(workspace, insight)
+        removed = remove_insight(workspace, insight, scope=Scope.parse(scope))
         output.document(removed)
         output.line(f"{removed.id} is {removed.status} and is offered no more.")
         output.next("insights", "list")

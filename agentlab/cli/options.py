@@ -106,6 +106,16 @@ def workspace_option(function: F) -> F:
     )(function)
 
 
+def scope_option(function: F) -> F:
+    """Add `--scope PATH`, passed as `scope: str`."""
+    return option(
+        "--scope",
+        metavar="TENANT[/USER]",
+        default="",
+        help="Whose items: a tenant's or a user's, with those around them. [default: everybody's]",
+    )(function)
+
+
 def output_options(function: F) -> F:
     """Add `--json` and `--display`, passed as `as_json: bool` and `display`."""
     function = option(

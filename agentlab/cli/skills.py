@@ -11,7 +11,7 @@ import click
 
 from agentlab.cli.figures import count, difference, percent, signed_span, span
 from agentlab.cli.following import evaluation_of, known, starter
-from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened
 from agentlab.cli.skills_use import run, verify
 
@@ -34,11 +34,13 @@ skills.add_command(verify)
 @skills.command("list")
 @option("--environment", metavar="ENV", help="Only the skills for this environment.")
 @option("--status", type=click.Choice(STATUSES), help="Only the skills of this status.")
+@scope_option
 @workspace_option
 @output_options
 def list_(
     environment: str | None,
     status: Status | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -46,8 +48,11 @@ def list_(
     """The skills of the library, with their measured effect."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.catalogue import list_skills
+        from agentlab.types import Scope
 
-        found = list_skills(workspace, environment=environment, status=status)
+        found = list_skills(
+            workspace, environment=environment, status=status, scope=Scope.parse(scope)
+        )
         output.document(found)
         if not found:
             output.line(_none(environment, status))
@@ -63,11 +68,13 @@ def list_(
 @skills.command()
 @click.argument("name", metavar="NAME")
 @option("--environment", metavar="ENV", help="Whose skill, where several have that name.")
+@scope_option
 @workspace_option
 @output_options
 def show(
     name: str,
     environment: str | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -76,8 +83,9 @@ def show(
     with opened(as_json=as_json, display=display) as output:
         from agentlab.analysis.runs import config_for
         from agentlab.library.catalogue import show_skill
+        from agentlab.types import Scope
 
-        detail = show_skill(workspace, name, environment=environment)
+        detail = show_skill(workspace, name, environment=environment, scope=Scope.parse(scope))
         output.document(detail)
         _tell(detail, output)
         config = config_for(workspace, detail.environment)
@@ -92,11 +100,13 @@ def show(
 @skills.command()
 @click.argument("query", metavar="QUERY")
 @option("--environment", metavar="ENV", help="Only those for this environment.")
+@scope_option
 @workspace_option
 @output_options
 def search(
     query: str,
     environment: str | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -104,8 +114,9 @@ def search(
     """The skills that fit QUERY, as an attempt would be offered them. May be none."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.catalogue import search_skills
+        from agentlab.types import Scope
 
-        found = search_skills(workspace, query, environment)
+        found = search_skills(workspace, query, environment, scope=Scope.parse(scope))
         output.document(found)
         if not found:
             output.line("No skill fits that.")
@@ -119,11 +130,13 @@ def search(
 @skills.command()
 @click.argument("name", metavar="NAME")
 @option("--environment", metavar="ENV", help="Whose skill, where several have that name.")
+@scope_option
 @workspace_option
 @output_options
 def remove(
     name: str,
     environment: str | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -131,8 +144,9 @@ def remove(
     """Retire a skill, and those that call it. It is served no more and stays on record."""
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.catalogue import remove_skill
+        from agentlab.types import Scope
 
-        removed = remove_skill(workspace, name, environment=environment)
+        removed = remove_skill(workspace, name, environment=environment, scope=Scope.parse(scope))
         output.document(removed)
         output.line(f"{removed.signature} is {removed.status} and is served no more.")
         output.next("skills", "list")
@@ -210,6 +224,8 @@ def _tell(detail: SkillDetail, output: Output) -> None:
         f"Version {detail.version} for {detail.environment}, {detail.status}, "
         f"made by {detail.origin}."
     )
+    if detail.scope:
+        output.line(f"It is {detail.scope}'s alone.")
     if detail.summary:
         output.line(detail.summary)
     output.line(f"Used in {count(detail.uses, 'attempt')}.")

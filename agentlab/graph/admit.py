@@ -71,7 +71,10 @@ def _candidates(practice: Practice) -> list[ItemRow[Skill]]:
         environment=practice.environment_name,
         toolset=practice.toolset,
         status=("candidate", "quarantined"),
+        scope=practice.scope,
     )
+    # What another scope made waits for a run of that scope.
+    rows = [row for row in rows if row.scope == practice.scope.path]
     order = {row.item.id: number for number, row in enumerate(rows)}
     rows = [row for row in rows if row.run_id == practice.run_id or _left_behind(practice, row)]
     return sorted(rows, key=lambda row: (row.item.source.count("env."), order[row.item.id]))
@@ -142,7 +145,7 @@ class _Service:
 def _service(practice: Practice) -> dict[str, _Service]:
     found: dict[str, _Service] = {}
     for draw in practice.records.trajectories.draws(
-        environment=practice.environment_name, run_id=practice.run_id
+        environment=practice.environment_name, run_id=practice.run_id, scope=practice.scope
     ):
         if draw.kind == "practice":
             item = found.setdefault(draw.item_id, _Service())

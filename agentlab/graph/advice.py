@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from agentlab.errors import BudgetSpentError, ModelFaultError, UnknownNameError, VerifierFaultError
 from agentlab.events import Event, InsightMoved, InsightProposed
+from agentlab.graph.owning import changes_in_scope
 from agentlab.graph.practice import Practice
 from agentlab.graph.trials import AdmissionRound, record, shadow_place
 from agentlab.library import retirement
@@ -71,7 +72,7 @@ async def curate(practice: Practice, round_: int) -> None:
     library.refresh()
     context = InsightContext(
         environment=practice.environment_name,
-        attempts=records.trajectories.learnable(run_id, round_),
+        attempts=records.trajectories.learnable(run_id, round_, scope=practice.scope),
         library=[library.insights[key] for key in sorted(library.insights)],
         model=model,
         embedder=library.embedder,
@@ -79,7 +80,7 @@ async def curate(practice: Practice, round_: int) -> None:
     )
     changes: Sequence[InsightChange] = []
     try:
-        changes = await curator.curate(context)
+        changes = changes_in_scope(practice.scope, await curator.curate(context))
     except BudgetSpentError:
         pass
     except ModelFaultError as error:
@@ -103,9 +104,10 @@ async def curate(practice: Practice, round_: int) -> None:
 
     def work(part: Transaction) -> JsonObject:
         for insight in fresh:
-            part.items.save_insight(insight, run_id=run_id, round_=round_)
+            part.items.save_insight(insight, run_id=run_id, round_=round_, scope=practice.scope)
         for insight in notes:
-            part.items.note_outcomes(insight.id, insight.outcomes)
+            if part.items.insight(insight.id).scope == practice.scope.path:
+                part.items.note_outcomes(insight.id, insight.outcomes)
         part.events.append(events)
         practice.charge_model(part, round_, NODE)
         return {"changes": [change.model_dump(mode="json") for change in changes]}
@@ -157,7 +159,10 @@ def carry_out(
     """Put the moves on record, in the caller's transaction; the events that tell of them."""
     events: list[Event] = []
     for move in moves:
-        before = part.items.insight(move.insight.id).status
+        row = part.items.insight(move.insight.id)
+        if row.scope != practice.scope.path:
+            continue  # as for skills: a run decides nothing about the items of other scopes
+        before = row.status
         for status in move.path:
             if part.items.move(
                 move.insight.id,
@@ -187,7 +192,9 @@ def past_draws(practice: Practice) -> dict[str, list[DrawRow]]:
     """The draws of the served insights on record, oldest first, by id."""
     library = practice.insights
     found: dict[str, list[DrawRow]] = {}
-    for row in practice.records.trajectories.draws(environment=practice.environment_name):
+    for row in practice.records.trajectories.draws(
+        environment=practice.environment_name, scope=practice.scope
+    ):
         if library is not None and row.item_id in library.insights:
             found.setdefault(row.item_id, []).append(row)
     return found
@@ -368,4 +375,5 @@ class _Resolver:
             offers=(
                 Offer(item_id=insight.id, name=insight.id, probability=0.0, withheld=not offered),
             ),
+            scope=practice.scope.path,
         )

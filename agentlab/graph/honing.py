@@ -9,7 +9,7 @@ from __future__ import annotations
 from agentlab.errors import BudgetSpentError, UnknownNameError
 from agentlab.graph.trials import AdmissionRound, Case
 from agentlab.protocols import Honer, HoningContext
-from agentlab.types import Skill
+from agentlab.types import Skill, scoped_id
 
 HONES = 2
 """Times that a proposal may come back."""
@@ -32,6 +32,8 @@ async def hone(current: AdmissionRound, case: Case, *, most: int = HONES) -> Ski
     )
     try:
         mended = await curator.hone(context)
+        if mended is not None:
+            mended = mended.model_copy(update={"id": scoped_id(practice.scope, mended.id)})
     except BudgetSpentError:
         return None
     return mended if mended is not None and _follows(current, skill, mended) else None

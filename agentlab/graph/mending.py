@@ -157,7 +157,9 @@ class Mending:
     def _newest(self) -> int:
         """The newest version of its name, whatever became of it."""
         practice, skill = self._current.practice, self._skill
-        rows = practice.records.items.skills(environment=skill.environment, name=skill.name)
+        rows = practice.records.items.skills(
+            environment=skill.environment, name=skill.name, scope=practice.scope
+        )
         return max(
             skill.version,
             *(row.item.version for row in rows),

@@ -14,7 +14,12 @@ def carry_out(part: Transaction, current: AdmissionRound, first: int) -> list[Ev
     """Record the round's decisions; what they are told by, numbered from `first`."""
     events: list[Event] = []
     for skill in current.honed:
-        part.items.save_skill(skill, run_id=current.practice.run_id, round_=current.round)
+        part.items.save_skill(
+            skill,
+            run_id=current.practice.run_id,
+            round_=current.round,
+            scope=current.practice.scope,
+        )
         events.append(
             SkillProposed(
                 run_id=current.practice.run_id,
@@ -31,8 +36,11 @@ def carry_out(part: Transaction, current: AdmissionRound, first: int) -> list[Ev
 
 def _carry_out(part: Transaction, current: AdmissionRound, move: Move, first: int) -> list[Event]:
     practice = current.practice
-    before = part.items.skill(move.skill.id).status
+    row = part.items.skill(move.skill.id)
     events: list[Event] = []
+    if row.scope != practice.scope.path:
+        return events  # what a run finds in its scope decides nothing about the items of others
+    before = row.status
     for status in move.path:
         moved = part.items.move(
             move.skill.id,

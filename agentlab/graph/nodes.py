@@ -25,6 +25,7 @@ from agentlab.graph import advice, jobs
 from agentlab.graph.archive import archive
 from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.demonstrating import shown_attempts, shown_tasks
+from agentlab.graph.owning import in_scope
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 from agentlab.graph.proposing import proposals
 from agentlab.graph.remarks import REFUSED, as_result, dropped_by
@@ -65,7 +66,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
             seed=practice.config.seed,
             round=round_,
             templates=records.attempts.template_outcomes(run_id),
-            recent=records.trajectories.learnable(run_id, round_ - 1) if round_ else [],
+            recent=_recent(practice, round_),
             model=practice.model("proposer"),
             library=practice.active(),
             archive=archive(practice, round_),
@@ -216,12 +217,22 @@ def _check_that_something_works(practice: Practice, round_: int) -> None:
     )
 
 
+def _recent(practice: Practice, round_: int) -> list[PastAttempt]:
+    """The attempts of the round before."""
+    if round_ == 0:
+        return []
+    trajectories = practice.records.trajectories
+    return trajectories.learnable(practice.run_id, round_ - 1, scope=practice.scope)
+
+
 def _lately_solved(practice: Practice, round_: int) -> list[PastAttempt]:
     """The solved attempts of the last rounds, so that a round costs no more in a long run."""
     return [
         past
         for earlier in range(max(0, round_ + 1 - CURATED_ROUNDS), round_ + 1)
-        for past in practice.records.trajectories.learnable(practice.run_id, earlier, solved=True)
+        for past in practice.records.trajectories.learnable(
+            practice.run_id, earlier, solved=True, scope=practice.scope
+        )
     ]
 
 
@@ -253,7 +264,11 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
     _check_that_something_works(practice, round_)
     records = practice.records
     if records.nodes.done(run_id, round_, "curate") is None:
-        rows = records.items.skills(environment=practice.environment_name, toolset=practice.toolset)
+        rows = records.items.skills(
+            environment=practice.environment_name,
+            toolset=practice.toolset,
+            scope=practice.scope,
+        )
         context = CurationContext(
             environment=practice.environment_name,
             toolset=practice.toolset,
@@ -273,6 +288,7 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
         lost = Counter[str]()
         try:
             candidates = await practice.curator.curate(context)
+            candidates = in_scope(practice.scope, candidates)
             lost = dropped_by(practice.curator)
         except BudgetSpentError:
             pass
@@ -298,7 +314,7 @@ async def curate(state: RunState, practice: Practice) -> RunUpdate:
             part.budgets.reserve(run_id, round_, spent)  # done at select, but by older versions
             part.budgets.settle(run_id, round_, spent)
             for skill in candidates:
-                part.items.save_skill(skill, run_id=run_id, round_=round_)
+                part.items.save_skill(skill, run_id=run_id, round_=round_, scope=practice.scope)
             part.events.append(events)
             practice.charge_model(part, round_, "curate")
             return {"candidates": [skill.id for skill in candidates], **as_result(lost)}

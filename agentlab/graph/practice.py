@@ -40,11 +40,13 @@ from agentlab.protocols import (
 from agentlab.records import Records, Transaction
 from agentlab.registry import resolve
 from agentlab.types import (
+    SHARED,
     Allotment,
     AttemptSpec,
     EnvironmentRef,
     Frozen,
     Role,
+    Scope,
     Skill,
     SplitRule,
     ToolSpec,
@@ -120,6 +122,8 @@ class Practice:
     """None where nobody in this run reads advice."""
     seats: Seats | None = None
     """The chat models of the roles; None where the run uses none."""
+    scope: Scope = SHARED
+    """Whose attempts it learns from, and whose what it learns is."""
 
     _round: int = -1
     _planned: dict[str, AttemptSpec] = field(default_factory=lambda: {})

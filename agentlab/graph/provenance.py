@@ -132,7 +132,9 @@ class Provenance:
             self._past = [
                 past
                 for round_ in rounds
-                for past in practice.records.trajectories.learnable(practice.run_id, round_)
+                for past in practice.records.trajectories.learnable(
+                    practice.run_id, round_, scope=practice.scope
+                )
             ]
         return self._past
 

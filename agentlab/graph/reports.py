@@ -173,7 +173,7 @@ def _verdicts(arm: Iterable[Tried]) -> list[bool | None]:
 
 def _skills_used(records: Records, solved: Iterable[AttemptOutcome]) -> tuple[str, ...]:
     """Names, most used first."""
-    names = {row.item.id: row.item.name for row in records.items.skills()}
+    names = {row.item.id: row.item.name for row in records.items.skills(scope=None)}
     used = Counter(names[i] for outcome in solved for i in outcome.skills_used if i in names)
     return tuple(name for name, _ in used.most_common())
 
@@ -195,4 +195,6 @@ def task_counts(records: Records, run_id: str) -> TaskCounts:
 
 def run_skills(records: Records, run_id: str, environment: str) -> list[ItemRow[Skill]]:
     """Every skill that a run proposed, whatever became of it."""
-    return [r for r in records.items.skills(environment=environment) if r.run_id == run_id]
+    return [
+        r for r in records.items.skills(environment=environment, scope=None) if r.run_id == run_id
+    ]

@@ -217,7 +217,9 @@ def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[
         relevant: only those for tasks that state the clause that the item achieves.
     """
     rows: dict[str, list[DrawRow]] = {}
-    for row in practice.records.trajectories.draws(environment=practice.environment_name):
+    for row in practice.records.trajectories.draws(
+        environment=practice.environment_name, scope=practice.scope
+    ):
         rows.setdefault(row.item_id, []).append(row)
     return {
         skill.id: draws_of(skill, rows[skill.id], relevant=relevant)
@@ -233,7 +235,10 @@ def _chances(practice: Practice) -> dict[str, float]:
         items |= practice.insights.insights
     config = practice.config.attribution
     found = practice.records.trajectories.known_draws(
-        list(items), environment=practice.environment_name, first=config.decided
+        list(items),
+        environment=practice.environment_name,
+        first=config.decided,
+        scope=practice.scope,
     )
     return {
         key: withholding_probability(
@@ -293,6 +298,7 @@ def _spec(
         skills=practice.library.with_callees(skills),
         insights=tuple(item.insight for item in advice if item.insight.id in offered),
         offers=offers,
+        scope=practice.scope.path,
     )
 
 

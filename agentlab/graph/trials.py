@@ -258,6 +258,7 @@ def _shadow(
         offers=tuple(
             Offer(item_id=s.id, name=s.name, probability=0.0, withheld=False) for s in offered
         ),
+        scope=practice.scope.path,
     )
 
 

@@ -8,50 +8,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentlab.errors import UnknownNameError
+from agentlab.errors import UnknownNameError, UsageError
 from agentlab.library.admission import REJECTED
 from agentlab.library.catalogue import measured_effect
 from agentlab.records import ItemRow, Records, Workspace
-from agentlab.types import Insight, JsonObject, Status
+from agentlab.types import SHARED, Insight, JsonObject, Scope, Status
 from agentlab.types.report import InsightDetail, InsightLine, SkillCounts, StatusChange
 
 
 def list_insights(
-    workspace: Path | str, environment: str | None = None, status: Status | None = None
+    workspace: Path | str,
+    environment: str | None = None,
+    status: Status | None = None,
+    *,
+    scope: Scope = SHARED,
 ) -> list[InsightLine]:
-    """The insights of a workspace, oldest first; refused ones only where a status is asked for.
+    """The insights that a scope may read, oldest first; refused ones where a status is asked for.
 
     Raises:
         UsageError: there is no workspace at that path.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        rows = records.items.insights(environment=environment, status=status)
+        rows = records.items.insights(environment=environment, status=status, scope=scope)
         if status is None:
             rows = [row for row in rows if not row.reason.startswith(REJECTED)]
-        return insight_lines(records, rows)
+        return insight_lines(records, rows, scope=scope)
 
 
-def show_insight(workspace: Path | str, insight: str) -> InsightDetail:
+def show_insight(workspace: Path | str, insight: str, *, scope: Scope = SHARED) -> InsightDetail:
     """One insight in full, by its id or the beginning of it.
 
     Raises:
         UnknownNameError: there is none, or more than one begins so.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        row = _find(records, insight)
+        row = _find(records, insight, scope)
         item = row.item
         history = records.items.history(item.id)
         kept = [move.evidence for move in history if move.evidence]
         evidence: JsonObject = kept[-1] if kept else {}
         return InsightDetail(
-            **_line(records, row).model_dump(),
+            **_line(records, row, scope).model_dump(),
             negative_condition=item.negative_condition,
             example=item.example,
             taxonomy=item.taxonomy,
             trust=item.trust,
             source_tasks=item.source_tasks,
             parent=item.parent,
-            measured=measured_effect(records, item),
+            measured=measured_effect(records, item, scope=scope),
             outcomes=item.outcomes.model_dump(mode="json"),
             evidence=evidence,
             history=tuple(
@@ -61,22 +65,28 @@ def show_insight(workspace: Path | str, insight: str) -> InsightDetail:
                     after=move.after,
                     reason=move.reason,
                     run_id=move.run_id,
+                    scope=move.scope,
                 )
                 for move in history
             ),
         )
 
 
-def remove_insight(workspace: Path | str, insight: str) -> InsightLine:
+def remove_insight(workspace: Path | str, insight: str, *, scope: Scope = SHARED) -> InsightLine:
     """Retire an insight; nothing is deleted, and it can be undone.
 
     Raises:
         UnknownNameError: there is none, or more than one begins so.
+        UsageError: it belongs to a wider scope than the one given.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        row = _find(records, insight)
+        row = _find(records, insight, scope)
+        if row.scope != scope.path:
+            raise UsageError(
+                f"The insight {row.item.id!r} is not {scope}'s alone; name its scope to remove it."
+            )
         records.items.move(row.item.id, "retired", reason="removed by hand")
-        return _line(records, _find(records, row.item.id))
+        return _line(records, _find(records, row.item.id, scope), scope)
 
 
 def insight_counts(rows: Sequence[ItemRow[Insight]]) -> SkillCounts:
@@ -87,13 +97,15 @@ def insight_counts(rows: Sequence[ItemRow[Insight]]) -> SkillCounts:
     return SkillCounts(admitted=active + retired, rejected=rejected, retired=retired)
 
 
-def insight_lines(records: Records, rows: Sequence[ItemRow[Insight]]) -> list[InsightLine]:
-    """One line for each, in their order."""
-    return [_line(records, row) for row in rows]
+def insight_lines(
+    records: Records, rows: Sequence[ItemRow[Insight]], *, scope: Scope = SHARED
+) -> list[InsightLine]:
+    """One line for each, in their order, measured by the attempts that the scope may read."""
+    return [_line(records, row, scope) for row in rows]
 
 
-def _find(records: Records, key: str) -> ItemRow[Insight]:
-    rows = records.items.insights()
+def _find(records: Records, key: str, scope: Scope) -> ItemRow[Insight]:
+    rows = records.items.insights(scope=scope)
     found = [row for row in rows if row.item.id == key] or [
         row for row in rows if key and row.item.id.startswith(key)
     ]
@@ -102,7 +114,7 @@ def _find(records: Records, key: str) -> ItemRow[Insight]:
     return found[0]
 
 
-def _line(records: Records, row: ItemRow[Insight]) -> InsightLine:
+def _line(records: Records, row: ItemRow[Insight], scope: Scope) -> InsightLine:
     item = row.item
     return InsightLine(
         id=item.id,
@@ -111,5 +123,6 @@ def _line(records: Records, row: ItemRow[Insight]) -> InsightLine:
         status=row.status,
         version=item.version,
         environment=item.environment,
-        effect=measured_effect(records, item).success,
+        effect=measured_effect(records, item, scope=scope).success,
+        scope=row.scope,
     )

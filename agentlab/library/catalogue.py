@@ -17,7 +17,7 @@ from agentlab.library.attribution import draws_of
 from agentlab.library.skills import SkillLibrary
 from agentlab.records import ItemRow, Records, Workspace
 from agentlab.statistics import Estimate, effect
-from agentlab.types import Insight, JsonObject, Skill, Status
+from agentlab.types import SHARED, Insight, JsonObject, Scope, Skill, Status
 from agentlab.types.report import (
     CollectionLine,
     Difference,
@@ -31,12 +31,17 @@ from agentlab.types.report import (
     SkillMatch,
     StatusChange,
 )
+from agentlab.types.scope import depth
 
 
 def list_skills(
-    workspace: Path | str, environment: str | None = None, status: Status | None = None
+    workspace: Path | str,
+    environment: str | None = None,
+    status: Status | None = None,
+    *,
+    scope: Scope = SHARED,
 ) -> list[SkillLine]:
-    """The skills of a workspace, most used first.
+    """The skills of a workspace that a scope may read, most used first.
 
     Candidates that admission refused are left out, unless a status is asked for.
 
@@ -44,25 +49,30 @@ def list_skills(
         UsageError: there is no workspace at that path; nothing here makes one.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        rows = records.items.skills(environment=environment, status=status)
+        rows = records.items.skills(environment=environment, status=status, scope=scope)
         if status is None:
             rows = [row for row in rows if not row.reason.startswith(REJECTED)]
-        return skill_lines(records, rows)
+        return skill_lines(records, rows, scope=scope)
 
 
-def show_skill(workspace: Path | str, name: str, *, environment: str | None = None) -> SkillDetail:
+def show_skill(
+    workspace: Path | str, name: str, *, environment: str | None = None, scope: Scope = SHARED
+) -> SkillDetail:
     """One skill in full, its newest version: what it does and what vouches for it.
+
+    Where several scopes around the given one have a skill of that name, the nearest is meant.
 
     Raises:
         UnknownNameError: there is no skill of that name; suggests near ones.
         UsageError: several environments have one, and none of them is named.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        rows = _of_one_environment(records, name, environment)
-        row = max(rows, key=lambda r: (r.status == "active", r.item.version))
+        rows = _of_one_environment(records, name, environment, scope)
+        row = max(rows, key=lambda r: (r.status == "active", depth(r.scope), r.item.version))
+        rows = [each for each in rows if each.scope == row.scope]
         skill = row.item
-        (line,) = skill_lines(records, [row])
-        others = records.items.skills(environment=skill.environment, status="active")
+        (line,) = skill_lines(records, [row], scope=scope)
+        others = records.items.skills(environment=skill.environment, status="active", scope=scope)
         history = [
             (r.item.version, move) for r in rows for move in records.items.history(r.item.id)
         ]
@@ -82,7 +92,7 @@ def show_skill(workspace: Path | str, name: str, *, environment: str | None = No
             tools=skill.tools,
             skills=skill.skills,
             callers=tuple(sorted(o.item.name for o in others if skill.name in o.item.skills)),
-            measured=measured_effect(records, skill),
+            measured=measured_effect(records, skill, scope=scope),
             tests=skill.tests,
             source_tasks=skill.source_tasks,
             source_attempts=skill.source_attempts,
@@ -96,6 +106,7 @@ def show_skill(workspace: Path | str, name: str, *, environment: str | None = No
                     after=move.after,
                     reason=move.reason,
                     run_id=move.run_id,
+                    scope=move.scope,
                 )
                 for version, move in history
             ),
@@ -103,29 +114,35 @@ def show_skill(workspace: Path | str, name: str, *, environment: str | None = No
 
 
 def search_skills(
-    workspace: Path | str, query: str, environment: str | None = None
+    workspace: Path | str,
+    query: str,
+    environment: str | None = None,
+    *,
+    scope: Scope = SHARED,
 ) -> list[SkillMatch]:
-    """The served skills that fit a query, best first, over one environment or all."""
+    """The skills served in a scope that fit a query, best first, over one environment or all."""
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        active = records.items.skills(environment=environment, status="active")
+        active = records.items.skills(environment=environment, status="active", scope=scope)
         scores: dict[str, float] = {}
         for place, toolset in sorted({(r.item.environment, r.item.toolset) for r in active}):
             with SkillLibrary(
-                records, place, toolset=toolset, backend="exact", foreign=True
+                records, place, toolset=toolset, backend="exact", foreign=True, scope=scope
             ) as library:
                 matches = library.retrieve(query, RetrievalConfig())
             scores |= {match.skill.id: match.score for match in matches}
-        uses = records.attempts.uses()
+        uses = records.attempts.uses(scope=scope)
         found = [
-            SkillMatch(**_line(records, row, uses).model_dump(), score=scores[row.item.id])
+            SkillMatch(**_line(records, row, uses, scope).model_dump(), score=scores[row.item.id])
             for row in active
             if row.item.id in scores
         ]
         return sorted(found, key=lambda item: (-item.score, item.name))
 
 
-def remove_skill(workspace: Path | str, name: str, *, environment: str | None = None) -> SkillLine:
-    """Retire every version of a skill; nothing is deleted, and it can be undone.
+def remove_skill(
+    workspace: Path | str, name: str, *, environment: str | None = None, scope: Scope = SHARED
+) -> SkillLine:
+    """Retire every version of a scope's skill; nothing is deleted, and it can be undone.
 
     Raises:
         UnknownNameError: there is no skill of that name; suggests near ones.
@@ -133,23 +150,26 @@ def remove_skill(workspace: Path | str, name: str, *, environment: str | None = 
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
         # By columns alone: what can no longer be read must be removable above all.
-        places = records.items.environments(name)
+        places = records.items.environments(name, scope=scope)
         if environment is None and len(places) > 1:
             raise _ambiguous(name, places)
         place = environment or (places[0] if places else None)
-        records.items.remove_skill(name, environment=place, reason="removed by hand")
-        rows = records.items.skills(name=name, environment=place)
+        records.items.remove_skill(name, environment=place, reason="removed by hand", scope=scope)
+        rows = records.items.skills(name=name, environment=place, scope=scope)
+        rows = [each for each in rows if each.scope == scope.path]
         if not rows:
             return SkillLine(
                 name=name, signature=name, summary="", status="retired", environment=place or ""
             )
         row = max(rows, key=lambda r: r.item.version)
-        (line,) = skill_lines(records, [row])
+        (line,) = skill_lines(records, [row], scope=scope)
         return line
 
 
 def reindex(workspace: Path | str, *, embedder: str = "lexical") -> ReindexReport:
     """Rebuild every environment's index from the records.
+
+    What is a tenant's lies in no index on disk: its vectors are read from the records.
 
     Raises:
         UnknownNameError: there is no such embedder.
@@ -189,18 +209,22 @@ def skill_counts(rows: Sequence[ItemRow[Skill]]) -> SkillCounts:
     return SkillCounts(admitted=active + retired, rejected=rejected, retired=retired)
 
 
-def skill_lines(records: Records, rows: Sequence[ItemRow[Skill]]) -> list[SkillLine]:
-    """One line for each, most used first."""
+def skill_lines(
+    records: Records, rows: Sequence[ItemRow[Skill]], *, scope: Scope = SHARED
+) -> list[SkillLine]:
+    """One line for each, most used first, measured by the attempts that the scope may read."""
     if not rows:
         return []
-    uses = records.attempts.uses()
-    lines = [_line(records, row, uses) for row in rows]
+    uses = records.attempts.uses(scope=scope)
+    lines = [_line(records, row, uses, scope) for row in rows]
     return sorted(lines, key=lambda line: (-line.uses, line.name, line.version))
 
 
-def measured_effect(records: Records, item: Skill | Insight) -> SkillEffect:
-    """What offering the item does, by its randomised draws."""
-    found = effect(draws_of(item, records.trajectories.draws(item_id=item.id)))
+def measured_effect(
+    records: Records, item: Skill | Insight, *, scope: Scope = SHARED
+) -> SkillEffect:
+    """What offering the item does, by its randomised draws in attempts that the scope may read."""
+    found = effect(draws_of(item, records.trajectories.draws(item_id=item.id, scope=scope)))
     return SkillEffect(
         offered=found.offered,
         withheld=found.withheld,
@@ -225,7 +249,9 @@ def _difference(found: Estimate | None) -> Difference | None:
     return Difference(value=found.value, interval=Interval(found.low, found.high), n=found.n)
 
 
-def _line(records: Records, row: ItemRow[Skill], uses: Mapping[str, int]) -> SkillLine:
+def _line(
+    records: Records, row: ItemRow[Skill], uses: Mapping[str, int], scope: Scope
+) -> SkillLine:
     skill = row.item
     return SkillLine(
         name=skill.name,
@@ -234,19 +260,21 @@ def _line(records: Records, row: ItemRow[Skill], uses: Mapping[str, int]) -> Ski
         status=row.status,
         version=skill.version,
         environment=skill.environment,
-        shares_name=len(records.items.environments(skill.name)) > 1,
+        shares_name=len(records.items.environments(skill.name, scope=scope)) > 1,
         uses=uses.get(skill.id, 0),
-        effect=measured_effect(records, skill).success,
+        effect=measured_effect(records, skill, scope=scope).success,
+        scope=row.scope,
     )
 
 
 def _of_one_environment(
-    records: Records, name: str, environment: str | None
+    records: Records, name: str, environment: str | None, scope: Scope
 ) -> list[ItemRow[Skill]]:
     """Every version of a skill of one environment, which need not be named if there is one."""
-    rows = records.items.skills(name=name, environment=environment)
+    rows = records.items.skills(name=name, environment=environment, scope=scope)
     if not rows:
-        known = {row.item.name for row in records.items.skills(environment=environment)}
+        others = records.items.skills(environment=environment, scope=scope)
+        known = {row.item.name for row in others}
         raise UnknownNameError("skill", name, known)
     places = sorted({row.item.environment for row in rows})
     if len(places) > 1:

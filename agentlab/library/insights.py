@@ -19,7 +19,7 @@ from agentlab.library.served import ServedIndex
 from agentlab.library.truth import ActiveItems
 from agentlab.protocols import CountsTokens, Embedder
 from agentlab.records import Records
-from agentlab.types import Insight
+from agentlab.types import SHARED, Insight, Scope
 
 LEARNT = "learnt"
 """Trust of what was admitted here; anything else is somebody else's words and is not served."""
@@ -40,7 +40,9 @@ class InsightLibrary:
         records: where the insights are.
         environment: the environment's name.
         embedder: by name, see `embeddings`.
-        backend: which index proposes; `exact` keeps nothing on disk.
+        backend: which index proposes; `exact` keeps nothing on disk, and where there is a tenant
+            nothing is kept there whatever is asked for.
+        scope: in which they are served: its own and those of the scopes around it.
     """
 
     def __init__(
@@ -50,12 +52,16 @@ class InsightLibrary:
         *,
         embedder: str = "lexical",
         backend: IndexName = "chroma",
+        scope: Scope = SHARED,
     ) -> None:
         self._records = records
         self._environment = environment
+        self._scope = scope
         self._embedder = open_embedder(embedder)
-        self._truth = ActiveItems(records, environment, "insight", self._embedder)
+        self._truth = ActiveItems(records, environment, "insight", self._embedder, scope)
         name = collection_name(environment, "insight")
+        if scope != SHARED:
+            backend = "exact"
         root: Path | None = records.workspace.index / name if backend == "chroma" else None
         self._index = ServedIndex(
             self._truth,
@@ -101,7 +107,9 @@ class InsightLibrary:
         version = self._records.items.library_version(self._environment)
         if version == self._version:
             return
-        rows = self._records.items.insights(environment=self._environment, status="active")
+        rows = self._records.items.insights(
+            environment=self._environment, status="active", scope=self._scope
+        )
         self._insights = {row.item.id: row.item for row in rows if row.item.trust == LEARNT}
         self._others = [row.item.id for row in rows if row.item.id not in self._insights]
         self._derived = {}

@@ -19,7 +19,8 @@ from agentlab.library.served import IndexStatus, ServedIndex
 from agentlab.library.truth import ActiveItems
 from agentlab.protocols import CountsTokens
 from agentlab.records import Records
-from agentlab.types import Skill
+from agentlab.types import SHARED, Scope, Skill
+from agentlab.types.scope import depth
 
 
 class Found(NamedTuple):
@@ -38,10 +39,14 @@ class SkillLibrary:
         environment: the environment's name.
         toolset: only skills over these tools are offered.
         embedder: by name, see `embeddings`.
-        backend: which index proposes; `exact` keeps nothing on disk.
+        backend: which index proposes; `exact` keeps nothing on disk, and where there is a tenant
+            nothing is kept there whatever is asked for.
         foreign: whether code that was not learnt here can run, as it can in a box; else skills
             of that kind, and those that call one, are left out: a runtime would refuse them and
             with them each attempt that they are offered to.
+        scope: in which they are served: its own and those of the scopes around it. Of one name
+            the nearest is offered. A skill calls what it was verified with: the nearest of that
+            name as its own scope sees it.
     """
 
     def __init__(
@@ -53,14 +58,18 @@ class SkillLibrary:
         embedder: str = "lexical",
         backend: IndexName = "chroma",
         foreign: bool = False,
+        scope: Scope = SHARED,
     ) -> None:
         self._records = records
         self._takes_foreign = foreign
         self._environment = environment
+        self._scope = scope
         self._toolset = toolset
         self._embedder = open_embedder(embedder)
-        self._truth = ActiveItems(records, environment, "skill", self._embedder)
+        self._truth = ActiveItems(records, environment, "skill", self._embedder, scope)
         name = collection_name(environment, "skill")
+        if scope != SHARED:
+            backend = "exact"
         root: Path | None = records.workspace.index / name if backend == "chroma" else None
         self._index = ServedIndex(
             self._truth,
@@ -72,6 +81,7 @@ class SkillLibrary:
         )
         self._charged = 0
         self._skills: dict[str, Skill] = {}
+        self._names = Names(())
         self._foreign: list[str] = []
         self._derived: dict[str, list[str]] = {}
         """Task to the skills that may not be offered for it."""
@@ -112,25 +122,30 @@ class SkillLibrary:
         version = self._records.items.library_version(self._environment)
         if version == self._version:
             return
-        rows = self._records.items.skills(environment=self._environment, status="active")
-        known = {row.item.name: row.item for row in rows if row.item.toolset == self._toolset}
-        self._skills = {skill.id: skill for skill in known.values() if self._runs(skill, known)}
+        rows = self._records.items.skills(
+            environment=self._environment, status="active", scope=self._scope
+        )
+        fit = [row for row in rows if row.item.toolset == self._toolset]
+        self._names = Names((Scope.parse(row.scope), row.item) for row in fit)
+        served = self._names.seen(self._scope)
+        self._skills = {skill.id: skill for skill in served if self._runs(skill)}
         # The index serves every toolset; without this the others would take the first places.
         self._foreign = [row.item.id for row in rows if row.item.id not in self._skills]
-        by_name = {skill.name: skill for skill in self._skills.values()}
         self._derived = {}
         for skill in self._skills.values():
-            for source in sorted(origins(skill, by_name)):
+            brought = self._names.closure([skill])
+            for source in sorted({task for each in brought for task in each.source_tasks}):
                 self._derived.setdefault(source, []).append(skill.id)
         self._index.sync()
         documents = {skill.id: skill.document for skill in self._skills.values()}
         self._retriever = Retriever(documents, self._index, self._embedder)
         self._version = version
 
-    def _runs(self, skill: Skill, known: Mapping[str, Skill]) -> bool:
+    def _runs(self, skill: Skill) -> bool:
         """Whether a runtime would take the skill and all that it calls."""
-        called = closure([skill], known)
-        return self._takes_foreign or all(each.origin == "search" for each in called)
+        if self._takes_foreign:
+            return True
+        return all(each.origin == "search" for each in self._names.closure([skill]))
 
     def retrieve(
         self, query: str, config: RetrievalConfig, *, task_id: str | None = None
@@ -151,7 +166,24 @@ class SkillLibrary:
             tokens=config.tokens,
             exclude=[*derived, *self._foreign],
         )
-        return [Found(self._skills[item.id], item.score) for item in found]
+        skills = [Found(self._skills[item.id], item.score) for item in found]
+        return skills if self._scope == SHARED else self._together(skills)
+
+    def _together(self, found: Sequence[Found]) -> list[Found]:
+        """Those that may be offered at once: in one attempt a name means one skill.
+
+        A wider scope's skill that calls what a nearer one hides here is left out where that
+        nearer one is among them.
+        """
+        nearest = sorted(found, key=lambda each: -self._names.depth(each.skill))
+        meant: dict[str, str] = {}
+        kept: set[str] = set()
+        for each in nearest:
+            brought = self._names.closure([each.skill])
+            if all(meant.get(skill.name, skill.id) == skill.id for skill in brought):
+                meant.update((skill.name, skill.id) for skill in brought)
+                kept.add(each.skill.id)
+        return [each for each in found if each.skill.id in kept]
 
     def alike(self, skill: Skill, others: Sequence[Skill], *, floor: float) -> list[Skill]:
         """Those of `others` whose documents are as similar as `floor` or more, best first.
@@ -173,8 +205,7 @@ class SkillLibrary:
 
     def with_callees(self, skills: Sequence[Skill]) -> tuple[Skill, ...]:
         """These skills and every active skill that they call, directly or through others."""
-        by_name = {skill.name: skill for skill in self._skills.values()}
-        return closure(skills, by_name)
+        return self._names.closure(skills)
 
     def calls(self) -> dict[str, tuple[str, ...]]:
         """Every active skill's name to the names that it calls."""
@@ -206,6 +237,56 @@ class SkillLibrary:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Names:
+    """What a name means to whom: the nearest skill that bears it, seen from the caller's scope.
+
+    A tenant's skill of the same name as a shared one is what that tenant is offered, and what the
+    shared skills call stays what they were verified with.
+
+    Args:
+        skills: each with its scope, in the order in which they were kept; of one scope and name
+            the last counts.
+    """
+
+    def __init__(self, skills: Iterable[tuple[Scope, Skill]]) -> None:
+        self._by_place: dict[tuple[str, str], Skill] = {}
+        self._readable: dict[str, tuple[str, ...]] = {}
+        """Skill to the paths that its scope reads, its own first."""
+        for scope, skill in skills:
+            self._by_place[scope.path, skill.name] = skill
+            self._readable[skill.id] = scope.readable[::-1]
+
+    def seen(self, scope: Scope) -> list[Skill]:
+        """Every skill that the scope sees, in the order in which the names were first kept."""
+        names = dict.fromkeys(name for _, name in self._by_place)
+        found = (self._find(name, scope.readable[::-1]) for name in names)
+        return [skill for skill in found if skill is not None]
+
+    def depth(self, skill: Skill) -> int:
+        """How near its scope is; 0 for what is shared and for what is not known."""
+        return depth(self._readable.get(skill.id, ("",))[0])
+
+    def closure(self, skills: Iterable[Skill]) -> tuple[Skill, ...]:
+        """The skills and all that they call, each name once, in the order first met."""
+        found: dict[str, Skill] = {}
+        ahead = list(skills)
+        while ahead:
+            skill = ahead.pop(0)
+            if skill.name not in found:
+                found[skill.name] = skill
+                paths = self._readable.get(skill.id, ("",))
+                called = (self._find(name, paths) for name in skill.skills)
+                ahead.extend(each for each in called if each is not None)
+        return tuple(found.values())
+
+    def _find(self, name: str, paths: Iterable[str]) -> Skill | None:
+        for path in paths:
+            skill = self._by_place.get((path, name))
+            if skill is not None:
+                return skill
+        return None
 
 
 def closure(skills: Iterable[Skill], by_name: Mapping[str, Skill]) -> tuple[Skill, ...]:

@@ -41,10 +41,12 @@ from agentlab.records.tables import (
 )
 from agentlab.records.tasks import give
 from agentlab.types import (
+    SHARED,
     AttemptKind,
     AttemptOutcome,
     AttemptSpec,
     AttemptStatus,
+    Scope,
     Skill,
     Step,
     Task,
@@ -85,6 +87,8 @@ class AttemptRow(NamedTuple):
     first_cpu_seconds: float | None
     offered: int
     withheld: int
+    scope: str
+    """Path of the scope in which it was made."""
     skills_used: tuple[str, ...]
     """Ids."""
 
@@ -234,8 +238,8 @@ class Attempts:
                 found.setdefault(template, []).append(success)
         return [Template(name=name, outcomes=tuple(found[name])) for name in sorted(found)]
 
-    def uses(self) -> Counter[str]:
-        """In how many attempts of every run each skill was used, by id; shadow ones left out.
+    def uses(self, *, scope: Scope = SHARED) -> Counter[str]:
+        """In how many attempts that a scope may read each skill was used, by id; no shadow ones.
 
         The database counts attempts that used the same skills, and only those are told apart.
         """
@@ -245,6 +249,7 @@ class Attempts:
                 ATTEMPTS.c.status.is_not(None),
                 ATTEMPTS.c.kind != "shadow",
                 ATTEMPTS.c.skills_used != "[]",
+                ATTEMPTS.c.scope.in_(scope.readable),
             )
             .group_by(ATTEMPTS.c.skills_used)
         )
@@ -327,6 +332,7 @@ def _planned_row(spec: AttemptSpec) -> dict[str, object]:
         "environment": spec.task.environment,
         "template": plain(spec.task.template),
         "split": spec.task.split,
+        "scope": spec.scope,
         "offered": len(spec.offers) - withheld,
         "withheld": withheld,
     }

@@ -33,10 +33,12 @@ from agentlab.records.moves import (
 )
 from agentlab.records.seals import is_sealed, item_text, set_seal
 from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, SEALS
-from agentlab.types import Insight, JsonObject, Outcomes, Skill, Status
+from agentlab.types import SHARED, Insight, JsonObject, Outcomes, Scope, Skill, Status
 
 ItemKind = Literal["skill", "insight"]
 SERVED: Status = "active"
+VOUCHED: frozenset[Status] = frozenset({"verified", "active"})
+"""What alone may go from one scope to another."""
 
 _STATUSES: tuple[Status, ...] = get_args(Status)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -55,6 +57,8 @@ class ItemRow(NamedTuple, Generic[Item]):
     """The run that made it."""
     round: int | None
     created_at: str
+    scope: str = ""
+    """Path of the scope whose it is."""
 
 
 class Items:
@@ -71,18 +75,20 @@ class Items:
         reason: str = "",
         run_id: str | None = None,
         round_: int | None = None,
+        scope: Scope = SHARED,
     ) -> bool:
         """Keep a version of a skill; False when it was kept already, and it stays as it is.
 
         Raises:
-            RecordsError: its name, or that of a parameter, is no plain identifier.
+            RecordsError: its name, or that of a parameter, is no plain identifier, or its id is
+                that of an item of another scope.
         """
         for name in (skill.name, *(parameter.name for parameter in skill.parameters)):
             _check_name(skill, name)
         lineage = [("task", task) for task in skill.source_tasks]
         lineage += [("attempt", attempt) for attempt in skill.source_attempts]
         lineage += [("calls", name) for name in skill.skills]
-        return self._save(skill, lineage, _first(skill, status, reason, run_id, round_))
+        return self._save(skill, lineage, _first(skill, status, reason, run_id, round_, scope))
 
     def save_insight(
         self,
@@ -92,10 +98,15 @@ class Items:
         reason: str = "",
         run_id: str | None = None,
         round_: int | None = None,
+        scope: Scope = SHARED,
     ) -> bool:
-        """Keep a version of an insight; False when it was kept already."""
+        """Keep a version of an insight; False when it was kept already.
+
+        Raises:
+            RecordsError: its id is that of an item of another scope.
+        """
         lineage = [("task", task) for task in insight.source_tasks]
-        return self._save(insight, lineage, _first(insight, status, reason, run_id, round_))
+        return self._save(insight, lineage, _first(insight, status, reason, run_id, round_, scope))
 
     def move(
         self,
@@ -106,52 +117,67 @@ class Items:
         evidence: JsonObject | None = None,
         run_id: str | None = None,
         round_: int | None = None,
+        scope: Scope | None = None,
     ) -> bool:
-        """Give an item another status; False when it has it already.
+        """Give an item another status, or with `scope` to somebody else; False if it is so already.
 
         Raises:
             UnknownNameError: there is no item of that id.
-            RecordsError: a gate would be skipped, or the item was changed by something other
-                than agentlab, which can only be retired.
+            RecordsError: a gate would be skipped, an item that is not verified would go to
+                another scope, or the item was changed by something other than agentlab, which
+                can only be retired.
         """
         with self._session.write() as connection:
             row = connection.execute(_sealed().where(ITEMS.c.id == item_id)).mappings().first()
             if row is None:
                 raise UnknownNameError("item", item_id, connection.scalars(select(ITEMS.c.id)))
             before = _status(item_id, row["status"])
-            if before == status:
+            whose = row["scope"] if scope is None else scope.path
+            if before == status and whose == row["scope"]:
                 return False
-            self._check(connection, item_id, before, status)
+            if before != status:
+                self._check(connection, item_id, before, status)
+            if whose != row["scope"] and status not in VOUCHED:
+                raise RecordsError(
+                    f"The item {item_id!r} is {status}; only what is verified may go to another "
+                    "scope, so let admission judge it first."
+                )
             if status != "retired":
                 _readable(connection, row)
-            values = {"status": status, "reason": plain(reason)}
+            values = {"status": status, "reason": plain(reason), "scope": whose}
             connection.execute(update(ITEMS).where(ITEMS.c.id == item_id).values(values))
             # What was changed by a hand keeps the seal that it does not fit. What is sealed here
             # is what was read and what was asked for, and nothing that a trigger put there.
             if _is_whole(row):
                 set_seal(connection, "item", item_id, item_text({**row, **values}))
-            move = Move(item_id, before, status, reason, evidence or {}, run_id, round_, now())
+            move = Move(
+                item_id, before, status, reason, evidence or {}, run_id, round_, now(), whose
+            )
             keep_move(connection, move)
             if SERVED in (before, status):
                 bump(connection, row["environment"])
             return True
 
-    def remove_skill(self, name: str, *, environment: str | None = None, reason: str) -> list[str]:
-        """Retire every version of a skill by its name; their ids, empty if all were retired.
+    def remove_skill(
+        self, name: str, *, environment: str | None = None, reason: str, scope: Scope = SHARED
+    ) -> list[str]:
+        """Retire every version of a scope's skill by its name; the ids of those that were not.
 
         Raises:
             UnknownNameError: there is no skill of that name; suggests near ones.
         """
         query = select(ITEMS.c.id, ITEMS.c.status).where(
-            ITEMS.c.kind == "skill", ITEMS.c.name == name
+            ITEMS.c.kind == "skill", ITEMS.c.name == name, ITEMS.c.scope == scope.path
         )
         if environment is not None:
             query = query.where(ITEMS.c.environment == environment)
         with self._session.write() as connection:
             rows = connection.execute(query.order_by(ITEMS.c.serial)).all()
             if not rows:
-                names = select(ITEMS.c.name).where(ITEMS.c.kind == "skill").distinct()
-                raise UnknownNameError("skill", name, connection.scalars(names))
+                names = select(ITEMS.c.name).where(
+                    ITEMS.c.kind == "skill", ITEMS.c.scope == scope.path
+                )
+                raise UnknownNameError("skill", name, set(connection.scalars(names)))
             joined = Items(Joined(connection))
             return [row.id for row in rows if joined.move(row.id, "retired", reason=reason)]
 
@@ -162,13 +188,14 @@ class Items:
         toolset: str | None = None,
         status: Status | Sequence[Status] | None = None,
         name: str | None = None,
+        scope: Scope | None = SHARED,
     ) -> list[ItemRow[Skill]]:
-        """Skills in the order in which they were kept.
+        """Skills that a scope may read in the order in which they were kept; None reads all.
 
         Raises:
             RecordsError: one that is not retired was changed by something other than agentlab.
         """
-        query = _filtered("skill", environment, status)
+        query = _filtered("skill", environment, status, scope)
         if toolset is not None:
             query = query.where(ITEMS.c.toolset == toolset)
         if name is not None:
@@ -181,14 +208,15 @@ class Items:
         *,
         environment: str | None = None,
         status: Status | Sequence[Status] | None = None,
+        scope: Scope | None = SHARED,
     ) -> list[ItemRow[Insight]]:
-        """Insights in the order in which they were kept.
+        """Insights that a scope may read in the order in which they were kept; None reads all.
 
         Raises:
             RecordsError: one that is not retired was changed by something other than agentlab.
         """
         with self._session.read() as connection:
-            return _item_rows(connection, _filtered("insight", environment, status), Insight)
+            return _item_rows(connection, _filtered("insight", environment, status, scope), Insight)
 
     def skill(self, item_id: str) -> ItemRow[Skill]:
         """One version of a skill by id.
@@ -242,9 +270,11 @@ class Items:
                 bump(connection, row["environment"])
             return True
 
-    def environments(self, name: str | None = None) -> list[str]:
-        """Where there are skills, or skills of a name; reads no skill."""
+    def environments(self, name: str | None = None, *, scope: Scope | None = SHARED) -> list[str]:
+        """Where there are skills that a scope may read, or skills of a name; reads no skill."""
         query = select(ITEMS.c.environment).where(ITEMS.c.kind == "skill").distinct()
+        if scope is not None:
+            query = query.where(ITEMS.c.scope.in_(scope.readable))
         if name is not None:
             query = query.where(ITEMS.c.name == name)
         with self._session.read() as connection:
@@ -282,7 +312,13 @@ class Items:
         first: Move,
     ) -> bool:
         with self._session.write() as connection:
-            if connection.scalar(select(ITEMS.c.serial).where(ITEMS.c.id == item.id)) is not None:
+            whose = connection.scalar(select(ITEMS.c.scope).where(ITEMS.c.id == item.id))
+            if whose is not None and whose != first.scope:
+                raise RecordsError(
+                    f"The id {item.id!r} is taken in another scope; make the item's id for its "
+                    "own scope with `scoped_id`."
+                )
+            if whose is not None:
                 return False
             row = _columns(item) | {
                 "status": first.after,
@@ -291,6 +327,7 @@ class Items:
                 "round": first.round,
                 "created_at": first.created_at,
                 "body": encode(item),
+                "scope": first.scope,
             }
             add(connection, ITEMS, [row])
             set_seal(connection, "item", item.id, item_text(row))
@@ -328,13 +365,18 @@ def bump(connection: Connection, environment: str) -> None:
 
 
 def _filtered(
-    kind: ItemKind, environment: str | None, status: Status | Sequence[Status] | None
+    kind: ItemKind,
+    environment: str | None,
+    status: Status | Sequence[Status] | None,
+    scope: Scope | None,
 ) -> Select[*tuple[Any, ...]]:
     query = _sealed().where(ITEMS.c.kind == kind).order_by(ITEMS.c.serial)
     if environment is not None:
         query = query.where(ITEMS.c.environment == environment)
     if status is not None:
         query = query.where(ITEMS.c.status.in_([status] if isinstance(status, str) else status))
+    if scope is not None:
+        query = query.where(ITEMS.c.scope.in_(scope.readable))
     return query
 
 
@@ -372,7 +414,7 @@ def _item_row(row: RowMapping, cls: type[Item], known: Mapping[str, Life]) -> It
         fix = f"take it out of service with `agentlab skills remove {which}`, or {fix}"
     status = _status(key, row["status"])
     life = known.get(key)
-    why = None if life is None else life.fault(status, row["reason"])
+    why = None if life is None else life.fault(status, row["reason"], row["scope"])
     if why is None and not _is_whole(row):
         why = f"it was {CHANGED}"
     if why is not None:
@@ -388,6 +430,7 @@ def _item_row(row: RowMapping, cls: type[Item], known: Mapping[str, Life]) -> It
         run_id=row["run_id"],
         round=row["round"],
         created_at=row["created_at"],
+        scope=row["scope"],
     )
 
 
@@ -434,6 +477,11 @@ def _status(key: str, status: str) -> Status:
 
 
 def _first(
-    item: Skill | Insight, status: Status, reason: str, run_id: str | None, round_: int | None
+    item: Skill | Insight,
+    status: Status,
+    reason: str,
+    run_id: str | None,
+    round_: int | None,
+    scope: Scope,
 ) -> Move:
-    return Move(item.id, None, status, reason, {}, run_id, round_, now())
+    return Move(item.id, None, status, reason, {}, run_id, round_, now(), scope.path)

@@ -43,6 +43,8 @@ class Move(NamedTuple):
     run_id: str | None
     round: int | None
     created_at: str
+    scope: str = ""
+    """Whose the item was from then on."""
 
 
 class Life(NamedTuple):
@@ -58,7 +60,7 @@ class Life(NamedTuple):
         """Whether the moves are those that were kept, each of them and no other."""
         return bool(self.rows) and chain(self.item_id, self.rows) == self.sealed
 
-    def fault(self, status: object, reason: object) -> str | None:
+    def fault(self, status: object, reason: object, scope: object) -> str | None:
         """Why an item that says so of itself is not to be trusted; None if it may be."""
         if not self.whole:
             return f"its moves were {CHANGED}"
@@ -67,8 +69,14 @@ class Life(NamedTuple):
             return f"it is {status!r} where its last move says {last!r}, and so was {CHANGED}"
         if self.rows[-1]["reason"] != reason:
             return f"its reason is not that of its last move, and so was {CHANGED}"
+        if self.rows[-1]["scope"] != scope:
+            return f"its scope is not that of its last move, and so was {CHANGED}"
         been = [row["after"] for row in self.rows]
         for number, (earlier, later) in enumerate(pairwise(self.rows), start=1):
+            if later["before"] == earlier["after"] == later["after"]:
+                # Only its scope changed then.
+                if later["scope"] != earlier["scope"]:
+                    continue
             if later["before"] != earlier["after"] or later["after"] not in allowed(been[:number]):
                 return f"it went from {earlier['after']!r} to {later['after']!r}, past a gate"
         return None
@@ -118,6 +126,7 @@ def history(connection: Connection, item_id: str) -> list[Move]:
             run_id=row["run_id"],
             round=row["round"],
             created_at=row["created_at"],
+            scope=row["scope"],
         )
         for row in life.rows
     ]

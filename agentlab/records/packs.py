@@ -27,7 +27,7 @@ from agentlab.records.tables import (
     PACKS,
     TOMBSTONES,
 )
-from agentlab.types import JsonObject, Status
+from agentlab.types import JsonObject, Scope, Status
 
 PackState = Literal[
     "received",
@@ -323,13 +323,13 @@ class Packs:
 
 def _descent(connection: Connection) -> dict[str, tuple[str, ...]]:
     above: dict[str, set[str]] = {}
-    home: dict[str, str] = {}
-    named: dict[tuple[str, str], list[str]] = {}
-    serving: dict[tuple[str, str], list[str]] = {}
-    columns = select(ITEMS.c.id, ITEMS.c.name, ITEMS.c.environment, ITEMS.c.status)
+    home: dict[str, tuple[str, str]] = {}
+    named: dict[tuple[str, str, str], list[str]] = {}
+    serving: dict[tuple[str, str, str], list[str]] = {}
+    columns = select(ITEMS.c.id, ITEMS.c.name, ITEMS.c.environment, ITEMS.c.status, ITEMS.c.scope)
     for row in connection.execute(columns.where(ITEMS.c.kind == "skill")):
-        home[row.id] = row.environment
-        place = (row.environment, row.name)
+        home[row.id] = (row.environment, row.scope)
+        place = (row.environment, row.scope, row.name)
         named.setdefault(place, []).append(row.id)
         if row.status == "active":
             serving.setdefault(place, []).append(row.id)
@@ -341,8 +341,11 @@ def _descent(connection: Connection) -> dict[str, tuple[str, ...]]:
         if relation == "parent":
             found.add(reference)
         else:
-            place = (home.get(item, ""), reference)
-            found.update(serving.get(place) or named.get(place, ()))
+            environment, scope = home.get(item, ("", ""))
+            # Whatever it may have meant: its own scope's or that of one around it.
+            for path in Scope.parse(scope).readable:
+                place = (environment, path, reference)
+                found.update(serving.get(place) or named.get(place, ()))
     used = (
         select(LINEAGE.c.item_id, ATTEMPTS.c.skills_used)
         .join(ATTEMPTS, ATTEMPTS.c.id == LINEAGE.c.reference)

@@ -11,7 +11,7 @@ from agentlab.records.database import Session, add, now
 from agentlab.records.encoding import PUT_BACK, decode_object, encode_object, plain, unreadable
 from agentlab.records.seals import is_sealed, set_seal
 from agentlab.records.tables import NODES, ROUNDS, RUNS, SEALS
-from agentlab.types import JsonObject
+from agentlab.types import SHARED, JsonObject, Scope
 
 RunStatus = Literal["running", "finished", "stopped", "failed"]
 _STATUSES: frozenset[str] = frozenset(get_args(RunStatus))
@@ -28,6 +28,8 @@ class RunRow(NamedTuple):
     seed: int
     created_at: str
     updated_at: str
+    scope: str = ""
+    """Path of the scope in which it is made; empty where it is everybody's."""
 
 
 class Runs:
@@ -36,24 +38,32 @@ class Runs:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def create(self, run_id: str, *, config: JsonObject, versions: JsonObject, seed: int) -> bool:
+    def create(
+        self,
+        run_id: str,
+        *,
+        config: JsonObject,
+        versions: JsonObject,
+        seed: int,
+        scope: Scope = SHARED,
+    ) -> bool:
         """Record a run before its first attempt; False when it was recorded already.
 
         Raises:
-            RecordsError: a run of that id has another config or seed.
+            RecordsError: a run of that id has another config, seed or scope.
             UsageError: the seed does not fit in 64 bits.
         """
         if not -(1 << 63) <= seed < 1 << 63:
             raise UsageError(f"The seed {seed} is too large; use one below {1 << 63}.")
         spelt = encode_object(config)
         with self._session.write() as connection:
-            query = select(RUNS.c.config, RUNS.c.seed).where(RUNS.c.id == run_id)
+            query = select(RUNS.c.config, RUNS.c.seed, RUNS.c.scope).where(RUNS.c.id == run_id)
             known = connection.execute(query).one_or_none()
             if known is not None:
-                if (known.config, known.seed) != (spelt, seed):
+                if (known.config, known.seed, known.scope) != (spelt, seed, scope.path):
                     raise RecordsError(
-                        f"The run {run_id!r} exists with another config or seed; resume it as it "
-                        "is, or choose another id."
+                        f"The run {run_id!r} exists with another config or seed, or in another "
+                        "scope; resume it as it is, or choose another id."
                     )
                 return False
             time = now()
@@ -66,9 +76,10 @@ class Runs:
                 "versions": encode_object(versions),
                 "created_at": time,
                 "updated_at": time,
+                "scope": scope.path,
             }
             add(connection, RUNS, [row])
-            set_seal(connection, "run", run_id, _sealed_text(seed, spelt))
+            set_seal(connection, "run", run_id, _sealed_text(seed, spelt, scope.path))
             return True
 
     def get(self, run_id: str) -> RunRow:
@@ -86,7 +97,8 @@ class Runs:
             sealed = connection.scalar(
                 select(SEALS.c.digest).where(SEALS.c.owner == "run", SEALS.c.key == run_id)
             )
-        if not is_sealed("run", run_id, _sealed_text(row["seed"], row["config"]), sealed):
+        text = _sealed_text(row["seed"], row["config"], row["scope"])
+        if not is_sealed("run", run_id, text, sealed):
             raise RecordsError(
                 f"The config or seed of the run {run_id!r} in the records was changed by something "
                 f"other than agentlab; {PUT_BACK}, or start a run with the config that you want."
@@ -177,8 +189,9 @@ def _result(connection: Connection, run_id: str, round_: int, node: str) -> Json
     return None if text is None else decode_object(text, table="nodes", key=key)
 
 
-def _sealed_text(seed: int, config: str) -> str:
-    return f"{seed}\n{config}"
+def _sealed_text(seed: int, config: str, scope: str) -> str:
+    # What is shared is sealed as it was before there were scopes.
+    return f"{seed}\n{config}" if scope == "" else f"{seed}\n{config}\n{scope}"
 
 
 def _run_row(values: RowMapping) -> RunRow:
@@ -194,4 +207,5 @@ def _run_row(values: RowMapping) -> RunRow:
         seed=values["seed"],
         created_at=values["created_at"],
         updated_at=values["updated_at"],
+        scope=values["scope"],
     )

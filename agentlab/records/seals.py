@@ -29,7 +29,7 @@ ITEM_COLUMNS: tuple[str, ...] = (
     *("kind", "name", "version", "environment", "toolset", "parent", "origin"),
     *("status", "reason", "run_id", "round", "created_at", "body"),
 )
-"""What is sealed of an item beside its id; migration 0004 spells the same."""
+"""What is sealed of an item beside its id, and its scope; migration 0004 spells the same."""
 MOVE_COLUMNS: tuple[str, ...] = (
     *("before", "after", "reason", "evidence"),
     *("run_id", "round", "created_at"),
@@ -76,5 +76,9 @@ def _link(before: str | None, row: SealedRow) -> str:
 
 
 def _spelt(row: SealedRow, columns: tuple[str, ...]) -> str:
+    values = [row[name] for name in columns]
+    # What is shared is sealed as it was before there were scopes.
+    if row["scope"] != "":
+        values.append(row["scope"])
     # A hand may have put bytes there, which JSON has no spelling for.
-    return json.dumps([row[name] for name in columns], default=repr)
+    return json.dumps(values, default=repr)

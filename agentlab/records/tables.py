@@ -45,6 +45,7 @@ RUNS = Table(
     Column("versions", Text, nullable=False),
     Column("created_at", String(40), nullable=False),
     Column("updated_at", String(40), nullable=False),
+    Column("scope", String(129), nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 
@@ -138,12 +139,13 @@ ATTEMPTS = Table(
     Column("first_cpu_seconds", Float, nullable=True),
     Column("skills_used", Text, nullable=True),
     Column("recorded_at", String(40), nullable=True),
+    Column("scope", String(129), nullable=False, server_default=""),
     ForeignKeyConstraint(["run_id", "task_id"], ["tasks.run_id", "tasks.id"]),
     Index("ix_attempts_place", "run_id", "round", "slot", "kind", unique=True),
     Index("ix_attempts_task", "run_id", "task_id"),
 )
 """One narrow row each, so that counting 100,000 of them reads no trajectory. A row without
-`status` is planned and not yet recorded."""
+`status` is planned and not yet recorded. Of a scope like items: empty is everybody's."""
 
 PLANS = Table(
     "plans",
@@ -211,6 +213,34 @@ SCORES = Table(
     Column("body", Text, nullable=False),
 )
 
+FEEDBACK = Table(
+    "feedback",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("attempt_id", String(64), ForeignKey("attempts.id"), nullable=False, index=True),
+    Column("success", Boolean(create_constraint=False), nullable=True),
+    Column("comment", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What people said of attempts afterwards; the newest of an attempt counts."""
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("attempt_id", String(64), ForeignKey("attempts.id"), nullable=False, unique=True),
+    Column("environment", String(128), nullable=False),
+    Column("scope", String(129), nullable=False, server_default=""),
+    Column("session", String(64), nullable=False),
+    Column("said", Text, nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Index("ix_requests_place", "environment", "scope", "session"),
+    sqlite_autoincrement=True,
+)
+"""What a user said in a conversation, and what was attempted for it, in the order of asking."""
+
 DRAWS = Table(
     "draws",
     METADATA,
@@ -244,6 +274,7 @@ ITEMS = Table(
     Column("round", Integer, nullable=True),
     Column("created_at", String(40), nullable=False),
     Column("body", Text, nullable=False),
+    Column("scope", String(129), nullable=False, server_default=""),
     Index("ix_items_served", "kind", "environment", "status"),
     Index("ix_items_name", "kind", "name"),
     sqlite_autoincrement=True,
@@ -262,9 +293,10 @@ MOVES = Table(
     Column("run_id", String(128), ForeignKey("runs.id"), nullable=True),
     Column("round", Integer, nullable=True),
     Column("created_at", String(40), nullable=False),
+    Column("scope", String(129), nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
-"""The life of each item, status by status; the first row has nothing before it."""
+"""The life of each item, status by status and scope by scope; the first has nothing before it."""
 
 LINEAGE = Table(
     "lineage",

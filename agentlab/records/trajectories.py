@@ -2,7 +2,8 @@
 
 `learnable` and `exportable` are the firewall's reading side: they ask the database for practice
 attempts at admitted tasks of the practice split, so no caller can pass on anything else by
-mistake.
+mistake. Both give what was made in one scope alone, which is the shared one unless another is
+named; `draws` gives what that scope may read.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from agentlab.records.tables import (
     TASKS,
 )
 from agentlab.types import (
+    SHARED,
     AttemptKind,
     AttemptOutcome,
     ModelCall,
     PastAttempt,
+    Scope,
     Score,
     Step,
     Task,
@@ -138,14 +141,19 @@ class Trajectories:
         return [found[key] for key in attempt_ids if key in found]
 
     def learnable(
-        self, run_id: str, round_: int | None = None, *, solved: bool | None = None
+        self,
+        run_id: str,
+        round_: int | None = None,
+        *,
+        solved: bool | None = None,
+        scope: Scope = SHARED,
     ) -> list[PastAttempt]:
         """What proposers, curators and exports may read, in (round, slot) order.
 
         Completed practice attempts at tasks that were admitted to the run and belong to the
         practice split; with `solved`, only those that succeeded, or that did not.
         """
-        query = _practised(run_id)
+        query = _practised(run_id, scope)
         if round_ is not None:
             query = query.where(ATTEMPTS.c.round == round_)
         if solved is not None:
@@ -175,6 +183,7 @@ class Trajectories:
         batch: int = 64,
         rounds: tuple[int, int] | None = None,
         steps: bool = True,
+        scope: Scope = SHARED,
     ) -> Iterator[Exportable]:
         """What may leave for training, in (round, slot) order.
 
@@ -186,7 +195,7 @@ class Trajectories:
             RecordsError: a row is not what was written.
         """
         with self._session.read() as connection:
-            rows = connection.execute(_within(_practised(run_id), rounds)).all()
+            rows = connection.execute(_within(_practised(run_id, scope), rounds)).all()
         for part in (rows[at : at + batch] for at in range(0, len(rows), batch)):
             with self._session.read() as connection:
                 texts = bodies(connection, [row.task for row in part])
@@ -206,9 +215,11 @@ class Trajectories:
                     skills=tuple(equipped.get(row.id, ())),
                 )
 
-    def outline(self, run_id: str, *, rounds: tuple[int, int] | None = None) -> list[Outline]:
+    def outline(
+        self, run_id: str, *, rounds: tuple[int, int] | None = None, scope: Scope = SHARED
+    ) -> list[Outline]:
         """What `exportable` will give, in the same order, without reading any trajectory."""
-        practised = _within(_practised(run_id), rounds).subquery()
+        practised = _within(_practised(run_id, scope), rounds).subquery()
         steps = (
             select(STEPS.c.attempt_id, func.count().label("number"))
             .group_by(STEPS.c.attempt_id)
@@ -233,6 +244,7 @@ class Trajectories:
         item_id: str | None = None,
         environment: str | None = None,
         run_id: str | None = None,
+        scope: Scope = SHARED,
     ) -> list[DrawRow]:
         """Draws of attempts that completed, by run and place.
 
@@ -243,7 +255,11 @@ class Trajectories:
         query = (
             select(*_DRAW_COLUMNS)
             .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
-            .where(ATTEMPTS.c.status == "completed", ATTEMPTS.c.split != "heldout")
+            .where(
+                ATTEMPTS.c.status == "completed",
+                ATTEMPTS.c.split != "heldout",
+                ATTEMPTS.c.scope.in_(scope.readable),
+            )
             .order_by(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot, DRAWS.c.item_id)
         )
         if name is not None:
@@ -258,7 +274,7 @@ class Trajectories:
             return [DrawRow._make(row) for row in connection.execute(query)]
 
     def known_draws(
-        self, item_ids: Sequence[str], *, environment: str, first: int
+        self, item_ids: Sequence[str], *, environment: str, first: int, scope: Scope = SHARED
     ) -> dict[str, KnownDraws]:
         """What the probability of withholding follows from, by item; those without are left out.
 
@@ -270,6 +286,7 @@ class Trajectories:
             item_ids: the items in question.
             environment: where the draws were made.
             first: how many of the oldest to read of each.
+            scope: in which they are read; what was drawn in others says nothing here.
         """
         derived = select(LINEAGE.c.item_id).where(
             LINEAGE.c.item_id == DRAWS.c.item_id,
@@ -299,6 +316,7 @@ class Trajectories:
                         ATTEMPTS.c.kind.in_(("practice", "production")),
                         ATTEMPTS.c.status == "completed",
                         ATTEMPTS.c.split != "heldout",
+                        ATTEMPTS.c.scope.in_(scope.readable),
                         ATTEMPTS.c.success.is_not(None),
                         ~derived.exists(),
                     )
@@ -334,8 +352,11 @@ _DRAW_COLUMNS = [
 ]
 
 
-def _practised(run_id: str) -> Select[Any]:
-    """Completed practice attempts of a run at its admitted tasks, in (round, slot) order."""
+def _practised(run_id: str, scope: Scope) -> Select[Any]:
+    """Completed practice attempts of a run at its admitted tasks, in (round, slot) order.
+
+    Of the scope alone, not of those around it: what was made there is told there.
+    """
     columns = ("id", "success", "tool_calls", "round", "slot", "group_id")
     return (
         select(*(ATTEMPTS.c[name] for name in columns), PLANS.c.task)
@@ -349,6 +370,7 @@ def _practised(run_id: str) -> Select[Any]:
             ATTEMPTS.c.kind == "practice",
             ATTEMPTS.c.status == "completed",
             ATTEMPTS.c.split == "practice",
+            ATTEMPTS.c.scope == scope.path,
             TASKS.c.split == "practice",
             TASKS.c.admitted.is_(True),
         )

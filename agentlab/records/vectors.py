@@ -19,7 +19,7 @@ from agentlab.protocols import Vectors
 from agentlab.records.database import Session, add
 from agentlab.records.items import SERVED, ItemKind, bump
 from agentlab.records.tables import ITEMS, VECTORS
-from agentlab.types import Status
+from agentlab.types import SHARED, Scope, Status
 
 _STORED = np.dtype("<f4")
 
@@ -38,7 +38,7 @@ class VectorStore:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._proven: set[tuple[str, ItemKind, str]] = set()
+        self._proven: set[tuple[str, ItemKind, str, str]] = set()
         """Where every vector of an embedder was read once and found finite. What is written
         later is checked on writing; what is damaged later is found on the next opening."""
 
@@ -82,8 +82,9 @@ class VectorStore:
         kind: ItemKind,
         embedder: str,
         statuses: Sequence[Status] = (SERVED,),
+        scope: Scope = SHARED,
     ) -> VectorTable:
-        """The vectors of an environment's items of one kind, in those statuses.
+        """The vectors of an environment's items of one kind, in those statuses, read in a scope.
 
         Unsound ones are left out; see `missing`.
 
@@ -97,6 +98,7 @@ class VectorStore:
                 ITEMS.c.kind == kind,
                 ITEMS.c.environment == environment,
                 ITEMS.c.status.in_(statuses),
+                ITEMS.c.scope.in_(scope.readable),
                 VECTORS.c.embedder == embedder,
                 _whole(),
             )
@@ -119,8 +121,13 @@ class VectorStore:
             matrix = matrix[sound]
         return VectorTable([rows[int(place)].item_id for place in sound], matrix)
 
-    def missing(self, *, environment: str, kind: ItemKind, embedder: str) -> list[str]:
+    def missing(
+        self, *, environment: str, kind: ItemKind, embedder: str, scope: Scope = SHARED
+    ) -> list[str]:
         """Ids of items, retired ones apart, that this embedder has made no sound vector of.
+
+        Of those alone that the scope may read: text of a tenant's goes to no embedder that
+        somebody else named.
 
         Where its vectors are of several lengths none of them is sound, since none says which
         length is right.
@@ -129,6 +136,7 @@ class VectorStore:
             ITEMS.c.kind == kind,
             ITEMS.c.environment == environment,
             ITEMS.c.status != "retired",
+            ITEMS.c.scope.in_(scope.readable),
         )
         wanted = select(ITEMS.c.id).where(*here).order_by(ITEMS.c.id)
         made = select(VECTORS.c.item_id).where(VECTORS.c.embedder == embedder, _whole())
@@ -138,7 +146,7 @@ class VectorStore:
             .where(*here, VECTORS.c.embedder == embedder, _whole())
             .distinct()
         )
-        place = (environment, kind, embedder)
+        place = (environment, kind, embedder, scope.path)
         with self._session.read() as connection:
             if len(connection.execute(lengths).all()) > 1:
                 return list(connection.scalars(wanted))

@@ -26,6 +26,7 @@ from agentlab.types.message import (
     StopReason,
     ToolUse,
 )
+from agentlab.types.scope import SHARED, Level, Scope, scoped_id
 from agentlab.types.score import Score, ScoreSource
 from agentlab.types.skill import (
     Invocation,
@@ -80,6 +81,7 @@ from agentlab.types.usage import Allotment, Limits, Usage
 
 __all__ = [
     "DEMONSTRATED",
+    "SHARED",
     "Allotment",
     "AttemptKind",
     "AttemptOutcome",
@@ -101,6 +103,7 @@ __all__ = [
     "InsightOperation",
     "Invocation",
     "JsonObject",
+    "Level",
     "Limits",
     "Message",
     "Mission",
@@ -117,6 +120,7 @@ __all__ = [
     "Replay",
     "Role",
     "Sampling",
+    "Scope",
     "Score",
     "ScoreSource",
     "SideEffect",
@@ -148,6 +152,7 @@ __all__ = [
     "narrowing",
     "same_as",
     "satisfies",
+    "scoped_id",
     "skill_id",
     "task_id",
 ]

@@ -123,6 +123,8 @@ class SkillLine(Frozen):
     """Attempts whose final trajectory has it."""
     effect: Difference | None = None
     """What offering it does to success, once that was measured."""
+    scope: str = ""
+    """Path of the scope whose it is; empty for everybody's."""
 
 
 class InsightLine(Frozen):
@@ -136,6 +138,8 @@ class InsightLine(Frozen):
     environment: str = ""
     effect: Difference | None = None
     """What offering it does to success, once that was measured."""
+    scope: str = ""
+    """Path of the scope whose it is; empty for everybody's."""
 
 
 class InsightDetail(InsightLine):
@@ -288,6 +292,8 @@ class StatusChange(Frozen):
     after: str
     reason: str
     run_id: str | None = None
+    scope: str = ""
+    """Path of the scope whose it was from then on."""
 
 
 class Rate(Frozen):
@@ -436,6 +442,18 @@ class CollectionLine(Frozen):
     environment: str
     kind: str
     items: int
+
+
+class PromotionLine(Frozen):
+    """An item that went from one scope to another."""
+
+    id: str
+    name: str
+    environment: str
+    before: str
+    """Path of the scope that it left; empty for everybody's."""
+    after: str
+    reason: str
 
 
 class ReindexReport(Frozen):

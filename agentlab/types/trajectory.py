@@ -10,6 +10,7 @@ from agentlab.errors import EnvironmentFaultError
 from agentlab.types.base import Frozen, JsonObject, derive_id
 from agentlab.types.insight import Insight
 from agentlab.types.message import Role
+from agentlab.types.scope import Scope
 from agentlab.types.score import Score
 from agentlab.types.skill import Invocation, Skill
 from agentlab.types.task import Task
@@ -137,6 +138,13 @@ class AttemptSpec(Frozen):
     offers: tuple[Offer, ...] = ()
     library_version: str | None = None
     """Of the library from which the offers were drawn: `environment@number`."""
+    scope: str = ""
+    """Path of the scope in which it is made; what it tells stays there."""
+
+    @field_validator("scope")
+    @classmethod
+    def _is_a_scope(cls, value: str) -> str:
+        return Scope.parse(value).path
 
 
 class AttemptOutcome(Frozen):
