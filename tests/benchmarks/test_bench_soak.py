@@ -3,7 +3,7 @@
 Run for 10 minutes by `make bench`, for `HOURS` (2) by `make soak`. After each wave, when no
 episode is open, memory, descriptors, threads and contexts are counted. The first fifth is for
 warming up. It fails where memory of this process (the sites' servers are in it) or of the browser
-grows by more than 5 % over the rest (the slope of Theil and Sen, over the median), where
+grows by more than 5 % over the rest (its troughs do: see `growth`), where
 descriptors, threads or files grow, where a context stays, and where a process is left at the end.
 
 `AGENTLAB_SOAK_HOURS` says how long (a sixth of one without it).
@@ -17,7 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Generator, Sequence
-from itertools import combinations, count
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, cast
@@ -39,7 +39,7 @@ AT_ONCE = 4
 TASKS = 24
 WARM = 0.2
 """Share of the time after which growth counts."""
-FEWEST = 6
+FEWEST = 9
 """Samples after that, without which nothing can be said."""
 MOST = 0.05
 """Growth of memory that passes."""
@@ -77,10 +77,18 @@ class Sample(NamedTuple):
 
 
 def growth(samples: Sequence[Sample], field: str) -> float:
-    """How much a quantity grew over these samples, as a share of its median."""
-    values = [(sample.seconds, float(getattr(sample, field))) for sample in samples]
-    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(values, 2) if b[0] > a[0]]
-    return median(slopes) * (values[-1][0] - values[0][0]) / median(v for _, v in values)
+    """How much a quantity grew over these samples, as a share of the least of the first third.
+
+    It is the troughs that are compared, the least of the first third and that of the last: the
+    browser's driver collects garbage when it likes, so between two troughs memory rises and falls
+    by a fifth without anything being lost. What is lost raises the troughs.
+    """
+    third = len(samples) // 3
+    early, late = (
+        min(float(getattr(each, field)) for each in part)
+        for part in (samples[:third], samples[-third:])
+    )
+    return 1.5 * (late - early) / early  # from the middle of one third to that of the other
 
 
 async def contexts() -> int:
