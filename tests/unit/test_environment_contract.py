@@ -146,6 +146,14 @@ def test_leaving_the_process_is_a_fault_and_no_exit(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
+def hearing() -> Iterator[None]:
+    """Ctrl-C reaches this process, also where it was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def deaf() -> Iterator[None]:
     """Ctrl-C does not reach this process, as in a worker."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -163,6 +171,7 @@ def test_what_would_end_the_process_or_its_task_is_a_fault(
     assert f"step() raised {kind.__name__}, which is no Exception" in text
 
 
+@pytest.mark.usefixtures("hearing")
 def test_control_c_is_not_taken_for_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = make(monkeypatch, Odd, gives=raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
