@@ -1,0 +1,39 @@
+"""A workspace whose library is that of the shipped packs, for tests of what serves it.
+
+The skills are put on record status by status, as admission does. That they pass its gates is shown
+where packs are verified, and is not what is tested here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentlab.library import shelf
+from agentlab.library.packs.folder import read
+from agentlab.records import Records, Workspace
+from agentlab.types import Skill, Status
+
+ROAD: tuple[Status, ...] = ("quarantined", "verified", "active")
+PACKS = Path(__file__).parents[2] / "skills"
+
+
+def pack_skills(pack: str) -> list[Skill]:
+    """The skills of a shipped pack."""
+    opened = read(shelf.open_files(str(PACKS / pack)))
+    return [packed.skill for packed in opened.pack.skills if packed.skill is not None]
+
+
+def walk(records: Records, skill: Skill, *, to: Status = "active") -> None:
+    """Take a skill up its road."""
+    records.items.save_skill(skill)
+    for status in ROAD[: ROAD.index(to) + 1] if to in ROAD else ():
+        records.items.move(skill.id, status, reason="for a test")
+
+
+def make_library(place: Path, *packs: str) -> Path:
+    """A workspace that serves the packs."""
+    with Records.open(Workspace.open(place)) as records:
+        for pack in packs:
+            for skill in pack_skills(pack):
+                walk(records, skill)
+    return place
