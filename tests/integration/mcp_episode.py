@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
 OWN = {"search_skills", "begin", "feedback"}
-SEEDS = range(40)
 
 
 def told(result: CallToolResult) -> dict[str, Any]:
@@ -31,28 +30,43 @@ def choices(tool: Tool, things: list[dict[str, Any]]) -> Iterator[dict[str, Any]
     domains: list[list[Any]] = []
     for schema in properties.values():
         wanted = schema.get("x-entity", "*")
-        domains.append(
-            [thing["reference"] for thing in things if wanted in ("*", thing["type"])]
-        )
+        domains.append([thing["reference"] for thing in things if wanted in ("*", thing["type"])])
     for values in itertools.product(*domains):
         if all(a != b for a, b in itertools.combinations(values, 2)):
             yield dict(zip(properties, values, strict=True))
 
 
-async def make_it_work(client: Client, tool: Tool, setups: tuple[str, ...]) -> dict[str, Any]:
-    """Call a skill from start state to start state until it worked; what the answer says."""
+async def make_it_work(
+    client: Client,
+    tool: Tool,
+    setups: tuple[str, ...],
+    seeds: Iterable[int] = range(60),
+    first: str | None = None,
+) -> dict[str, Any]:
+    """Call a skill from start state to start state until it worked; what the answer says.
+
+    Args:
+        client: calls.
+        tool: the skill.
+        setups: families of start states to begin with.
+        seeds: of each of them.
+        first: a skill of one argument that is called before, where it needs that.
+    """
     last: dict[str, Any] = {}
-    for seed, setup in itertools.product(SEEDS, setups):
+    for seed, setup in itertools.product(seeds, setups):
         begun = await client.call_tool("begin", {"setup": setup, "seed": seed})
         if begun.is_error:
             continue
         things = told(begun)["shows"]["things"]
-        for arguments in itertools.islice(choices(tool, things), 6):
+        if first is not None:
+            led = await client.call_tool(first, {"x": things[0]["reference"]})
+            things = told(led)["shows"]["things"]
+        for arguments in itertools.islice(choices(tool, things), 12):
             answer = await client.call_tool(tool.name, arguments)
             last = told(answer) if answer.structured_content else last
             if last.get("worked"):
                 assert not answer.is_error
-                return last
+                return {**last, "setup": setup, "seed": seed}
             if last.get("tool_calls") or last.get("over"):
                 break  # something was done: begin anew
     raise AssertionError(f"{tool.name} never worked: {last}")

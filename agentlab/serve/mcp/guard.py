@@ -37,6 +37,8 @@ PATH = "/mcp"
 METHODS = ("POST", "GET", "DELETE")
 UNAUTHORIZED = -32011
 FORBIDDEN = -32012
+DRAINED = 4
+"""Times a message's size that is read before a body is refused as too large."""
 BODY_SECONDS = 15.0
 """That the body of a request may take to arrive."""
 
@@ -176,22 +178,28 @@ async def _body(receive: Receive, most: int) -> bytes | None:
     """The body of a request; None where the client went before it was all there.
 
     Raises:
-        RefusedMessageError: it is too large; the rest is not read.
+        RefusedMessageError: it is too large; of the rest only so much is read, and dropped, as
+            lets most clients get to the answer.
         TimeoutError: it took too long.
     """
     parts = bytearray()
+    seen = 0
     async with asyncio.timeout(BODY_SECONDS):
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            parts += message.get("body", b"")
-            if len(parts) > most:
+            part = message.get("body", b"")
+            seen += len(part)
+            if seen <= most:
+                parts += part
+            if message.get("more_body", False) and seen <= DRAINED * most:
+                continue
+            if seen > most:
                 raise RefusedMessageError(
                     INVALID_REQUEST, f"A message may have {most:,} bytes at most."
                 )
-            if not message.get("more_body", False):
-                return bytes(parts)
+            return bytes(parts)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
