@@ -19,7 +19,11 @@ from agentlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agentlab.serve.mcp.offerings import Offerings
     from agentlab.serve.mcp.service import Serving
+    from agentlab.types import Scope
 
 PORT = 8765
 
@@ -186,17 +190,13 @@ def _over_http(
         asyncio.run(work())
 
 
-def _tell(offered: object) -> None:
-    from collections.abc import Mapping
-    from typing import cast
-
+def _tell(offered: Mapping[Scope, Offerings]) -> None:
     from agentlab.cli.failures import one_line
-    from agentlab.serve.mcp.offerings import Offerings
 
-    for scope, offerings in cast("Mapping[str, Offerings]", offered).items():
+    for scope, offerings in offered.items():
         listing = offerings.listing
         skills = sum(tool.skill is not None for tool in listing.tools.values())
-        whose = f" to {scope}" if scope else ""
+        whose = f" to {scope}" if scope.path else ""
         click.echo(
             f"{skills} skills and {len(listing.pages)} resources of {offerings.environment} are "
             f"served{whose}.",

@@ -95,6 +95,7 @@ class CallRecords:
             round=self._round,
             slot=slot,
             kind="production",
+            scope=self._principal.scope.path,
             task=_task(run_id, self._round, slot, episode, skill, arguments),
             group_id=derive_id("group", run_id, self._round),
             seed=derive_seed(run_id, self._round, slot),
@@ -120,10 +121,10 @@ class CallRecords:
             return None
         run_id, round_, slot = found[1], int(found[2]), int(found[3])
         try:
-            config = self._records.runs.get(run_id).config
+            run = self._records.runs.get(run_id)
         except (UnknownNameError, RecordsError):
             return None
-        if config != self._config():
+        if run.config != self._config() or run.scope != self._principal.scope.path:
             return None
         attempt = attempt_id(run_id, round_, slot, "production")
         known = attempt in self._records.attempts.recorded_ids(run_id, round_)
@@ -140,16 +141,20 @@ class CallRecords:
             "environment": self._ref.name,
             "environment_options": self._ref.options,
             "caller": self._principal.name,
-            "scope": self._principal.scope,
         }
 
     def _created(self) -> str:
         config = self._config()
-        base = f"mcp-{digest(config)[:8]}"
+        # Ids of runs tell nothing of who else there is.
+        base = f"mcp-{digest(config, self._principal.scope.path)[:8]}"
         versions = package_versions(self._box)
         number = 1
         while not self._records.runs.create(
-            f"{base}-{number}", config=config, versions=versions, seed=0
+            f"{base}-{number}",
+            config=config,
+            versions=versions,
+            seed=0,
+            scope=self._principal.scope,
         ):
             number += 1
         return f"{base}-{number}"

@@ -21,7 +21,7 @@ from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.own_tools import OWN, description_of, schema_of
 from agentlab.serve.mcp.pages import Page, by_uri, insight_page, line, plain, skill_pages
 from agentlab.serve.mcp.pins import Pins, pin_of
-from agentlab.types import Frozen, JsonObject, Skill, ToolSpec
+from agentlab.types import Frozen, JsonObject, Scope, Skill, ToolSpec
 from agentlab.version import __version__
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Offerings:
         tools: Sequence[ToolSpec],
         toolset: str,
         foreign: bool,
-        scope: str,
+        scope: Scope,
         pins: Pins,
         limits: ServeLimits,
     ) -> None:
@@ -91,9 +91,9 @@ class Offerings:
         self._pins = pins
         self._limits = limits
         self._skills = SkillLibrary(
-            records, environment, toolset=toolset, backend="exact", foreign=foreign
+            records, environment, toolset=toolset, backend="exact", foreign=foreign, scope=scope
         )
-        self._insights = InsightLibrary(records, environment, backend="exact")
+        self._insights = InsightLibrary(records, environment, backend="exact", scope=scope)
         self.listing = self._list()
 
     def refresh(self) -> bool:
@@ -117,7 +117,8 @@ class Offerings:
             row = self._records.items.skill(tool.skill.id)
         except AgentLabError:
             return False
-        return row.status == "active" and row.item == tool.skill
+        mine = row.scope in self.scope.readable
+        return row.status == "active" and mine and row.item == tool.skill
 
     def callees(self, skill: Skill) -> tuple[Skill, ...]:
         """The skills that it calls, directly or through others."""
@@ -140,7 +141,7 @@ class Offerings:
         tools: dict[str, Offered] = {}
         withheld: dict[str, str] = {}
         pages: list[Page] = []
-        place = f"{self.environment} {self.scope}".strip()
+        place = f"{self.environment} {self.scope.path}".strip()
         for name in OWN:
             own = Offered(
                 name=name,

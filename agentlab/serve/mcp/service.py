@@ -27,7 +27,7 @@ from agentlab.serve.mcp.offerings import Change, Offerings
 from agentlab.serve.mcp.pins import FILE, Pins
 from agentlab.serve.mcp.server import make_server
 from agentlab.serve.mcp.tokens import Principal
-from agentlab.types import EnvironmentRef, Frozen
+from agentlab.types import EnvironmentRef, Frozen, Scope
 
 
 class Serving(Frozen):
@@ -67,9 +67,9 @@ class Service:
         self._environment = environment
         self._records = Records.open(Workspace.open(serving.workspace, create=False))
         pins = Pins(serving.pin or self._records.workspace.path / FILE)
-        self._offerings: dict[str, Offerings] = {}
-        self._watches: dict[str, Watch] = {}
-        self._announcers: dict[str, list[Announcer]] = {}
+        self._offerings: dict[Scope, Offerings] = {}
+        self._watches: dict[Scope, Watch] = {}
+        self._announcers: dict[Scope, list[Announcer]] = {}
         self.served: dict[str, Served] = {}
         self.limits = limits
         self._seconds = limits.poll_seconds
@@ -104,7 +104,7 @@ class Service:
             self.served[principal.name] = Served(caller, make_server(caller, announcer))
 
     @property
-    def offered(self) -> Mapping[str, Offerings]:
+    def offered(self) -> Mapping[Scope, Offerings]:
         """What each scope offers."""
         return self._offerings
 
@@ -130,7 +130,7 @@ class Service:
             offerings.close()
         self._records.close()
 
-    def _watch(self, scope: str) -> Watch:
+    def _watch(self, scope: Scope) -> Watch:
         async def tell(change: Change) -> None:
             for announcer in self._announcers[scope]:
                 await announcer.tell(change)

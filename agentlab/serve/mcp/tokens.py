@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentlab.errors import ConfigError, UsageError
-from agentlab.types import Frozen
+from agentlab.types import SHARED, Frozen, Scope
 
 VARIABLE = "AGENTLAB_MCP_TOKEN"
 SHORTEST = 24
@@ -25,7 +25,6 @@ SHORTEST = 24
 MOST_FILE = 1 << 20
 MOST_TOKENS = 1000
 _TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST},512}}")
-_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
@@ -34,8 +33,8 @@ class Principal(Frozen):
 
     name: str
     """`token-1` and so on, by its place in the file: what logs and records may say."""
-    scope: str = ""
-    """`tenant` or `tenant/user`; empty is what everybody shares."""
+    scope: Scope = SHARED
+    """Whose items it is offered, with those of the scopes around it."""
 
 
 LOCAL = Principal(name="stdio")
@@ -65,12 +64,11 @@ class Tokens:
                     f"The token number {number} is no token: it needs {SHORTEST} to 512 letters, "
                     f"digits and ._~+/=-; make one with `{MAKE}`."
                 )
-            if scope and not _SCOPE.fullmatch(scope):
-                raise ConfigError(
-                    f"The scope of the token number {number} is none; write TENANT or TENANT/USER "
-                    "in letters, digits, '.', '_' and '-'."
-                )
-            known.append(_Known(_digest(token), Principal(name=f"token-{number}", scope=scope)))
+            try:
+                whose = Scope.parse(scope)
+            except UsageError as error:
+                raise ConfigError(f"Of the token number {number}: {error}") from None
+            known.append(_Known(_digest(token), Principal(name=f"token-{number}", scope=whose)))
         if not known or len(known) > MOST_TOKENS:
             raise ConfigError(f"There must be 1 to {MOST_TOKENS} tokens, not {len(known)}.")
         if len({each.digest for each in known}) < len(known):
