@@ -198,7 +198,8 @@ def _resource(rng: random.Random, number: int) -> Made:
     """Resources that are not there."""
     uri = rng.choice([
         "", "agentlab://", "agentlab://courier/skills/../../records.db", "file:///etc/passwd",
-        "agentlab://courier/skills/at%00", "http://127.0.0.1/", "agentlab://other/skills/at", "x" * 9000,
+        "agentlab://courier/skills/at%00", "http://127.0.0.1/", "agentlab://other/skills/at",
+        "x" * 9000,
     ])  # fmt: skip
     return _spelt(request(number, "resources/read", {"uri": uri})), True, False
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from agentlab.library import shelf
 from agentlab.library.packs.folder import read
 from agentlab.records import Records, Workspace
-from agentlab.types import Skill, Status
+from agentlab.types import SHARED, Scope, Skill, Status, skill_id
+from agentlab.types.scope import scoped_id
 
 ROAD: tuple[Status, ...] = ("quarantined", "verified", "active")
 PACKS = Path(__file__).parents[2] / "skills"
@@ -23,11 +24,19 @@ def pack_skills(pack: str) -> list[Skill]:
     return [packed.skill for packed in opened.pack.skills if packed.skill is not None]
 
 
-def walk(records: Records, skill: Skill, *, to: Status = "active") -> None:
+def walk(records: Records, skill: Skill, *, to: Status = "active", scope: Scope = SHARED) -> None:
     """Take a skill up its road."""
-    records.items.save_skill(skill)
+    records.items.save_skill(skill, scope=scope)
     for status in ROAD[: ROAD.index(to) + 1] if to in ROAD else ():
         records.items.move(skill.id, status, reason="for a test")
+
+
+def renamed(skill: Skill, name: str, *, scope: Scope = SHARED, version: int = 1) -> Skill:
+    """The same skill under another name, or another's of that name."""
+    source = skill.source.replace(f"def {skill.name}(", f"def {name}(", 1)
+    made = scoped_id(scope, skill_id(skill.environment, name, version, source))
+    change = {"id": made, "name": name, "version": version, "source": source}
+    return skill.model_copy(update=change)
 
 
 def make_library(place: Path, *packs: str) -> Path:

@@ -66,7 +66,7 @@ CALL_SCHEMA = CallAnswer.model_json_schema()
 
 def make_server(caller: Caller, announcer: Announcer) -> Server[Any]:
     """A server for one caller; each transport runs it in its own way."""
-    return Server(
+    return AnnouncingServer(
         NAME,
         version=__version__,
         title=f"Skills for {line(caller.offerings.environment, 100)}",
@@ -80,11 +80,20 @@ def make_server(caller: Caller, announcer: Announcer) -> Server[Any]:
     )
 
 
-def init_options(server: Server[Any]) -> InitializationOptions:
-    """What clients of older protocols are told: that lists may change."""
-    return server.create_initialization_options(
-        NotificationOptions(tools_changed=True, resources_changed=True)
-    )
+class AnnouncingServer(Server[Any]):
+    """A server that tells clients of older protocols, too, that its lists may change."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """What a handshake answers; over HTTP the SDK asks for it without options."""
+        both = NotificationOptions(tools_changed=True, resources_changed=True)
+        return super().create_initialization_options(
+            notification_options or both, experimental_capabilities, extensions
+        )
 
 
 def _handlers(caller: Caller, announcer: Announcer) -> dict[str, Any]:

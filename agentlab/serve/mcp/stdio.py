@@ -20,7 +20,6 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from agentlab.serve.mcp.limits import ServeLimits
-from agentlab.serve.mcp.server import init_options
 from agentlab.serve.mcp.wire import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -48,7 +47,7 @@ async def serve_stdio(server: Server[Any], out: BinaryIO, limits: ServeLimits) -
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_write, to_send, voice)
         tasks.start_soon(_read, lines, inward, voice, limits)
-        await server.run(received, outward, init_options(server))
+        await server.run(received, outward, server.create_initialization_options())
         tasks.cancel_scope.cancel()
 
 
