@@ -167,7 +167,8 @@ def _over_http(
     if not is_loopback(host):
         click.echo(
             f"WARNING: listening on {host}, which other machines can reach. Messages and tokens "
-            "go over the network unencrypted unless a proxy with TLS stands before this server.",
+            "go over the network unencrypted unless a proxy with TLS stands before this server. It "
+            "answers under its own names alone; name others with --allow-host NAME:PORT.",
             err=True,
         )
     listening = bound(host, port)

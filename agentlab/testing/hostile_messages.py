@@ -38,6 +38,10 @@ NO_METHODS = (
 )  # fmt: skip
 
 
+_NO_IDS: tuple[Any, ...] = (None, True, 1.5, [], {}, "x" * 5000, 10**40)
+_NO_NAMES: tuple[Any, ...] = (None, 7, [], {}, "", "x" * 5000)
+
+
 class Hostile(NamedTuple):
     """One message."""
 
@@ -62,17 +66,17 @@ Made = tuple[bytes, bool, bool]
 Maker = Callable[[random.Random, int], Made]
 
 
-def request(number: int, method: Any, params: Any = None) -> dict[str, Any]:
+def request(number: int, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """A request as the newest protocol has it."""
-    inner = params if params is not None else {}
-    if isinstance(inner, dict):
-        inner = {"_meta": META, **inner}
+    inner: dict[str, Any] = {"_meta": META, **(params or {})}
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": inner}
 
 
 def _good(rng: random.Random, number: int) -> dict[str, Any]:
+    if rng.random() < 0.5:
+        return request(number, "tools/list")
     call = {"name": "begin", "arguments": {"seed": rng.randrange(5)}}
-    return request(number, *rng.choice([("tools/list", {}), ("tools/call", call)]))
+    return request(number, "tools/call", call)
 
 
 def _spelt(message: Any) -> bytes:
@@ -123,7 +127,8 @@ def _deep(rng: random.Random, number: int) -> Made:
 
 def _batch(rng: random.Random, number: int) -> Made:
     """Several at once, which this protocol has not, and other things that are no object."""
-    odd = [[], [_good(rng, number)], [_good(rng, number)] * 20, 7, "tools/list", None, True, [[]]]
+    good = _good(rng, number)
+    odd: tuple[Any, ...] = ([], [good], [good] * 20, 7, "tools/list", None, True, [[]])
     return _spelt(rng.choice(odd)), True, False
 
 
@@ -138,11 +143,11 @@ def _envelope(rng: random.Random, number: int) -> Made:
     """A request one of whose parts is of another make."""
     message = _good(rng, number)
     part = rng.choice(["jsonrpc", "id", "method", "params"])
-    odd = rng.choice([o for o in ODD if o != "2.0"])
+    odd: Any = rng.choice(ODD)
     if part == "id":
-        odd = rng.choice([None, True, 1.5, [], {}, "x" * 5000, 10**40])
+        odd = rng.choice(_NO_IDS)
     elif part == "method":
-        odd = rng.choice([None, 7, [], {}, "", "x" * 5000])
+        odd = rng.choice(_NO_NAMES)
     elif part == "params":
         odd = rng.choice([None, 7, "x", [], [1], True])
     return _spelt({**message, part: odd}), True, False

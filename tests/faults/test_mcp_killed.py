@@ -14,24 +14,7 @@ from typing import Any
 
 from agentlab.records import Records, Workspace
 from agentlab.testing.hostile_messages import request
-from agentlab.types import Parameter, Skill, skill_id
-from tests.integration.mcp_library import make_library, pack_skills, walk
-
-SLOW = '''def slow(env, *, place: dict):
-    """Walk there and stay awhile."""
-    env.walk(to=place)
-    n = 0
-    while n < 400000000:
-        n += 1
-'''
-
-
-def slow_skill(at: Skill) -> Skill:
-    """One that is still at work when the server is killed."""
-    made = skill_id(at.environment, "slow", 1, SLOW)
-    change = {"id": made, "name": "slow", "source": SLOW, "parameters": at.parameters}
-    assert isinstance(at.parameters[0], Parameter)
-    return at.model_copy(update=change)
+from tests.integration.mcp_library import make_library, slow_skill, walk
 
 
 class Server:
@@ -82,9 +65,8 @@ def wait_for(library: Path, more_than: int) -> None:
 
 def test_kill_during_a_call(tmp_path: Path) -> None:
     library = make_library(tmp_path, "courier")
-    (at,) = [skill for skill in pack_skills("courier") if skill.name == "at"]
     with Records.open(Workspace.open(library)) as records:
-        walk(records, slow_skill(at))
+        walk(records, slow_skill())
     server = Server(library)
     try:
         begun = server.ask("begin", {"seed": 1})
@@ -105,7 +87,7 @@ def test_kill_during_a_call(tmp_path: Path) -> None:
         # What was under way is on record as begun, and as nothing else.
         assert [spec.task.parameters["skill"] for spec in records.attempts.planned(run, 0)][
             -1
-        ] == slow_skill(at).id
+        ] == slow_skill().id
     # Another server goes on, in a run of its own, and knows the calls of the first.
     server = Server(library)
     try:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from mcp import Client
-from mcp_types import CallToolResult, Tool
+from mcp_types import CallToolResult, TextContent, Tool
 
 OWN = {"search_skills", "begin", "feedback"}
 
 
 def told(result: CallToolResult) -> dict[str, Any]:
     """The data of an answer."""
-    data = result.structured_content
+    data: Any = result.structured_content
     assert isinstance(data, dict), result
-    return data
+    return cast("dict[str, Any]", data)
+
+
+def words(result: CallToolResult) -> str:
+    """The text of an answer."""
+    (part,) = result.content
+    assert isinstance(part, TextContent)
+    return part.text
 
 
 async def skills_of(client: Client) -> dict[str, Tool]:

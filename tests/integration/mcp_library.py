@@ -39,6 +39,22 @@ def renamed(skill: Skill, name: str, *, scope: Scope = SHARED, version: int = 1)
     return skill.model_copy(update=change)
 
 
+SLOW = '''def slow(env, *, place: dict):
+    """Walk there and stay awhile."""
+    env.walk(to=place)
+    n = 0
+    while n < 400000000:
+        n += 1
+'''
+
+
+def slow_skill() -> Skill:
+    """One of the courier's that is at work for seconds."""
+    (at,) = [skill for skill in pack_skills("courier") if skill.name == "at"]
+    made = skill_id(at.environment, "slow", 1, SLOW)
+    return at.model_copy(update={"id": made, "name": "slow", "source": SLOW})
+
+
 def make_library(place: Path, *packs: str) -> Path:
     """A workspace that serves the packs."""
     with Records.open(Workspace.open(place)) as records:

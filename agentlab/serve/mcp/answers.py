@@ -125,9 +125,10 @@ def call_answer(
     call: str, name: str, skill: Skill, done: Done, *, over: bool, limits: ServeLimits
 ) -> CallAnswer:
     """What is told of a call."""
-    changed = cast("JsonObject", _clean(known().json(done.changed or {})))
+    changed: JsonObject = cast("JsonObject", _clean(known().json(done.changed or {})))
     if len(canonical_json(changed)) > limits.text:
-        changed = {"(left out)": f"{len(changed)} facts, too long to tell"}
+        told_instead: JsonObject = {"(left out)": f"{len(changed)} facts, too long to tell"}
+        changed = told_instead
     return CallAnswer(
         call=call,
         skill=name,

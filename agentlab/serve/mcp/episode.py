@@ -13,7 +13,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from agentlab.environments.registration import make_environment
 from agentlab.errors import AgentLabError, EnvironmentFaultError, SkillFaultError
@@ -297,5 +297,5 @@ class _Work:
             effect=effect,
             reason=reason,
             goal=last.succeeded if last is not None and self.over else None,
-            changed=cast("JsonObject", {k: v for k, v in after.items() if before.get(k) != v}),
+            changed={k: v for k, v in after.items() if before.get(k) != v},
         )

@@ -37,6 +37,8 @@ PATH = "/mcp"
 METHODS = ("POST", "GET", "DELETE")
 UNAUTHORIZED = -32011
 FORBIDDEN = -32012
+STRANGERS = 10
+"""Requests without a known token that are answered at once."""
 DRAINED = 4
 """Times a message's size that is read before a body is refused as too large."""
 BODY_SECONDS = 15.0
@@ -84,7 +86,7 @@ class Guard:
         self._origins = frozenset(f"{s}://{h}" for s in ("http", "https") for h in self._hosts)
         self._limits = limits
         self._guests = {each.name: _Guest(limits) for each in tokens.principals}
-        self._strangers = Allowance(limits.refusals, 4 * limits.refusals)
+        self._strangers = Allowance(limits.refusals, STRANGERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -19,6 +19,7 @@ from agentlab.serve.mcp.guard import PATH, Application, Guard
 from agentlab.serve.mcp.service import Service
 from agentlab.serve.mcp.tokens import Tokens
 
+EVERYWHERE = ("", "0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -38,25 +39,29 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: it cannot.
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except OSError as error:
-        raise UsageError(
-            f"The server cannot listen on {host!r}, port {port}: {error.strerror}; name another "
-            "with --host or --port."
-        ) from None
-    return listening
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            family, kind, protocol, _, address = found[0]
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(128)
+        except OSError as error:
+            raise UsageError(
+                f"The server cannot listen on {host!r}, port {port}: {error.strerror}; name "
+                "another with --host or --port."
+            ) from None
+        stack.pop_all()
+        return listening
 
 
 def names_of(host: str, port: int, others: Sequence[str] = ()) -> frozenset[str]:
     """What a `Host` header may say of a server that listens there."""
     plain = f"[{host}]" if ":" in host else host
-    own = LOOPBACK if is_loopback(host) else (plain,)
+    own = LOOPBACK if is_loopback(host) or host in EVERYWHERE else (plain,)
     return frozenset({*(f"{name}:{port}" for name in own), *others})
 
 

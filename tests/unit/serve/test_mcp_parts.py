@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentlab.errors import ConfigError, UsageError
@@ -22,7 +22,10 @@ from agentlab.types import JsonObject, Scope
 LEAVES = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8)
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda part: (
+        st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=4), part, max_size=3)
+    ),
+    max_leaves=6,
 )
 
 
@@ -30,6 +33,7 @@ def read(data: bytes) -> JsonObject:
     return read_message(data, most=100_000, depth=48)
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(-(2**53), 2**53) | st.text(max_size=200), st.dictionaries(st.text(), VALUES))
 def test_a_message_is_read_as_it_is(number: int | str, params: JsonObject) -> None:
     message: JsonObject = {"jsonrpc": "2.0", "id": number, "method": "x/y", "params": params}
@@ -138,6 +142,7 @@ def test_two_servers_pin_into_one_file(tmp_path: Path) -> None:
 def test_where_it_listens_is_what_it_goes_by() -> None:
     assert names_of("127.0.0.1", 1) == {"127.0.0.1:1", "localhost:1", "[::1]:1"}
     assert names_of("192.0.2.7", 80, ["lab.example"]) == {"192.0.2.7:80", "lab.example"}
+    assert names_of("0.0.0.0", 1) == names_of("127.0.0.1", 1)
     assert is_loopback("::1")
     assert not is_loopback("0.0.0.0")
 
