@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ def serve(*words: str) -> Result:
 
 def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "mcp" else find(name)
-    )
+
+    def without(name: str) -> ModuleSpec | None:
+        return None if name == "mcp" else find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
     done = serve()
     assert done.exit_code == 2
     assert "pip install 'agentlab-practice[mcp]'" in done.stderr
