@@ -118,10 +118,6 @@ class Spoken:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def tell(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(data + b"\n")
-
     def end(self) -> int:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -135,28 +131,10 @@ def test_over_stdio(tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
     try:
         spoken.ask(json.dumps(request(0, "server/discover")).encode())
-        for number, hostile in enumerate(hostile_messages(OVER_STDIO, seed=2)):
+        # Without those that may be notifications: each line is then answered by one.
+        several = [each for each in hostile_messages(450, seed=2) if not each.notification]
+        for hostile in several[:OVER_STDIO]:
             data = hostile.data.replace(b"\n", b" ").replace(b"\r", b" ")
-            if not data.strip():
-                continue
-            if hostile.notification:
-                # Nothing may be the answer; the next question shows that it was read.
-                spoken.tell(data)
-                mark = f"mark-{number}"
-                while True:
-                    answer = spoken.ask(
-                        json.dumps(request(0, "tools/list") | {"id": mark}).encode()
-                    )
-                    if answer.get("id") == mark:
-                        break
-                    seen["late"] += 1
-                    answer = None
-                    break
-                if answer is None:
-                    assert spoken.process.stdout is not None
-                    while json.loads(spoken.process.stdout.readline()).get("id") != mark:
-                        continue
-                continue
             seen[judge(hostile, spoken.ask(data))] += 1
         huge = b'{"jsonrpc":"2.0","id":1,"method":"' + b"x" * (3 << 20) + b'"}'
         assert spoken.ask(huge)["error"]["code"] == -32600
@@ -165,6 +143,7 @@ def test_over_stdio(tmp_path: Path) -> None:
     finally:
         code = spoken.end()
     assert code == 0
+    assert sum(seen.values()) == OVER_STDIO
     assert seen["error"] > OVER_STDIO * 0.6, seen
 
 
