@@ -18,6 +18,7 @@ from agentlab.cli.gate import gate, rollback
 from agentlab.cli.insights import insights
 from agentlab.cli.keys import keys
 from agentlab.cli.library import library
+from agentlab.cli.mcp import mcp
 from agentlab.cli.options import name_variables
 from agentlab.cli.packs import packs
 from agentlab.cli.packs_change import diff, export, merge, revoke, undo
@@ -110,6 +111,7 @@ for command in (
     packs,
     keys,
     serve_local,
+    mcp,
 ):
     cli.add_command(command)
 name_variables(cli)

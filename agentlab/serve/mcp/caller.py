@@ -1,0 +1,279 @@
+"""One client and its episode: tools are called here, one at a time, and put on record.
+
+A tool is looked up in what is offered at that moment, and the skill behind it is asked for in the
+records once more: what was retired a moment ago is no tool any more. What a call gives is data;
+a call that cannot be made at all is the protocol's error (`RefusedCallError`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from agentlab.errors import AgentLabError, RecordsError
+from agentlab.executors.toolbox import Fault, Toolbox
+from agentlab.models.redaction import known
+from agentlab.records import Records
+from agentlab.sandbox import SettledBox
+from agentlab.serve.mcp import own_tools
+from agentlab.serve.mcp.answers import (
+    FeedbackAnswer,
+    SearchAnswer,
+    SearchLine,
+    advice_lines,
+    begin_answer,
+    call_answer,
+)
+from agentlab.serve.mcp.call_records import CallRecords, call_name
+from agentlab.serve.mcp.episode import Done, Episode
+from agentlab.serve.mcp.feedback import keep_feedback
+from agentlab.serve.mcp.limits import ServeLimits
+from agentlab.serve.mcp.offerings import Offered, Offerings
+from agentlab.serve.mcp.pages import line, plain
+from agentlab.serve.mcp.tokens import Principal
+from agentlab.serve.mcp.wire import INTERNAL_ERROR, INVALID_PARAMS, TOO_MANY
+from agentlab.types import (
+    AttemptSpec,
+    EnvironmentRef,
+    Frozen,
+    JsonObject,
+    Skill,
+    ToolSpec,
+    ToolUse,
+)
+
+
+class RefusedCallError(Exception):
+    """A call that is not made; the protocol's error says why."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Told(NamedTuple):
+    """What a tool gave."""
+
+    answer: Frozen | None
+    failed: bool = False
+    text: str = ""
+    """In place of an answer, where there is none."""
+
+
+class Caller:
+    """A client.
+
+    Args:
+        principal: who it is.
+        records: where its calls are kept.
+        ref: its environment.
+        box: where skill code runs.
+        offerings: what its scope offers.
+        limits: of what it may ask.
+        stale: called where a call finds that what is offered has changed.
+    """
+
+    def __init__(
+        self,
+        principal: Principal,
+        records: Records,
+        ref: EnvironmentRef,
+        box: SettledBox,
+        offerings: Offerings,
+        limits: ServeLimits,
+        stale: Callable[[], None],
+    ) -> None:
+        self.principal = principal
+        self.offerings = offerings
+        self.limits = limits
+        self._records = records
+        self._calls = CallRecords(records, principal, ref, box, limits)
+        self._episode = Episode(ref, box.name, limits, records.blobs)
+        self._stale = stale
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        self._used = time.monotonic()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> Told:
+        """Call a tool.
+
+        Raises:
+            RefusedCallError: there is no such tool, or too many calls wait.
+        """
+        self._used = time.monotonic()
+        if name in (own_tools.SEARCH, own_tools.FEEDBACK):
+            return self._aside(name, arguments)
+        if self._waiting >= self.limits.waiting:
+            raise RefusedCallError(TOO_MANY, "Too many calls wait already; one is made at a time.")
+        self._waiting += 1
+        try:
+            async with self._lock:
+                if name == own_tools.BEGIN:
+                    return await self._begin(arguments)
+                return await self._skill(name, arguments)
+        except RecordsError as error:
+            raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
+        finally:
+            self._waiting -= 1
+            self._used = time.monotonic()
+
+    async def tidy(self) -> None:
+        """Let go of an episode that nobody has used for long."""
+        idle = time.monotonic() - self._used > self.limits.idle_seconds
+        if idle and not self._lock.locked():
+            async with self._lock:
+                await self._episode.close()
+
+    async def close(self) -> None:
+        """End the episode and the run. Safe to call twice."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self._episode.close()
+        self._calls.close()
+
+    def look(self) -> None:
+        """See to it that what is offered is what the records say at this moment.
+
+        Raises:
+            RefusedCallError: they cannot be read.
+        """
+        try:
+            if self.offerings.refresh():
+                self._stale()
+        except AgentLabError as error:
+            raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
+
+    def tool(self, name: str) -> Offered:
+        """The tool of that name, as the records have it now.
+
+        Raises:
+            RefusedCallError: there is none.
+        """
+        self.look()
+        listing = self.offerings.listing
+        tool = listing.tools.get(name)
+        if tool is not None and self.offerings.still(tool):
+            return tool
+        shown = line(name, 128)
+        if (why := listing.withheld.get(name)) is not None:
+            raise RefusedCallError(INVALID_PARAMS, f"The tool {shown!r} is withheld: {why}.")
+        raise RefusedCallError(INVALID_PARAMS, f"There is no tool {shown!r}; list them again.")
+
+    def _aside(self, name: str, arguments: dict[str, Any]) -> Told:
+        """A tool that needs no environment."""
+        self.tool(name)
+        asked = _read(name, arguments)
+        if isinstance(asked, Told):
+            return asked
+        if isinstance(asked, own_tools.SearchArguments):
+            return Told(self._found(asked))
+        return self._feedback(cast("own_tools.FeedbackArguments", asked))
+
+    def _found(self, asked: own_tools.SearchArguments) -> SearchAnswer:
+        listing = self.offerings.listing
+        names = {tool.skill.id: name for name, tool in listing.tools.items() if tool.skill}
+        lines = [
+            SearchLine(
+                name=names[each.skill.id],
+                signature=line(each.skill.signature, 200),
+                summary=plain(each.skill.summary, 500),
+                score=round(each.score, 6),
+            )
+            for each in self.offerings.found(asked.query, asked.limit)
+            if each.skill.id in names
+        ]
+        advice = [f.insight.document for f in self.offerings.advice(asked.query, asked.limit)]
+        withheld = tuple(f"{name}: {why}" for name, why in listing.withheld.items())
+        return SearchAnswer(
+            skills=tuple(lines), advice=advice_lines(advice, self.limits), withheld=withheld
+        )
+
+    def _feedback(self, asked: own_tools.FeedbackArguments) -> Told:
+        place = self._calls.attempt_of(asked.call)
+        if place is None:
+            return Told(None, failed=True, text="There is no call of that id among yours.")
+        run_id, round_, attempt = place
+        comment = plain(known().text(asked.comment), 2000)
+        new = keep_feedback(
+            self._records, run_id, round_, attempt, success=asked.success, comment=comment
+        )
+        return Told(FeedbackAnswer(call=asked.call, recorded=new))
+
+    async def _begin(self, arguments: dict[str, Any]) -> Told:
+        self.tool(own_tools.BEGIN)
+        asked = _read(own_tools.BEGIN, arguments)
+        if isinstance(asked, Told):
+            return asked
+        try:
+            seen = await self._episode.begin(cast("own_tools.BeginArguments", asked))
+        except AgentLabError as error:
+            return Told(None, failed=True, text=plain(known().text(str(error)), 2000))
+        task = self._episode.task
+        assert task is not None
+        await asyncio.to_thread(self._calls.begin)
+        return Told(begin_answer(task, seen, self.limits))
+
+    async def _skill(self, name: str, arguments: dict[str, Any]) -> Told:
+        tool = self.tool(name)
+        skill = tool.skill
+        assert skill is not None
+        if (fault := _fault(tool, arguments)) is not None:
+            return Told(None, failed=True, text=fault)
+        given = cast("JsonObject", arguments)
+        if self._episode.task is None:
+            return Told(None, failed=True, text="No episode has begun; call `begin` first.")
+        if self._episode.over:
+            return Told(None, failed=True, text="The episode is over; call `begin` for another.")
+        return await self._carried_out(name, skill, given)
+
+    async def _carried_out(self, name: str, skill: Skill, given: JsonObject) -> Told:
+        task = self._episode.task
+        assert task is not None
+        callees = self.offerings.callees(skill)
+        spec = await asyncio.to_thread(self._calls.plan, task, skill, callees, given)
+        try:
+            done = await self._episode.call(skill, callees, given)
+        except asyncio.CancelledError:
+            # Nobody waits for an answer; what was done is recorded all the same.
+            self._later(spec, self._episode.cut_off())
+            raise
+        await asyncio.to_thread(self._calls.record, spec, done)
+        over = self._episode.over or self._episode.task is None
+        answer = call_answer(call_name(spec), name, skill, done, over=over, limits=self.limits)
+        return Told(answer, failed=done.success is not True and not _unknown(done))
+
+    def _later(self, spec: AttemptSpec, done: Done) -> None:
+        work = asyncio.create_task(asyncio.to_thread(self._calls.record, spec, done))
+        self._ending.add(work)
+        work.add_done_callback(self._ending.discard)
+
+
+def _read(name: str, arguments: dict[str, Any]) -> Frozen | Told:
+    """The arguments of an own tool, or what is told of those that do not fit."""
+    try:
+        return own_tools.read_arguments(name, arguments)
+    except own_tools.WrongArgumentsError as error:
+        text = f"The arguments of {name!r} do not fit: {plain(str(error), 600)}"
+        return Told(None, failed=True, text=text)
+
+
+def _unknown(done: Done) -> bool:
+    """Whether it ran to its end, and nobody can say what came of it."""
+    return done.completed and done.effect is None
+
+
+def _fault(tool: Offered, arguments: dict[str, Any]) -> str | None:
+    """Why arguments do not fit the schema that was listed, or None.
+
+    What does not fit is told in a result and not as the protocol's error, so that a model can put
+    it right (MCP 2025-11-25, "Tool Execution Errors").
+    """
+    spec = ToolSpec(name=tool.name, description="", parameters=tool.parameters)
+    use = ToolUse(id="call", name=tool.name, arguments=json.dumps(arguments))
+    read = Toolbox([spec]).read(use)
+    return plain(read.text, 1000) if isinstance(read, Fault) else None
