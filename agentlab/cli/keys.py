@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,21 +38,10 @@ def keys_option(function: F) -> F:
 
 
 def keys_folder(given: Path | None) -> Path:
-    """The folder of keys, made for its owner alone where it is not there.
+    """The folder of keys; see `library.packs.trust.keys_folder`."""
+    from agentlab.library.packs import trust
 
-    Raises:
-        SigningKeyError: others could put keys into it.
-    """
-    from agentlab.errors import SigningKeyError
-
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    folder = given or Path(base) / "agentlab" / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
-        raise SigningKeyError(
-            f"The folder of keys {str(folder)!r} can be changed by others; `chmod 700` it."
-        )
-    return folder
+    return trust.keys_folder(given)
 
 
 def trust_store(given: Path | None) -> TrustStore:

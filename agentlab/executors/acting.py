@@ -134,7 +134,9 @@ class _Record(Recorder):
 class Acting:
     """An attempt under way. Make one with `begin`."""
 
-    def __init__(self, context: ExecutionContext, model: ChatModel, initial: Observation) -> None:
+    def __init__(
+        self, context: ExecutionContext, model: ChatModel | None, initial: Observation
+    ) -> None:
         self.spec = context.spec
         self.initial = initial
         self.seen = initial
@@ -152,8 +154,8 @@ class Acting:
         )
 
     @classmethod
-    async def begin(cls, context: ExecutionContext, model: ChatModel) -> Acting:
-        """Reset the environment and start to record."""
+    async def begin(cls, context: ExecutionContext, model: ChatModel | None) -> Acting:
+        """Reset the environment and start to record; without a model, others choose the calls."""
         acting = cls(
             context, model, await context.environment.reset(context.spec.task, context.spec.seed)
         )
@@ -173,6 +175,8 @@ class Acting:
         """
         if self.meter.left <= 0:
             return "limits"
+        if self._model is None:
+            raise UsageError("This attempt was begun without a chat model, so none can be asked.")
         self._turns += 1
         spec = self.spec
         # From the attempt's own seed: others at the task draw differently, arms of a comparison

@@ -7,7 +7,9 @@ forgets the old one by hand. Nothing is kept here by looking: `pin` is called on
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,12 +29,33 @@ CREATE TABLE IF NOT EXISTS trusted (
     version TEXT NOT NULL
 ) STRICT
 """
+TRUSTED = "trusted.db"
+"""The file of a folder of keys that says whose are believed."""
 Standing = Literal["unsigned", "first", "known"]
 
 
 OURS = "agentlab/"
 """The owner of the packs that ship with agentlab: nobody else's key speaks for it, not even the
 first time."""
+
+
+def keys_folder(given: Path | None = None) -> Path:
+    """The folder of keys, made for its owner alone where it is not there.
+
+    Args:
+        given: where it is; `agentlab/keys` in the user's settings otherwise.
+
+    Raises:
+        SigningKeyError: others could put keys into it.
+    """
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folder = given or Path(base) / "agentlab" / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        raise SigningKeyError(
+            f"The folder of keys {str(folder)!r} can be changed by others; `chmod 700` it."
+        )
+    return folder
 
 
 def our_key() -> str | None:

@@ -1,0 +1,453 @@
+"""`Library`: what an environment's library serves, for programs that call it themselves.
+
+An `Agent` chooses its calls; here somebody else does, a LangGraph agent, a loop around the OpenAI
+client, a script. They get the verified skills as tools, an environment to use them in, and answers
+that say whether a skill did what it says. What was offered is on record before the first call and
+what came of it when the episode ends, so that items go on being measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from agentlab.config import MOST_COUNTED, AttributionConfig, BoxName, RetrievalConfig
+from agentlab.environments.registration import base_name, make_environment
+from agentlab.errors import AgentLabError, InvalidTaskError, UnknownNameError, UsageError
+from agentlab.graph.jobs import keep_blobs
+from agentlab.graph.opening import package_versions
+from agentlab.graph.practice import toolset_name
+from agentlab.lending.portal import Portal
+from agentlab.lending.shapes import OpenAITool, langchain_tools, openai_tool
+from agentlab.lending.visit import CallResult, Visit
+from agentlab.library.attribution import (
+    Retrieved,
+    draw_offers,
+    draws_of,
+    withholding_probability,
+)
+from agentlab.library.skills import Found, SkillLibrary, origins
+from agentlab.models.prompts import DATA
+from agentlab.protocols import HasGrammar, HasSurvey, HasTasks
+from agentlab.records import Records, Workspace
+from agentlab.sandbox import open_settled, settle_box
+from agentlab.types import (
+    AttemptOutcome,
+    AttemptSpec,
+    EnvironmentRef,
+    JsonObject,
+    Limits,
+    Skill,
+    Task,
+    ToolSpec,
+    attempt_id,
+    derive_id,
+    derive_seed,
+    digest,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.tools import StructuredTool
+
+MOST_TOOLS = 128
+"""Tools that providers take in one request."""
+ENDLESS = 1e9
+"""Seconds of an episode that ends when its caller ends it; each call has its own limit."""
+
+
+class Library:
+    """The skills that a library serves for one environment, with a place to use them in.
+
+    One episode at a time; open another for another user. Safe to use from several threads, from
+    a running event loop and without one. Generated code runs in a box and never in this process.
+
+    Example:
+        >>> with Library.open("courier", workspace=getfixture("stocked")) as library:
+        ...     opening = library.begin(library.tasks(1, seed=5)[0])
+        ...     names = [tool["function"]["name"] for tool in library.as_openai_tools()]
+        ...     result = library.call("no_such_skill", {})
+        >>> names
+        ['at', 'delivered', 'holding', 'unlocked']
+        >>> result.completed, result.error
+        (False, "There is no tool named 'no_such_skill'. There are: at, delivered, holding, unlocked.")
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        *,
+        workspace: Path | str | None = None,
+        environment_options: JsonObject | None = None,
+        environment_tools: bool = False,
+        withhold: bool = True,
+        tool_calls: int = 1000,
+        seed: int = 0,
+        box: BoxName = "auto",
+    ) -> None:
+        """See `open`."""
+        self._ref = EnvironmentRef(name=environment, options=environment_options or {})
+        self._environment = make_environment(self._ref)
+        self._own_tools = environment_tools
+        self._tool_calls = tool_calls
+        self._seed = seed
+        self._attribution = AttributionConfig() if withhold else None
+        self._visit: Visit | None = None
+        self._next = 0
+        self._closed = False
+        where = settle_box(box)
+        place = workspace or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab"
+        self._records = Records.open(Workspace.open(place))
+        keep_blobs(self._environment, self._records.blobs)
+        # The exact index keeps no file, so any number of programs may lend one library.
+        self._library = SkillLibrary(
+            self._records,
+            base_name(environment),
+            toolset=toolset_name(self._environment.tools),
+            backend="exact",
+            foreign=where.takes_foreign_code,
+        )
+        self._runtime = open_settled(where.name)
+        config: JsonObject = {
+            "command": "library",
+            "environment": environment,
+            "environment_options": self._ref.options,
+            "tool_calls": tool_calls,
+            "withhold": withhold,
+        }
+        base = f"library-{seed}-{digest(config)[:8]}"
+        versions = package_versions(where)
+        self._run_id = base + "-1"
+        while not self._records.runs.create(
+            self._run_id, config=config, versions=versions, seed=seed
+        ):
+            self._run_id = f"{base}-{int(self._run_id.rpartition('-')[2]) + 1}"
+        self._portal = Portal(f"agentlab library {environment}")
+
+    @classmethod
+    def open(
+        cls,
+        environment: str,
+        *,
+        workspace: Path | str | None = None,
+        environment_options: JsonObject | None = None,
+        environment_tools: bool = False,
+        withhold: bool = True,
+        tool_calls: int = 1000,
+        seed: int = 0,
+        box: BoxName = "auto",
+    ) -> Self:
+        """Open the library of an environment. Close it when done.
+
+        Args:
+            environment: a registered name.
+            workspace: whose library; `AGENTLAB_WORKSPACE` or `.agentlab`.
+            environment_options: options of the environment.
+            environment_tools: whether the environment's own tools stand beside the skills.
+            withhold: whether skills are withheld now and then from an episode with a task, so
+                that their effect is measured; an episode without one says nothing of it.
+            tool_calls: what each episode may spend.
+            seed: of the draws that withhold skills, with the episode's number.
+            box: where skill code runs.
+
+        Raises:
+            UnknownNameError: there is no such environment, or no such box.
+            RecordsError: the workspace cannot be used.
+            SkillRefusedError: the box cannot be used here.
+        """
+        return cls(
+            environment,
+            workspace=workspace,
+            environment_options=environment_options,
+            environment_tools=environment_tools,
+            withhold=withhold,
+            tool_calls=tool_calls,
+            seed=seed,
+            box=box,
+        )
+
+    @property
+    def skills(self) -> tuple[Skill, ...]:
+        """What serves now, by name."""
+        return self._portal.run(self._skills())
+
+    def find(self, query: str, *, k: int = 16) -> tuple[Found, ...]:
+        """The served skills that fit a text, best first; none is an answer.
+
+        Args:
+            query: an instruction, without metadata.
+            k: how many at most.
+        """
+        return self._portal.run(self._find(query, k))
+
+    async def afind(self, query: str, *, k: int = 16) -> tuple[Found, ...]:
+        """As `find`, from a running event loop."""
+        return await self._portal.arun(self._find(query, k))
+
+    def tasks(self, count: int, *, seed: int = 0) -> Sequence[Task]:
+        """Tasks of the environment's own, of its practice split, to try things on.
+
+        Raises:
+            UsageError: the environment brings none.
+        """
+        if not isinstance(self._environment, HasTasks):
+            raise UsageError("This environment brings no tasks of its own; compose one.")
+        return self._environment.tasks("practice", count, seed)
+
+    def begin(
+        self, task: Task | None = None, *, setup: str | None = None, seed: int = 0
+    ) -> str:
+        """Begin an episode; one that is under way is ended and recorded first.
+
+        Args:
+            task: what is to be done; the episode is then an attempt that is scored by the task's
+                verifier. Without one the environment is there to be used.
+            setup: family of start states, where there is no task; the first that can be set up.
+            seed: which start state of it.
+
+        Returns:
+            The task and what the environment shows, for the first message to a model. What others
+            wrote in it stands between marks, and it says so.
+
+        Raises:
+            UsageError: the task is of another environment, or there is no start state.
+            EnvironmentFaultError: the environment cannot be reset.
+        """
+        return self._portal.run(self._begin(task, setup, seed))
+
+    async def abegin(
+        self, task: Task | None = None, *, setup: str | None = None, seed: int = 0
+    ) -> str:
+        """As `begin`, from a running event loop."""
+        return await self._portal.arun(self._begin(task, setup, seed))
+
+    def call(self, name: str, arguments: Mapping[str, object] | str) -> CallResult:
+        """Call a tool of `as_openai_tools` or `as_tools`.
+
+        Without an episode under way, one begins where the environment's first start state is.
+
+        Args:
+            name: as it was told.
+            arguments: as JSON text, the way models give them, or read already.
+
+        Returns:
+            What came of it. A name, arguments or a moment that do not fit are told there.
+
+        Raises:
+            EnvironmentFaultError: the environment broke, and the episode is over with it.
+        """
+        return self._portal.run(self._call(name, arguments))
+
+    async def acall(self, name: str, arguments: Mapping[str, object] | str) -> CallResult:
+        """As `call`, from a running event loop; cancelling it ends the skill and the episode."""
+        return await self._portal.arun(self._call(name, arguments))
+
+    def as_openai_tools(self) -> list[OpenAITool]:
+        """The tools of the present episode, for `tools=` of a chat completion.
+
+        Of more than 128, which is what providers take, those that fit the task are told.
+
+        Raises:
+            UsageError: there are more, and no task says which.
+        """
+        return [openai_tool(spec) for spec in self._portal.run(self._specs())]
+
+    def as_tools(self) -> list[StructuredTool]:
+        """The same as LangChain tools, for LangGraph's agents and whatever else takes those.
+
+        A tool stays good for later episodes: it acts in the one that is under way.
+
+        Raises:
+            UsageError: as `as_openai_tools`.
+        """
+
+        def call(name: str, arguments: JsonObject) -> str:
+            return self.call(name, arguments).text
+
+        async def acall(name: str, arguments: JsonObject) -> str:
+            return (await self.acall(name, arguments)).text
+
+        return langchain_tools(self._portal.run(self._specs()), call, acall)
+
+    @property
+    def instructions(self) -> str:
+        """What a model is to be told once of quoted data, for a system prompt."""
+        return DATA
+
+    def end(self) -> AttemptOutcome | None:
+        """End the episode and record it.
+
+        Returns:
+            What it came to, with the verifier's score where there was a task; None where no
+            episode was under way.
+        """
+        return self._portal.run(self._end())
+
+    async def aend(self) -> AttemptOutcome | None:
+        """As `end`, from a running event loop."""
+        return await self._portal.arun(self._end())
+
+    def close(self) -> None:
+        """End the episode, the box and the environment. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with contextlib.suppress(AgentLabError):
+                self._portal.run(self._end())
+        finally:
+            self._portal.run(self._leave())
+            self._portal.close()
+            self._library.close()
+            self._records.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def _leave(self) -> None:
+        await self._runtime.close()
+        await self._environment.close()
+
+    async def _begin(self, task: Task | None, setup: str | None, seed: int) -> str:
+        if task is not None and task.environment != base_name(self._ref.name):
+            raise UsageError(
+                f"The task is of the environment {task.environment!r}, the library of "
+                f"{self._ref.name!r}; open the library of that."
+            )
+        await self._end()
+        chosen = task or self._start(setup, seed)
+        spec = self._spec(chosen, goal=task is not None)
+        # What was drawn is on record before the first call, so that no draw is lost selectively.
+        self._records.attempts.plan(self._run_id, 0, [spec])
+        self._visit = await Visit.begin(
+            spec,
+            self._environment,
+            self._runtime,
+            self._serves,
+            goal=task is not None,
+            tools=self._own_tools,
+        )
+        return self._visit.opening
+
+    async def _skills(self) -> tuple[Skill, ...]:
+        self._library.refresh()
+        return tuple(sorted(self._library.skills.values(), key=lambda skill: skill.name))
+
+    async def _find(self, query: str, k: int) -> tuple[Found, ...]:
+        self._library.refresh()
+        return tuple(self._library.retrieve(query, RetrievalConfig(k=k)))
+
+    async def _specs(self) -> tuple[ToolSpec, ...]:
+        specs = (await self._under_way()).toolbox.specs
+        if len(specs) > MOST_TOOLS:
+            raise UsageError(
+                f"There are {len(specs)} tools and providers take {MOST_TOOLS}; begin with a task, "
+                "and those that fit it are told."
+            )
+        return specs
+
+    @property
+    def _room(self) -> int:
+        """How many skills can be told beside the environment's own tools."""
+        return max(0, MOST_TOOLS - (len(self._environment.tools) if self._own_tools else 0))
+
+    async def _under_way(self) -> Visit:
+        if self._visit is None:
+            await self._begin(None, None, 0)
+        assert self._visit is not None
+        return self._visit
+
+    async def _call(self, name: str, arguments: Mapping[str, object] | str) -> CallResult:
+        return await (await self._under_way()).call(name, arguments)
+
+    async def _end(self) -> AttemptOutcome | None:
+        visit, self._visit = self._visit, None
+        if visit is None:
+            return None
+        outcome = await visit.end()
+        self._records.attempts.record(visit.spec, outcome)
+        return outcome
+
+    def _serves(self, skill_id: str) -> bool:
+        self._library.refresh()
+        return skill_id in self._library.skills
+
+    def _start(self, setup: str | None, seed: int) -> Task:
+        """A start state without a goal."""
+        environment = self._environment
+        if isinstance(environment, HasGrammar):
+            setups = environment.grammar().spec.setups
+            if setup is not None and setup not in setups:
+                raise UnknownNameError("start state", setup, setups)
+            for family in (setup,) if setup is not None else setups:
+                with contextlib.suppress(InvalidTaskError):
+                    return environment.grammar().compose(None, family, seed)
+        if isinstance(environment, HasSurvey):
+            return environment.start(seed)
+        raise UsageError(
+            f"The environment {self._ref.name!r} offers no start state of its own; begin with a "
+            "task."
+        )
+
+    def _spec(self, task: Task, *, goal: bool) -> AttemptSpec:
+        self._library.refresh()
+        slot, self._next = self._next, self._next + 1
+        offers = draw_offers(
+            [
+                Retrieved(skill.id, skill.name, self._withholding(skill) if goal else 0.0, score)
+                for skill, score in self._chosen(task, goal=goal)
+            ],
+            calls=self._library.calls(),
+            seed=self._seed,
+            round_=0,
+            slot=slot,
+        )
+        offered = [self._library.skills[o.item_id] for o in offers if not o.withheld]
+        return AttemptSpec(
+            id=attempt_id(self._run_id, 0, slot, "production"),
+            run_id=self._run_id,
+            round=0,
+            slot=slot,
+            kind="production",
+            task=task,
+            group_id=derive_id("group", self._run_id, task.id),
+            seed=derive_seed(self._seed, slot),
+            environment=self._ref,
+            executor="library",
+            limits=Limits(tool_calls=self._tool_calls, seconds=ENDLESS),
+            skills=self._library.with_callees(offered),
+            offers=offers,
+        )
+
+    def _chosen(self, task: Task, *, goal: bool) -> list[Found]:
+        """The skills of an episode: all, or those that fit the task where they are too many.
+
+        Never one that was derived from the task.
+        """
+        by_name = {skill.name: skill for skill in self._library.skills.values()}
+        fit = [
+            Found(by_name[name], 0.0)
+            for name in sorted(by_name)
+            if not goal or task.id not in origins(by_name[name], by_name)
+        ]
+        if not goal or len(fit) <= self._room:
+            return fit
+        few = RetrievalConfig(k=self._room, tokens=MOST_COUNTED)
+        return self._library.retrieve(task.instruction, few, task_id=task.id)
+
+    def _withholding(self, skill: Skill) -> float:
+        if self._attribution is None:
+            return 0.0
+        rows = self._records.trajectories.draws(item_id=skill.id)
+        return withholding_probability(draws_of(skill, rows), self._attribution)
