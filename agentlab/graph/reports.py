@@ -25,6 +25,7 @@ BASELINE = "empty library"
 PSEUDO_RUNS = {
     "evaluate": "an evaluation",
     "agent": "an agent",
+    "library": "a library that was lent",
     "verify": "the verification of a library",
     "import": "the verification of a pack",
     "gate": "a gate",

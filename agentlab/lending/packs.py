@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pydantic import Field
+
 from agentlab.config import AdmissionConfig, BoxName
 from agentlab.graph.importing import Checked, Verification, verify_pack
 from agentlab.graph.workers import refuse_unguarded
@@ -34,11 +36,11 @@ class PackAdded(Frozen):
     key: str = ""
     """Who signed it: `first` time that this key is seen, `known`, or `unsigned`."""
     approved: bool = False
-    asks: dict[str, tuple[str, ...]] = {}
+    asks: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
     """Skill to the tools that it wants to use; what approving grants."""
     serves: tuple[str, ...] = ()
     """Names of its skills that were verified here and serve now."""
-    refused: dict[str, str] = {}
+    refused: dict[str, str] = Field(default_factory=dict[str, str])
     """Name to the reason, of those that were not verified here or may not come in."""
 
 

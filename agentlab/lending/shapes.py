@@ -40,11 +40,7 @@ class OpenAITool(TypedDict):
 
 
 def described(spec: ToolSpec) -> str:
-    """A tool's description, bounded, with its marks of quoted data closed.
-
-    >>> described(ToolSpec(name="go", description="Go\\x00 there.", parameters={}))
-    'Go there.'
-    """
+    """A tool's description, bounded, with its marks of quoted data closed."""
     text = CONTROL.sub("", spec.description)
     if len(text) <= LONGEST:
         return text

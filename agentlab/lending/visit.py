@@ -172,7 +172,9 @@ class Visit:
             self._calls += 1
             try:
                 if wanted.skill is None:
-                    return await self._tool(name, ToolCall(tool=wanted.name, arguments=wanted.arguments))
+                    return await self._tool(
+                        name, ToolCall(tool=wanted.name, arguments=wanted.arguments)
+                    )
                 return await self._skill(name, wanted.skill, wanted.arguments)
             except asyncio.CancelledError:
                 self._broken = True
@@ -247,7 +249,9 @@ class Visit:
         ended = self._acting.over and self._solved and not returned.completed
         text = told(returned, self._acting)
         if ended:
-            text = f"The skill ran until the task was solved.\nWhat there is now: {self.observation}"
+            text = (
+                f"The skill ran until the task was solved.\nWhat there is now: {self.observation}"
+            )
         if effect is not None:
             text += f"\nIts effect check says that it {'worked' if effect else 'did not work'}."
         error = None if returned.completed or ended else (returned.error or "it was stopped")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from agentlab.records.asked import Asked
 from agentlab.records.attempts import Attempts
 from agentlab.records.blobs import Blobs
 from agentlab.records.budgets import Budgets
@@ -44,6 +45,7 @@ class Transaction:
         self.nodes = Nodes(session)
         self.tasks = Tasks(session)
         self.attempts = Attempts(session)
+        self.asked = Asked(session)
         self.trajectories = Trajectories(session)
         self.items = Items(session)
         self.vectors = VectorStore(session)
