@@ -66,7 +66,7 @@ class Library:
     a running event loop and without one. Generated code runs in a box and never in this process.
 
     Example:
-        >>> with Library.open("courier", workspace=getfixture("stocked")) as library:
+        >>> with Library.open("courier") as library:
         ...     opening = library.begin(library.tasks(1, seed=5)[0])
         ...     names = [tool["function"]["name"] for tool in library.as_openai_tools()]
         ...     result = library.call("no_such_skill", {})
@@ -168,6 +168,11 @@ class Library:
             seed=seed,
             box=box,
         )
+
+    @property
+    def run_id(self) -> str:
+        """Under which its episodes are on record."""
+        return self._run_id
 
     @property
     def skills(self) -> tuple[Skill, ...]:

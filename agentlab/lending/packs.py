@@ -81,7 +81,7 @@ def add_pack(
         UsageError: it is unsigned, or its environment is not there.
 
     Example:
-        >>> shown = add_pack("agentlab/courier", workspace=getfixture("tmp_path"))
+        >>> shown = add_pack("agentlab/courier")
         >>> shown.approved, shown.asks["holding"]
         (False, ('take', 'walk'))
     """

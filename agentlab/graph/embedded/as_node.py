@@ -52,8 +52,8 @@ def as_node(
     breaks off the attempt, or stops the run so that it can go on.
 
     Args:
-        part: an `agentlab.Agent`, which attempts the `Task` under `read` and writes an
-            `Attempted`; an `agentlab.Library`, which finds what fits the text under `read` and
+        part: an `agentlab.Agent`, which attempts the `Task` under `read`, for a checkpointer's
+            sake better what its `model_dump(mode="json")` gives, and writes an `Attempted`; an `agentlab.Library`, which finds what fits the text under `read` and
             writes a list of `FoundSkill`; or a `PracticeConfig`, which practises, reads nothing
             and writes the `PracticeReport` as a dictionary.
         read: the key that it reads: `task`, or `query`.
@@ -68,7 +68,7 @@ def as_node(
 
     Example:
         >>> from agentlab import Library
-        >>> library = Library.open("courier", workspace=getfixture("stocked"))
+        >>> library = Library.open("courier")
         >>> node = as_node(library, read="question", write="skills", k=1)
         >>> node.invoke({"question": "Unlock the tin chest."})["skills"][0]["name"]
         'unlocked'
