@@ -26,6 +26,7 @@ Kind = Literal[
     "executor",
     "evaluator",
     "curator",
+    "format",
     "insights",
     "embedder",
     "index",

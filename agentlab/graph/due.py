@@ -14,7 +14,7 @@ from agentlab.errors import ConfigError, UnknownNameError
 from agentlab.records import AttemptRow
 from agentlab.training.choosing import VIEWS, ViewName
 from agentlab.training.estimating import ESTIMATORS
-from agentlab.training.formats.catalogue import FORMATS
+from agentlab.training.formats.catalogue import format_of
 
 
 class Wanted(NamedTuple):
@@ -58,11 +58,8 @@ def wanted(chosen: ExportConfig) -> tuple[Wanted, ...]:
     found: list[Wanted] = []
     for each in chosen.formats:
         name, _, view = each.partition(":")
-        if name not in FORMATS:
-            raise UnknownNameError("format", name, FORMATS)
-        fitting: list[ViewName] = [
-            known for known, kind in VIEWS.items() if kind in FORMATS[name].takes
-        ]
+        spelling = format_of(name)
+        fitting: list[ViewName] = [known for known, kind in VIEWS.items() if kind in spelling.takes]
         if view and view not in VIEWS:
             raise UnknownNameError("view", view, VIEWS)
         if view and view not in fitting:

@@ -27,7 +27,7 @@ from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
 from agentlab.training.choosing import STEPLESS, TO_KNOW, VIEWS, Choosing, ViewName
 from agentlab.training.estimating import ESTIMATORS, Estimating
-from agentlab.training.formats.catalogue import FORMATS
+from agentlab.training.formats.catalogue import FORMATS, format_of
 from agentlab.training.formats.format import Body, Format, HasFilesBeside
 from agentlab.training.formats.traces import holds_ids, traced_tokens, whose
 from agentlab.training.formats.trl import tokens_of
@@ -82,9 +82,7 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
         MissingExtraError: the format needs a package that is not installed.
         WorkspaceError: the folder exists, or cannot be written.
     """
-    spelling = FORMATS.get(request.format)
-    if spelling is None:
-        raise UnknownNameError("format", request.format, FORMATS)
+    spelling = format_of(request.format)
     view = _view_for(spelling, request.view)
     _check_estimator(view, request.estimator)
     if out.exists():

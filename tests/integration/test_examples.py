@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from agentlab.environments.web.chromium import INSTALL, find_chromium
+from agentlab.records import Records, Workspace
+from agentlab.testing.model_server import ModelServer
+from agentlab.testing.rules import load_rule
+from tests.stocking import stock
 
 REQUIRE_BROWSER = os.environ.get("REQUIRE_BROWSER")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -72,6 +76,47 @@ def test_evaluate(practised: tuple[Path, str]) -> None:
 def test_agent(practised: tuple[Path, str]) -> None:
     said = run("03_agent.py", practised[0])
     assert len(re.findall(r"(not )?done in \d+ tool calls", said)) == 3
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the shipped pack was verified already, and serves."""
+    place = tmp_path_factory.mktemp("stocked")
+    stock(place / "workspace", place / "keys")
+    return place / "workspace"
+
+
+def test_numbered_examples_are_short() -> None:
+    for path in EXAMPLES.glob("[0-9][0-9]_*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 40, path.name
+        assert '\nif __name__ == "__main__":' in text, path.name
+
+
+def test_langgraph(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTLAB_KEYS", str(stocked.parent / "keys"))
+    said = run("10_langgraph.py", stocked)
+    assert re.findall(r"(?m): (done|not done)$", said) == ["done", "done"]
+    assert len(re.findall(r"(?m)^  found \w+", said)) == 2
+
+
+@pytest.mark.parametrize("name", ["11_openai.py", "12_pydantic_ai.py"])
+def test_other_peoples_loops(name: str, stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is a script behind a real endpoint; the skills, the box and the world are real."""
+    with ModelServer(load_rule("courier")) as server:
+        monkeypatch.setenv("AGENTLAB_KEYS", str(stocked.parent / "keys"))
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_MODEL", "rules")
+        said = run(name, stocked)
+        offered = {tool.name for tool in server.requests[0].tools}
+    assert re.search(r"(?m): done$", said)
+    with Records.open(Workspace.open(stocked)) as records:
+        run_id = records.runs.ids()[-1]
+        [row] = records.attempts.all(run_id)
+        used = [records.items.skill(each).item.name for each in row.skills_used]
+    assert row.kind == "production" and row.success is True
+    assert used and set(used) <= offered
 
 
 def test_curves(practised: tuple[Path, str]) -> None:

@@ -52,10 +52,11 @@ def as_node(
     breaks off the attempt, or stops the run so that it can go on.
 
     Args:
-        part: an `agentlab.Agent`, which attempts the `Task` under `read`, for a checkpointer's
-            sake better what its `model_dump(mode="json")` gives, and writes an `Attempted`; an `agentlab.Library`, which finds what fits the text under `read` and
-            writes a list of `FoundSkill`; or a `PracticeConfig`, which practises, reads nothing
-            and writes the `PracticeReport` as a dictionary.
+        part: an `agentlab.Agent`, which attempts the `Task` under `read` (under a checkpointer
+            rather what its `model_dump(mode="json")` gives) and writes an `Attempted`; an
+            `agentlab.Library`, which finds what fits the text under `read` and writes a list of
+            `FoundSkill`; or a `PracticeConfig`, which practises, reads nothing and writes the
+            `PracticeReport` as a dictionary.
         read: the key that it reads: `task`, or `query`.
         write: the key that it sets: `result`, `skills`, or `report`.
         workspace: where an agent's or a run's records are; the agent's own where it says, else

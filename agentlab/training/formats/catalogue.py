@@ -1,7 +1,14 @@
-"""Every format, by name. What each is for stands in its own docstring."""
+"""Every format, by name. What each is for stands in its own docstring.
+
+Others come from plugins, as `format/NAME`, and are found beside these.
+"""
 
 from __future__ import annotations
 
+from typing import cast
+
+from agentlab.errors import UnknownNameError
+from agentlab.registry import names, resolve
 from agentlab.training.formats.chat import MsSwift, OpenAIChat, TrlChat
 from agentlab.training.formats.format import Format
 from agentlab.training.formats.published import DatasetFolder, LlamaFactory
@@ -28,3 +35,17 @@ FORMATS: dict[str, Format] = {
         DatasetFolder(),
     )
 }
+"""Those that ship with agentlab."""
+
+
+def format_of(name: str) -> Format:
+    """The format of that name, shipped or of a plugin.
+
+    Raises:
+        UnknownNameError: there is none; suggests near ones.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    if name not in names("format"):
+        raise UnknownNameError("format", name, [*FORMATS, *names("format")])
+    return cast("type[Format]", resolve("format", name))()
