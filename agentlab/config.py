@@ -253,7 +253,12 @@ BoxName = Literal["auto", "bubblewrap", "landlock", "docker", "e2b", "subprocess
 
 
 class PracticeConfig(Part):
-    """Everything that a practice run depends on."""
+    """Everything that a practice run depends on.
+
+    Example:
+        >>> PracticeConfig(environment="courier", rounds=2, budget={"attempts": 40}).rounds
+        2
+    """
 
     environment: str = "babyai"
     environment_options: JsonObject = Field(default_factory=dict)

@@ -35,13 +35,55 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+__all__ = [
+    "AdapterRefusedError",
+    "AgentLabError",
+    "BudgetSpentError",
+    "ConfigError",
+    "EnvironmentFaultError",
+    "GateInterruptedError",
+    "IndexFaultError",
+    "InvalidTaskError",
+    "MissingExtraError",
+    "ModelFaultError",
+    "NewerDatabaseError",
+    "NothingToExportError",
+    "PackRefusedError",
+    "RecordsError",
+    "RunInUseError",
+    "SigningKeyError",
+    "SkillFaultError",
+    "SkillRefusedError",
+    "TrainerFaultError",
+    "TrainingRefusedError",
+    "UnknownNameError",
+    "UsageError",
+    "VerifierFaultError",
+    "WorkspaceError",
+]
+
 
 class AgentLabError(Exception):
-    """Raised when agentlab cannot go on; the base of everything here."""
+    """Raised when agentlab cannot go on; the base of everything here.
+
+    Example:
+        >>> try:
+        ...     agentlab.evaluate("no such place")
+        ... except AgentLabError as error:
+        ...     print(type(error).__name__)
+        UnknownNameError
+    """
 
 
 class UsageError(AgentLabError):
-    """Raised when the caller asked for something impossible; the command exits with 2."""
+    """Raised when the caller asked for something impossible; the command exits with 2.
+
+    Example:
+        >>> agentlab.practice("courier", rounds=0)
+        Traceback (most recent call last):
+        ...
+        agentlab.errors.ConfigError: ...
+    """
 
 
 class ConfigError(UsageError):

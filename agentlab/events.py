@@ -14,6 +14,27 @@ from typing import Any, ClassVar
 
 from agentlab.types.base import JsonObject
 
+__all__ = [
+    "AttemptFinished",
+    "AttemptsPlanned",
+    "BudgetChanged",
+    "DataExported",
+    "Event",
+    "InsightMoved",
+    "InsightProposed",
+    "Progress",
+    "RepliesDropped",
+    "RoundFinished",
+    "RunFinished",
+    "RunPaused",
+    "RunStarted",
+    "SkillMoved",
+    "SkillProposed",
+    "TaskAdmitted",
+    "TaskRejected",
+    "TrainingStepped",
+]
+
 ROUND_SLOT = -1
 
 

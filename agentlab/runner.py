@@ -80,6 +80,11 @@ def practice(
     Raises:
         UsageError: the options are wrong.
         RecordsError: the workspace cannot be used.
+
+    Example:
+        >>> report = practice("courier", rounds=2, attempts=20)  # doctest: +SKIP
+        >>> [skill.signature for skill in report.learnt]  # doctest: +SKIP
+        ['unlocked(container: container)', 'holding(item: item)']
     """
     return _run(
         lambda stop: _practice(environment, workspace, observers, options, stop), interruptible=True
@@ -93,7 +98,11 @@ async def apractice(
     observers: Sequence[Observer] = (),
     **options: Any,
 ) -> PracticeReport:
-    """As `practice`, from a running event loop; cancelling it leaves a run to resume."""
+    """As `practice`, from a running event loop; cancelling it leaves a run to resume.
+
+    Example:
+        >>> report = await apractice("courier", rounds=1)  # doctest: +SKIP
+    """
     return await _practice(environment, workspace, observers, options, _Stop())
 
 
@@ -118,6 +127,12 @@ def resume(
         UsageError: there is no such workspace, it is no practice run but keeps what an
             evaluation or an agent tried, or something other than a budget is to be changed.
         RunInUseError: another process works on it.
+
+    Example:
+        >>> resume("courier-1-0a1b2c3d")
+        Traceback (most recent call last):
+        ...
+        agentlab.errors.UnknownNameError: There is no run named 'courier-1-0a1b2c3d'. …
     """
     return _run(lambda stop: _resume(run, workspace, observers, budgets, stop), interruptible=True)
 
@@ -129,7 +144,11 @@ async def aresume(
     observers: Sequence[Observer] = (),
     **budgets: float,
 ) -> PracticeReport:
-    """As `resume`, from a running event loop."""
+    """As `resume`, from a running event loop.
+
+    Example:
+        >>> report = await aresume("courier-1-0a1b2c3d")  # doctest: +SKIP
+    """
     return await _resume(run, workspace, observers, budgets, _Stop())
 
 
@@ -182,6 +201,11 @@ def evaluate(
 
     Raises:
         SkillRefusedError: the box cannot be used here; says why.
+
+    Example:
+        >>> report = evaluate("courier", tasks=20, baseline=True)  # doctest: +SKIP
+        >>> report.n, report.success_rate, report.interval  # doctest: +SKIP
+        (20, 0.85, (0.64, 0.95))
     """
     return _run(
         lambda _: aevaluate(
@@ -230,7 +254,11 @@ async def aevaluate(
     base_url: str = "",
     concurrency: int = 0,
 ) -> EvaluationReport:
-    """As `evaluate`, from a running event loop."""
+    """As `evaluate`, from a running event loop.
+
+    Example:
+        >>> report = await aevaluate("courier", tasks=20)  # doctest: +SKIP
+    """
     refuse_unguarded()
     own = {
         "environment_options": environment_options or {},

@@ -51,6 +51,12 @@ async def check_environment(
 ) -> CheckReport:
     """Run every check on fresh instances.
 
+    Example:
+        >>> from agentlab.envs.burrow import Burrow
+        >>> tasks = Burrow().tasks("practice", 2, 0)
+        >>> asyncio.run(check_environment(Burrow, tasks=tasks)).passed
+        True
+
     Args:
         factory: makes an instance; called a few times for each task and check.
         tasks: tasks to check with, two or more; the more kinds, the more is found. The time

@@ -72,8 +72,8 @@ class Library:
         ...     result = library.call("no_such_skill", {})
         >>> set(names) <= {"at", "delivered", "holding", "unlocked"}  # some may be withheld
         True
-        >>> result.completed, result.error[:41]
-        (False, "There is no tool named 'no_such_skill'. ")
+        >>> result.completed, result.error
+        (False, "There is no tool named 'no_such_skill'. There are: ...")
     """
 
     def __init__(

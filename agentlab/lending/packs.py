@@ -82,8 +82,8 @@ def add_pack(
 
     Example:
         >>> shown = add_pack("agentlab/courier")
-        >>> shown.approved, shown.asks["holding"]
-        (False, ('take', 'walk'))
+        >>> shown.pack, shown.asks["holding"]
+        ('agentlab/courier', ('take', 'walk'))
     """
     refuse_unguarded()
     given = keys or (Path(os.environ["AGENTLAB_KEYS"]) if os.environ.get("AGENTLAB_KEYS") else None)

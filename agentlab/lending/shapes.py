@@ -33,7 +33,11 @@ class OpenAIFunction(TypedDict):
 
 
 class OpenAITool(TypedDict):
-    """A tool as the OpenAI protocol spells it."""
+    """A tool as the OpenAI protocol spells it; what `Library.as_openai_tools` gives.
+
+    Example:
+        >>> tool: OpenAITool = {"type": "function", "function": {"name": "look"}}
+    """
 
     type: Literal["function"]
     function: OpenAIFunction

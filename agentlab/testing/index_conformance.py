@@ -218,6 +218,17 @@ CHECKS: tuple[Check, ...] = (
 
 
 def check_index(factory: IndexFactory) -> None:
-    """Run every check."""
+    """Run every check.
+
+    Args:
+        factory: makes an empty index of a dimension.
+
+    Raises:
+        AssertionError: the index breaks the contract; says how.
+
+    Example:
+        >>> from agentlab.library.index.exact import ExactIndex
+        >>> check_index(ExactIndex)
+    """
     for check in CHECKS:
         check(factory)

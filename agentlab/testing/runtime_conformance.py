@@ -312,7 +312,20 @@ RUNTIME_CHECKS: Mapping[str, RuntimeCheck] = {
 
 
 async def check_runtime(factory: RuntimeFactory) -> CheckReport:
-    """Run every check, each on a runtime of its own."""
+    """Run every check, each on a runtime of its own.
+
+    Args:
+        factory: makes a runtime; it is closed afterwards.
+
+    Returns:
+        One line for each check. Whatever a runtime raises is told there.
+
+    Example:
+        >>> from agentlab.sandbox import SubprocessRuntime
+        >>> report = asyncio.run(check_runtime(SubprocessRuntime))  # doctest: +SKIP
+        >>> report.passed, report.failures  # doctest: +SKIP
+        (True, ())
+    """
     lines: list[CheckLine] = []
     subject = ""
     for name, check in RUNTIME_CHECKS.items():

@@ -55,7 +55,12 @@ class Difference(Frozen):
 
 
 class EvaluationReport(Frozen):
-    """Success on tasks of one split, within one budget, and what it is compared with."""
+    """Success on tasks of one split, within one budget, and what it is compared with.
+
+    Example:
+        >>> {"success_rate", "interval", "n"} <= EvaluationReport.model_fields.keys()
+        True
+    """
 
     run_id: str = ""
     """The run that its attempts are recorded under."""
@@ -159,7 +164,12 @@ class InsightDetail(InsightLine):
 
 
 class PracticeReport(Frozen):
-    """What a practice run came to."""
+    """What a practice run came to; what `practice` gives.
+
+    Example:
+        >>> "heldout" in PracticeReport.model_fields
+        True
+    """
 
     run_id: str
     run_dir: str

@@ -12,7 +12,12 @@ ScoreSource = Literal["verifier", "judge", "human"]
 
 
 class Score(Frozen):
-    """A verdict. Unknown is neither success nor failure: both fields are then None."""
+    """A verdict. Unknown is neither success nor failure: both fields are then None.
+
+    Example:
+        >>> Score(value=1.0, success=True, explanation="the chest is open").source
+        'verifier'
+    """
 
     value: float | None = Field(default=None, ge=0.0, le=1.0)
     success: bool | None = None

@@ -60,6 +60,11 @@ def fits(parameter: Parameter, entity: Entity, arguments: Mapping[str, JsonValue
 class Skill(Frozen):
     """One version of a skill.
 
+    Example:
+        >>> with agentlab.Library.open("courier") as library:
+        ...     print(library.skills[0].signature)
+        at(place: place)
+
     `source` defines `def <name>(env, *, <parameters>)` with a docstring, and runs only in a
     `SkillRuntime`. `effect_source` defines `def check(initial, final, *, <parameters>) -> bool`
     over JSON state and runs there too.

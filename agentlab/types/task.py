@@ -96,7 +96,14 @@ JUDGED = "judged"
 
 
 class Task(Frozen):
-    """One instruction with a start state and a verifier. See DESIGN, "Task"."""
+    """One instruction with a start state and a verifier.
+
+    Example:
+        >>> with agentlab.Library.open("courier") as library:
+        ...     (task,) = library.tasks(1, seed=5)
+        >>> task.instruction, task.template
+        ('Unlock the silver chest.', 'locked: unlocked')
+    """
 
     id: str
     environment: str

@@ -20,6 +20,10 @@ SideEffect = Literal["none", "explores", "changes"]
 class ToolSpec(Frozen):
     """One tool: its name, what it does, and the JSON schema of its arguments.
 
+    Example:
+        >>> ToolSpec(name="look", description="Look.", parameters={}, effect="none").effect
+        'none'
+
     A parameter whose schema carries `"x-entity": "<type>"` takes the `reference` of an entity
     of that type; `"x-entity": "*"` takes any. One with `"x-property-of": "<parameter>"` takes the
     property of its own name of the entity that is given to that parameter, and one with
@@ -37,7 +41,12 @@ class ToolSpec(Frozen):
 
 
 class ToolCall(Frozen):
-    """One call: the tool's name and its arguments, as JSON."""
+    """One call: the tool's name and its arguments, as JSON.
+
+    Example:
+        >>> ToolCall(tool="walk", arguments={"to": {"kind": "place", "name": "mill"}}).tool
+        'walk'
+    """
 
     tool: str
     arguments: JsonObject = Field(default_factory=dict)

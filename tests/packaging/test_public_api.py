@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import doctest
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import agentlab
+from tests.stocking import stock
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("langgraph", "chromadb", "openai", "numpy", "sqlalchemy", "minigrid")
@@ -68,23 +72,92 @@ def test_the_probe_sees_what_is_loaded() -> None:
     assert "numpy" in loaded
 
 
-def test_all_is_sorted_and_complete() -> None:
-    assert agentlab.__all__ == sorted(agentlab.__all__)
-    assert len(set(agentlab.__all__)) == len(agentlab.__all__)
-    expected = {"Agent", "PracticeConfig", "__version__"}
-    expected |= {f"{prefix}{name}" for prefix in ("", "a") for name in ("practice", "evaluate")}
-    expected |= {"resume", "aresume"}
-    assert set(agentlab.__all__) == expected
+MODULES = frozenset({"errors", "events", "graph", "protocols", "testing", "types"})
+"""Public modules for those who extend agentlab."""
+NAMED = {
+    "agentlab": agentlab,
+    "agentlab.graph": agentlab.graph,
+    "agentlab.testing": agentlab.testing,
+}
+PUBLIC = [
+    (home, name)
+    for home, module in NAMED.items()
+    for name in module.__all__
+    if name != "__version__" and name not in MODULES
+]
+NO_EXAMPLE_YET = frozenset({"Agent", "RunResult"})
+"""Shown at work in `examples/03_agent.py`."""
+
+
+@pytest.mark.parametrize("home", NAMED)
+def test_all_is_sorted_and_each_name_is_there_once(home: str) -> None:
+    names = NAMED[home].__all__
+    assert list(names) == sorted(names) and len(set(names)) == len(names)
+    for name in names:
+        getattr(NAMED[home], name)
+
+
+def test_all_is_complete() -> None:
+    expected = {f"{prefix}{name}" for prefix in ("", "a") for name in ("practice", "evaluate")}
+    expected |= {"resume", "aresume", "add_pack", "__version__"}
+    expected |= {"Agent", "RunResult", "Library", "CallResult", "OpenAITool", "PackAdded"}
+    expected |= {"PracticeConfig", "PracticeReport", "EvaluationReport"}
+    expected |= {"Task", "Skill", "Score", "ToolCall", "ToolSpec", "AgentLabError", "UsageError"}
+    assert set(agentlab.__all__) == expected | MODULES
     assert set(agentlab.__all__) <= set(dir(agentlab))
 
 
-@pytest.mark.parametrize("name", [n for n in agentlab.__all__ if n != "__version__"])
-def test_public_names_load_and_are_documented(name: str) -> None:
-    value = getattr(agentlab, name)
+@pytest.mark.parametrize("module", ["errors", "events", "protocols"])
+def test_modules_for_extenders_name_all_that_is_theirs(module: str) -> None:
+    """Every class of theirs is in `__all__`, and says what it is."""
+    found = getattr(agentlab, module)
+    own = {
+        name
+        for name, value in vars(found).items()
+        if inspect.isclass(value) and value.__module__ == found.__name__ and name[0] != "_"
+    }
+    assert own <= set(found.__all__) and list(found.__all__) == sorted(found.__all__)
+    for name in own:
+        assert inspect.getdoc(getattr(found, name)), name
+
+
+@pytest.mark.parametrize(("home", "name"), PUBLIC)
+def test_public_names_load_and_are_documented(home: str, name: str) -> None:
+    value = getattr(NAMED[home], name)
     assert value.__name__ == name
-    assert inspect.getdoc(value)
-    if name.startswith("a"):
+    said = inspect.getdoc(value)
+    assert said
+    assert name in NO_EXAMPLE_YET or "Example:" in said, f"{name} has no example"
+    if name in ("apractice", "aevaluate", "aresume"):
         assert inspect.iscoroutinefunction(value)
+    if inspect.isfunction(value):
+        taken = [n for n in inspect.signature(value).parameters if n not in ("args", "kwargs")]
+        told = said + (inspect.getdoc(getattr(NAMED[home], name.removeprefix("a"), value)) or "")
+        assert all(re.search(rf"(?m)^ *\**{each}:", told) for each in taken), f"{name}: {taken}"
+
+
+@pytest.mark.parametrize(("home", "name"), PUBLIC)
+def test_their_quick_examples_run(
+    home: str, name: str, stocked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = getattr(NAMED[home], name)
+    source = inspect.getdoc(value) or ""
+    monkeypatch.setenv("AGENTLAB_WORKSPACE", str(stocked / "workspace"))
+    monkeypatch.setenv("AGENTLAB_KEYS", str(stocked / "keys"))
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    known = {"agentlab": agentlab, "asyncio": asyncio, name: value}
+    test = doctest.DocTestParser().get_doctest(source, known, f"{home}.{name}", None, 0)
+    told: list[str] = []
+    doctest.DocTestRunner(optionflags=flags).run(test, out=told.append)
+    assert not told, "".join(told)
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which a shipped pack serves: what the examples take for granted."""
+    place = tmp_path_factory.mktemp("stocked")
+    stock(place / "workspace", place / "keys")
+    return place
 
 
 @pytest.mark.parametrize("name", ["practice", "evaluate", "resume"])

@@ -28,7 +28,12 @@ ELSEWHERE = (
 
 
 class Attempted(TypedDict):
-    """What the node writes: plain values, for any checkpointer."""
+    """What the node of an agent writes: plain values, for any checkpointer.
+
+    Example:
+        >>> sorted(Attempted.__annotations__)[:3]
+        ['answer', 'attempt_id', 'explanation']
+    """
 
     attempt_id: str
     success: bool | None

@@ -40,6 +40,13 @@ Work = Callable[[Any, Turn], Awaitable[dict[str, Any]]]
 class Node(Runnable[Any, dict[str, Any]]):
     """A node for `StateGraph.add_node`; works in synchronous and asynchronous graphs.
 
+    Example:
+        >>> from agentlab import PracticeConfig
+        >>> from agentlab.graph import as_node
+        >>> node = as_node(PracticeConfig(environment="courier"))
+        >>> isinstance(node, Node), node.writes
+        (True, 'report')
+
     Args:
         name: that a trace shows.
         work: makes the update of the state from the state.

@@ -11,7 +11,12 @@ from agentlab.models.prompts import quoted
 
 
 class FoundSkill(TypedDict):
-    """A skill that fits: plain values, for any checkpointer."""
+    """A skill that fits, as the node of a library writes it: plain values.
+
+    Example:
+        >>> sorted(FoundSkill.__annotations__)
+        ['name', 'score', 'signature', 'text']
+    """
 
     name: str
     signature: str

@@ -54,7 +54,12 @@ RAW_BYTE = "\udcff"
 
 
 class FaultPlan(Frozen):
-    """What is to go wrong. The default is nothing."""
+    """What is to go wrong. The default is nothing.
+
+    Example:
+        >>> FaultPlan(rate=0.3, seed=1).rate
+        0.3
+    """
 
     seed: int = 0
     rate: float = Field(default=0.0, ge=0, le=1)

@@ -38,6 +38,11 @@ T = TypeVar("T")
 class ModelServer:
     """An endpoint on this machine that answers by a rule; use it as a context manager.
 
+    Example:
+        >>> with ModelServer(lambda request: "Hello.") as server:
+        ...     print(server.base_url.startswith("http://127.0.0.1:"))
+        True
+
     Args:
         rule: gives the reply to a request, from the request alone; also a `ScriptedModel`'s.
         faults: what is to go wrong.

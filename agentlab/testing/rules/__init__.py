@@ -30,7 +30,14 @@ RULES = {
 
 
 def load_rule(name: str) -> Rule:
-    """The rule of a name in `RULES`, or of `module:function`.
+    """The rule that plays the roles of an environment.
+
+    Args:
+        name: one of `RULES`, or `module:function`.
+
+    Example:
+        >>> callable(load_rule("courier"))
+        True
 
     Raises:
         UnknownNameError: there is none of that name.
