@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentlab.runner import aevaluate, apractice, aresume, evaluate, practice, resume
     from agentlab.types import Score, Skill, Task, ToolCall, ToolSpec
     from agentlab.types.report import EvaluationReport, PracticeReport
+    from agentlab.types.scope import Scope
 
 __all__ = [
     "Agent",
@@ -37,6 +38,7 @@ __all__ = [
     "PracticeConfig",
     "PracticeReport",
     "RunResult",
+    "Scope",
     "Score",
     "Skill",
     "Task",
@@ -70,6 +72,7 @@ _HOMES = {
     "PracticeConfig": "agentlab.config",
     "PracticeReport": "agentlab.types.report",
     "RunResult": "agentlab.agent",
+    "Scope": "agentlab.types.scope",
     "Score": "agentlab.types",
     "Skill": "agentlab.types",
     "Task": "agentlab.types",

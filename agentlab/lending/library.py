@@ -49,6 +49,7 @@ from agentlab.types import (
     derive_seed,
     digest,
 )
+from agentlab.types.scope import SHARED, Scope
 
 if TYPE_CHECKING:
     from langchain_core.tools import StructuredTool
@@ -87,6 +88,7 @@ class Library:
         tool_calls: int = 1000,
         seed: int = 0,
         box: BoxName = "auto",
+        scope: Scope = SHARED,
     ) -> None:
         """See `open`."""
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
@@ -94,6 +96,7 @@ class Library:
         self._own_tools = environment_tools
         self._tool_calls = tool_calls
         self._seed = seed
+        self._scope = scope
         self._attribution = AttributionConfig() if withhold else None
         self._visit: Visit | None = None
         self._next = 0
@@ -109,6 +112,7 @@ class Library:
             toolset=toolset_name(self._environment.tools),
             backend="exact",
             foreign=where.takes_foreign_code,
+            scope=scope,
         )
         self._runtime = open_settled(where.name)
         config: JsonObject = {
@@ -118,11 +122,12 @@ class Library:
             "tool_calls": tool_calls,
             "withhold": withhold,
         }
-        base = f"library-{seed}-{digest(config)[:8]}"
+        told = config if scope == SHARED else {**config, "scope": scope.path}
+        base = f"library-{seed}-{digest(told)[:8]}"
         versions = package_versions(where)
         self._run_id = base + "-1"
         while not self._records.runs.create(
-            self._run_id, config=config, versions=versions, seed=seed
+            self._run_id, config=config, versions=versions, seed=seed, scope=scope
         ):
             self._run_id = f"{base}-{int(self._run_id.rpartition('-')[2]) + 1}"
         self._portal = Portal(f"agentlab library {environment}")
@@ -139,6 +144,7 @@ class Library:
         tool_calls: int = 1000,
         seed: int = 0,
         box: BoxName = "auto",
+        scope: Scope = SHARED,
     ) -> Self:
         """Open the library of an environment. Close it when done.
 
@@ -152,6 +158,8 @@ class Library:
             tool_calls: what each episode may spend.
             seed: of the draws that withhold skills, with the episode's number.
             box: where skill code runs.
+            scope: for whom: what is the tenant's and the user's own serves beside what is
+                everybody's, and what is on record of it stays theirs.
 
         Raises:
             UnknownNameError: there is no such environment, or no such box.
@@ -167,6 +175,7 @@ class Library:
             tool_calls=tool_calls,
             seed=seed,
             box=box,
+            scope=scope,
         )
 
     @property
@@ -428,6 +437,7 @@ class Library:
             seed=derive_seed(self._seed, slot),
             environment=self._ref,
             executor="library",
+            scope=self._scope.path,
             limits=Limits(tool_calls=self._tool_calls, seconds=ENDLESS),
             skills=self._library.with_callees(offered),
             offers=offers,
@@ -452,5 +462,5 @@ class Library:
     def _withholding(self, skill: Skill) -> float:
         if self._attribution is None:
             return 0.0
-        rows = self._records.trajectories.draws(item_id=skill.id)
+        rows = self._records.trajectories.draws(item_id=skill.id, scope=self._scope)
         return withholding_probability(draws_of(skill, rows), self._attribution)

@@ -27,6 +27,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_@+.-]{0,62}[A-Za-z0-9])?")
 class Scope(Frozen):
     """Whose something is; with neither a tenant nor a user, everybody's.
 
+    Example:
+        >>> Scope(tenant="acme", user="ann").readable
+        ('', 'acme', 'acme/ann')
+
     Names are 1 to 64 ASCII letters, digits and `_ @ + . -`, begin and end with a letter or a
     digit and hold no `..`; they are kept and compared as they are.
 

@@ -102,7 +102,8 @@ def test_all_is_complete() -> None:
     expected |= {"resume", "aresume", "add_pack", "__version__"}
     expected |= {"Agent", "RunResult", "Library", "CallResult", "OpenAITool", "PackAdded"}
     expected |= {"PracticeConfig", "PracticeReport", "EvaluationReport"}
-    expected |= {"Task", "Skill", "Score", "ToolCall", "ToolSpec", "AgentLabError", "UsageError"}
+    expected |= {"Task", "Skill", "Scope", "Score", "ToolCall", "ToolSpec"}
+    expected |= {"AgentLabError", "UsageError"}
     assert set(agentlab.__all__) == expected | MODULES
     assert set(agentlab.__all__) <= set(dir(agentlab))
 

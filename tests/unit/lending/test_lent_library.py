@@ -20,6 +20,7 @@ from agentlab import CallResult, Library, Task, add_pack
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.records import Records, Workspace
 from agentlab.types import JsonObject
+from agentlab.types.scope import SHARED, Scope
 from tests.stocking import stock
 
 NAMES = ["at", "delivered", "holding", "unlocked"]
@@ -258,6 +259,28 @@ def test_a_task_of_another_environment_is_refused(shop: Path) -> None:
             library.begin(foreign)
         with pytest.raises(UnknownNameError, match="start state named 'lockd'"):
             library.begin(setup="lockd")
+
+
+def test_a_tenants_skills_serve_and_are_recorded_in_its_scope_alone(tmp_path: Path) -> None:
+    stock(tmp_path / "own", tmp_path / "keys")
+    acme, other = Scope(tenant="acme"), Scope(tenant="other")
+    with Records.open(Workspace.open(tmp_path / "own")) as records:
+        (row,) = (r for r in records.items.skills() if r.item.name == "holding")
+        private = row.item.model_copy(update={"id": "skill-private", "name": "private_holding"})
+        records.items.save_skill(private, status="active", scope=acme)
+    seen: dict[Scope, list[str]] = {}
+    for scope in (SHARED, acme, other):
+        with Library.open("courier", workspace=tmp_path / "own", scope=scope) as library:
+            seen[scope] = [skill.name for skill in library.skills]
+            library.begin()
+            result = library.call("private_holding", {"item": {}})
+            assert ("There is no tool" in result.text) == (scope != acme)
+            outcome, run_id = library.end(), library.run_id
+        assert outcome is not None
+        with Records.open(Workspace.open(tmp_path / "own")) as records:
+            (attempt,) = records.attempts.all(run_id)
+        assert attempt.scope == scope.path
+    assert seen == {SHARED: NAMES, acme: [*NAMES[:3], "private_holding", NAMES[3]], other: NAMES}
 
 
 def test_a_pack_is_shown_and_nothing_serves_until_it_is_approved(tmp_path: Path) -> None:
