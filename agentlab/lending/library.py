@@ -15,38 +15,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from agentlab.config import MOST_COUNTED, AttributionConfig, BoxName, RetrievalConfig
+from agentlab.config import AttributionConfig, BoxName, RetrievalConfig
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, InvalidTaskError, UnknownNameError, UsageError
 from agentlab.graph.jobs import keep_blobs
 from agentlab.graph.opening import package_versions
 from agentlab.graph.practice import toolset_name
+from agentlab.lending.offering import Offering
 from agentlab.lending.portal import Portal
 from agentlab.lending.shapes import OpenAITool, langchain_tools, openai_tool
 from agentlab.lending.visit import CallResult, Visit
-from agentlab.library.attribution import (
-    Retrieved,
-    draw_offers,
-    draws_of,
-    withholding_probability,
-)
-from agentlab.library.skills import Found, SkillLibrary, origins
+from agentlab.library.skills import Found, SkillLibrary
 from agentlab.models.prompts import DATA
 from agentlab.protocols import HasGrammar, HasSurvey, HasTasks
 from agentlab.records import Records, Workspace
 from agentlab.sandbox import open_settled, settle_box
 from agentlab.types import (
     AttemptOutcome,
-    AttemptSpec,
     EnvironmentRef,
     JsonObject,
-    Limits,
     Skill,
     Task,
     ToolSpec,
-    attempt_id,
-    derive_id,
-    derive_seed,
     digest,
 )
 from agentlab.types.scope import SHARED, Scope
@@ -56,8 +46,6 @@ if TYPE_CHECKING:
 
 MOST_TOOLS = 128
 """Tools that providers take in one request."""
-ENDLESS = 1e9
-"""Seconds of an episode that ends when its caller ends it; each call has its own limit."""
 
 
 class Library:
@@ -94,10 +82,6 @@ class Library:
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
         self._environment = make_environment(self._ref)
         self._own_tools = environment_tools
-        self._tool_calls = tool_calls
-        self._seed = seed
-        self._scope = scope
-        self._attribution = AttributionConfig() if withhold else None
         self._visit: Visit | None = None
         self._next = 0
         self._closed = False
@@ -130,6 +114,17 @@ class Library:
             self._run_id, config=config, versions=versions, seed=seed, scope=scope
         ):
             self._run_id = f"{base}-{int(self._run_id.rpartition('-')[2]) + 1}"
+        self._offering = Offering(
+            self._records,
+            self._library,
+            run_id=self._run_id,
+            environment=self._ref,
+            room=MOST_TOOLS - (len(self._environment.tools) if environment_tools else 0),
+            attribution=AttributionConfig() if withhold else None,
+            tool_calls=tool_calls,
+            seed=seed,
+            scope=scope,
+        )
         self._portal = Portal(f"agentlab library {environment}")
 
     @classmethod
@@ -339,7 +334,8 @@ class Library:
             )
         await self._end()
         chosen = task or self._start(setup, seed)
-        spec = self._spec(chosen, goal=task is not None)
+        slot, self._next = self._next, self._next + 1
+        spec = self._offering.spec(chosen, slot, goal=task is not None)
         # What was drawn is on record before the first call, so that no draw is lost selectively.
         self._records.attempts.plan(self._run_id, 0, [spec])
         self._visit = await Visit.begin(
@@ -368,11 +364,6 @@ class Library:
                 "and those that fit it are told."
             )
         return specs
-
-    @property
-    def _room(self) -> int:
-        """How many skills can be told beside the environment's own tools."""
-        return max(0, MOST_TOOLS - (len(self._environment.tools) if self._own_tools else 0))
 
     async def _under_way(self) -> Visit:
         if self._visit is None:
@@ -411,56 +402,3 @@ class Library:
             f"The environment {self._ref.name!r} offers no start state of its own; begin with a "
             "task."
         )
-
-    def _spec(self, task: Task, *, goal: bool) -> AttemptSpec:
-        self._library.refresh()
-        slot, self._next = self._next, self._next + 1
-        offers = draw_offers(
-            [
-                Retrieved(skill.id, skill.name, self._withholding(skill) if goal else 0.0, score)
-                for skill, score in self._chosen(task, goal=goal)
-            ],
-            calls=self._library.calls(),
-            seed=self._seed,
-            round_=0,
-            slot=slot,
-        )
-        offered = [self._library.skills[o.item_id] for o in offers if not o.withheld]
-        return AttemptSpec(
-            id=attempt_id(self._run_id, 0, slot, "production"),
-            run_id=self._run_id,
-            round=0,
-            slot=slot,
-            kind="production",
-            task=task,
-            group_id=derive_id("group", self._run_id, task.id),
-            seed=derive_seed(self._seed, slot),
-            environment=self._ref,
-            executor="library",
-            scope=self._scope.path,
-            limits=Limits(tool_calls=self._tool_calls, seconds=ENDLESS),
-            skills=self._library.with_callees(offered),
-            offers=offers,
-        )
-
-    def _chosen(self, task: Task, *, goal: bool) -> list[Found]:
-        """The skills of an episode: all, or those that fit the task where they are too many.
-
-        Never one that was derived from the task.
-        """
-        by_name = {skill.name: skill for skill in self._library.skills.values()}
-        fit = [
-            Found(by_name[name], 0.0)
-            for name in sorted(by_name)
-            if not goal or task.id not in origins(by_name[name], by_name)
-        ]
-        if not goal or len(fit) <= self._room:
-            return fit
-        few = RetrievalConfig(k=self._room, tokens=MOST_COUNTED)
-        return self._library.retrieve(task.instruction, few, task_id=task.id)
-
-    def _withholding(self, skill: Skill) -> float:
-        if self._attribution is None:
-            return 0.0
-        rows = self._records.trajectories.draws(item_id=skill.id, scope=self._scope)
-        return withholding_probability(draws_of(skill, rows), self._attribution)

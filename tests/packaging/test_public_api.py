@@ -13,6 +13,7 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_all_is_complete() -> None:
 @pytest.mark.parametrize("module", ["errors", "events", "protocols"])
 def test_modules_for_extenders_name_all_that_is_theirs(module: str) -> None:
     """Every class of theirs is in `__all__`, and says what it is."""
-    found = getattr(agentlab, module)
+    found: ModuleType = getattr(agentlab, module)
     own = {
         name
         for name, value in vars(found).items()
