@@ -23,16 +23,6 @@ from agentlab.types import (
     Trajectory, Usage,
 )  # fmt: skip
 
-__all__ = [
-    "ChatModel", "CountsTokens", "CurationContext", "Curator", "Curriculum", "Embedder",
-    "Environment", "EnvironmentFactory", "EpisodeOver", "EvaluationContext", "Evaluator",
-    "Execution", "ExecutionContext", "Executor", "Grammar", "HasClues", "HasDescription",
-    "HasGrammar", "HasModel", "HasOracle", "HasSnapshots", "HasState", "HasSurvey", "HasTasks",
-    "Honer", "HoningContext", "InsightContext", "InsightCurator", "Match", "Observer", "Perform",
-    "ProposalContext", "Proposer", "ReadsRecordings", "SkillReturn", "SkillRuntime", "Snapshot",
-    "VectorIndex", "Vectors",
-]  # fmt: skip
-
 # --- environments ---------------------------------------------------------------------------
 
 
