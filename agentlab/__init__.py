@@ -1,9 +1,9 @@
 """agentlab: agents that practise, and keep what demonstrably works.
 
-The names in `__all__` are all that may be relied on, and for those who extend agentlab the
-modules among them: every class of the one page that is `protocols`, and what `errors`, `events`,
-`graph`, `testing` and `types` name in their own `__all__`. They load on first use, so that `import agentlab` stays fast and needs none of
-the heavy dependencies.
+The names in `__all__` are all that may be relied on, and for those who extend agentlab the modules
+among them: every class of the one page that is `protocols`, and what `errors`, `events`, `graph`,
+`testing` and `types` name in their own `__all__`. They load on first use, so that `import agentlab`
+stays fast and needs none of the heavy dependencies.
 """
 
 from __future__ import annotations
