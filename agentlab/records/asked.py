@@ -32,7 +32,10 @@ class Asked:
         self._session = session
 
     def answer(self, task: Task) -> Answer | None:
-        """The first recorded attempt at exactly this task, its source included; None for none."""
+        """The first completed attempt at exactly this task, its source included; None for none.
+
+        One that failed for reasons outside the agent, or was broken off, is no answer.
+        """
         document = hashlib.sha256(encode(task).encode()).hexdigest()
         query = (
             select(ATTEMPTS.c.run_id, ATTEMPTS.c.id)
@@ -41,7 +44,7 @@ class Asked:
             .where(
                 TASKS.c.id == task.id,
                 PLANS.c.task == document,
-                ATTEMPTS.c.status.is_not(None),
+                ATTEMPTS.c.status == "completed",
             )
             .order_by(ATTEMPTS.c.recorded_at, ATTEMPTS.c.id)
         )

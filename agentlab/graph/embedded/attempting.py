@@ -8,13 +8,15 @@ its effect once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 from pydantic import ValidationError
 
 from agentlab.errors import UsageError
+from agentlab.events import Event
 from agentlab.graph.embedded.node import Node, Turn, value_of
 from agentlab.graph.embedded.workspace import opened
 from agentlab.types import JsonObject, Task, Trajectory
@@ -90,6 +92,25 @@ class RunsTasks(Protocol):
 
 
 @runtime_checkable
+class EndsRun(Protocol):
+    """The last event of a stream."""
+
+    @property
+    def result(self) -> Ran:
+        """What came of it."""
+        ...
+
+
+@runtime_checkable
+class StreamsRuns(Protocol):
+    """An agent that also tells what happens as it happens."""
+
+    def astream(self, task: Task) -> AsyncGenerator[Event]:
+        """As `arun`, event by event; the last one has the `result`."""
+        ...
+
+
+@runtime_checkable
 class HasWorkspace(Protocol):
     """An agent that says where it keeps its records."""
 
@@ -117,10 +138,8 @@ def agent_node(
             asked = asked.model_copy(update={"source": ASKED + turn.mark})
         known = _on_record(asked, place) if turn.mark is not None else None
         if known is None:
-            told: JsonObject = {"task_id": asked.id, "instruction": asked.instruction}
-            turn.tell({"event": "AttemptStarted", **told})
-            known = _attempted(await agent.arun(asked))
-            if turn.mark is not None and _on_record(asked, place) is None:
+            known = _attempted(await _ran(agent, asked, turn))
+            if turn.mark is not None and not _is_recorded(known["attempt_id"], place):
                 raise UsageError(ELSEWHERE.format(attempt=known["attempt_id"]))
         ended = cast("JsonObject", dict(known))
         turn.tell({"event": "AttemptFinished", "task_id": asked.id, **ended})
@@ -145,6 +164,31 @@ def _task(value: object, key: str) -> Task:
         f"What the state has under {key!r} is {type(value).__name__} and no task; put a Task "
         "there, or what its model_dump(mode='json') gives."
     )
+
+
+async def _ran(agent: RunsTasks, asked: Task, turn: Turn) -> Ran:
+    """What came of the task; its events are streamed as they happen where the agent tells them."""
+    if not isinstance(agent, StreamsRuns):
+        told: JsonObject = {"task_id": asked.id, "instruction": asked.instruction}
+        turn.tell({"event": "AttemptBegun", **told})
+        return await agent.arun(asked)
+    result: Ran | None = None
+    async with aclosing(agent.astream(asked)) as events:
+        async for event in events:
+            if isinstance(event, EndsRun):
+                result = event.result
+            else:
+                turn.tell({"event": event.kind, **event.payload()})
+    if result is None:
+        raise UsageError(
+            f"The stream of {type(agent).__name__} ended without a result; its last event has one."
+        )
+    return result
+
+
+def _is_recorded(attempt_id: str, place: Path | str | None) -> bool:
+    with opened(place) as records:
+        return bool(records.trajectories.outcomes([attempt_id]))
 
 
 def _on_record(asked: Task, place: Path | str | None) -> Attempted | None:

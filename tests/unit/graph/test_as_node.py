@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -21,8 +22,10 @@ from langgraph.types import RetryPolicy
 from agentlab import Agent, Library, PracticeConfig, RunResult, Task
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
+from agentlab.events import Event, Progress
 from agentlab.graph import as_node
 from agentlab.records import Records, Workspace
+from agentlab.types import AttemptOutcome, AttemptSpec, EnvironmentRef
 from tests.stocking import stock
 
 
@@ -100,8 +103,72 @@ def test_its_events_reach_who_follows_the_graph(tmp_path: Path) -> None:
             return [each async for each in app.astream({"task": a_task()}, stream_mode="custom")]
 
         told += asyncio.run(follow())
-    assert [each["event"] for each in told] == ["AttemptStarted", "AttemptFinished"] * 2
+    assert [each["event"] for each in told] == ["AttemptBegun", "AttemptFinished"] * 2
     assert told[1]["attempt_id"] in attempts(tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Event):
+    """As an agent's stream ends."""
+
+    result: RunResult
+
+
+@dataclass
+class Telling:
+    """An agent that tells what happens as it happens."""
+
+    agent: Agent
+
+    async def arun(self, task: Task) -> RunResult:
+        raise AssertionError("its stream was not asked")
+
+    async def astream(self, task: Task) -> AsyncGenerator[Event]:
+        yield Progress(run_id="run", phase="looking", done=1, total=2)
+        result = await self.agent.arun(task)
+        yield Progress(run_id="run", phase="looking", done=2, total=2)
+        yield Ended(run_id="run", result=result)
+
+
+def test_what_an_agent_tells_is_streamed_as_it_happens(tmp_path: Path) -> None:
+    with Agent("courier", library=tmp_path, tool_calls=40) as agent:
+        app = one_node(as_node(Telling(agent)))
+        told = list(app.stream({"task": a_task()}, stream_mode="custom"))
+    assert [(each["event"], each.get("done")) for each in told] == [
+        ("Progress", 1),
+        ("Progress", 2),
+        ("AttemptFinished", None),
+    ]
+    assert told[-1]["attempt_id"] in attempts(tmp_path)
+
+
+def test_an_attempt_that_was_broken_off_is_no_answer(tmp_path: Path) -> None:
+    """What fails for reasons outside the agent has had no effect that is kept."""
+    asked = a_task().model_copy(update={"source": "node 1"})
+
+    def spec(slot: int, task: Task) -> AttemptSpec:
+        return AttemptSpec(
+            id=f"attempt-{slot}",
+            run_id="run",
+            round=0,
+            slot=slot,
+            kind="production",
+            task=task,
+            group_id="group",
+            seed=0,
+            environment=EnvironmentRef(name="courier"),
+            executor="search",
+        )
+
+    with Records.open(Workspace.open(tmp_path)) as records:
+        records.runs.create("run", config={}, versions={}, seed=0)
+        lost = AttemptOutcome(attempt_id="attempt-0", status="infrastructure_failure", error="x")
+        records.attempts.record(spec(0, asked), lost)
+        records.attempts.plan("run", 0, [spec(1, asked)])
+        records.attempts.record(spec(2, a_task()), AttemptOutcome(attempt_id="attempt-2"))
+        assert records.asked.answer(asked) is None
+        records.attempts.record(spec(1, asked), AttemptOutcome(attempt_id="attempt-1"))
+        assert records.asked.answer(asked) == ("run", "attempt-1")
 
 
 def test_a_node_that_runs_twice_attempts_once(tmp_path: Path) -> None:
