@@ -1,11 +1,11 @@
 """The LangGraph graph of a practice run; the one place that knows the edges.
 
-`as_node` puts an agent, a retrieval step or a whole practice run inside a graph of your own.
+`as_node` puts an agent, a retrieval step or a whole practice run inside a graph of your own. What
+may be read from checkpoints is settled for ours alone (`checkpoints`), and left as it is for yours.
 """
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,6 @@ _HOMES = {
     "Node": "agentlab.graph.embedded.node",
     "as_node": "agentlab.graph.embedded.as_node",
 }
-
-# Read by LangGraph when it is imported: a checkpoint may then name no types to be built but
-# LangGraph's own, so that a run directory from somewhere else cannot run code on `resume`.
-os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 
 def __getattr__(name: str) -> object:

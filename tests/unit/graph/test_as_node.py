@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,8 @@ from agentlab.graph import as_node
 from agentlab.records import Records, Workspace
 from agentlab.types import AttemptOutcome, AttemptSpec, EnvironmentRef
 from tests.stocking import stock
+
+ROOT = Path(__file__).parents[3]
 
 
 class State(TypedDict, total=False):
@@ -301,6 +306,25 @@ def test_states_may_be_models_and_dataclasses(tmp_path: Path) -> None:
     with Agent("courier", library=tmp_path, tool_calls=20) as agent:
         done = as_node(agent, read="question", write="answer").invoke(Held(a_task()))
     assert done["answer"]["attempt_id"] in attempts(tmp_path)
+
+
+def test_a_graph_of_the_users_own_keeps_langgraphs_settings() -> None:
+    """State of their own types is read from a checkpoint as it was, whoever is imported first."""
+    program = """
+from dataclasses import dataclass
+from typing import TypedDict
+from agentlab.graph import as_node
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+@dataclass
+class Own:
+    word: str
+
+serializer = JsonPlusSerializer()
+assert serializer.loads_typed(serializer.dumps_typed(Own("kept"))) == Own("kept")
+"""
+    env = {k: v for k, v in os.environ.items() if k != "LANGGRAPH_STRICT_MSGPACK"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=env, cwd=ROOT)
 
 
 def test_what_is_no_part_is_refused() -> None:
