@@ -144,6 +144,17 @@ class AdmissionConfig(Part):
     """Practice tasks on which a candidate must prove useful, paired with and without."""
     trial_tool_calls: int = Field(default=500, ge=1, le=MOST_COUNTED)
     """Tool calls that each search of a trial may make."""
+    approval: Literal["auto", "human"] = "auto"
+    """Who lets in what passed every gate: nobody is asked, or it stays `verified` until a person
+    approves or rejects it, while the run goes on without it."""
+    wait: bool = False
+    """Whether the run pauses at the end of a round until all that it made was decided on."""
+
+    @model_validator(mode="after")
+    def _only_a_person_is_waited_for(self) -> AdmissionConfig:
+        if self.wait and self.approval != "human":
+            raise ValueError("a run waits only for a person; set admission.approval to 'human'")
+        return self
 
 
 class AttributionConfig(Part):

@@ -171,6 +171,8 @@ class SkillMoved(Event):
     before: str = ""
     after: str = ""
     reason: str = ""
+    by: str = ""
+    """Who decided, where a person did; the place is then that of the move it answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +192,8 @@ class InsightMoved(Event):
     before: str = ""
     after: str = ""
     reason: str = ""
+    by: str = ""
+    """As in `SkillMoved`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def tell_practice(report: PracticeReport, output: Output) -> None:
         f"{count(report.attempts, 'attempt')}; tasks {tasks.proposed} proposed, "
         f"{tasks.admitted} admitted, {rejected} rejected{f' ({reasons})' if reasons else ''}; "
         f"skills {skills.admitted} admitted, {skills.rejected} rejected, "
-        f"{skills.retired} retired."
+        f"{skills.retired} retired{f', {skills.waiting} waiting' if skills.waiting else ''}."
     )
     if report.usage.tokens:
         cost = f", {report.usage.usd:.4f} US dollars" if report.usage.usd else ""

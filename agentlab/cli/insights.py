@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.cli.approving import approving
 from agentlab.cli.figures import count, difference
 from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def insights() -> None:
-    """List pieces of advice, look at one, or take one out."""
+    """List pieces of advice, look at one, take one out, or decide on what waits."""
+
+
+approving(insights, "insight")
 
 
 @insights.command("list")

@@ -189,11 +189,15 @@ def _watched(display: DisplayName | None, plan: Plan) -> Generator[tuple[Any, Ru
 
 def _tell(report: PracticeReport, output: Output, at: Place) -> None:
     from agentlab.cli.ending import tell_practice
-    from agentlab.types.report import INTERRUPTED
+    from agentlab.types.report import INTERRUPTED, WAITS
 
     output.document(report)
     tell_practice(report, output)
-    if report.status != "finished":
+    if report.skills.waiting and report.reason in ("", WAITS):
+        output.next("skills", "waiting", *at.words)
+    elif report.insights.waiting and report.reason in ("", WAITS):
+        output.next("insights", "waiting", *at.words)
+    elif report.status != "finished":
         output.next("resume", report.run_id, *budget_flags(report.goes_on_with), *at.words)
     elif report.learnt:
         first = report.learnt[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.cli.approving import approving
 from agentlab.cli.figures import count, difference, percent, signed_span, span
 from agentlab.cli.following import evaluation_of, known, starter
 from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
@@ -24,11 +25,12 @@ STATUSES = ("candidate", "quarantined", "verified", "active", "retired")
 
 @click.group()
 def skills() -> None:
-    """List skills, look at one, run one, search, or take one out."""
+    """List skills, look at one, run one, search, take one out, or decide on what waits."""
 
 
 skills.add_command(run)
 skills.add_command(verify)
+approving(skills, "skill")
 
 
 @skills.command("list")

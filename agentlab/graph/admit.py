@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from agentlab.errors import RunInUseError
 from agentlab.events import Event
 from agentlab.graph import advice
-from agentlab.graph.gates import ASCENT, judge
+from agentlab.graph.approving import ascend, stand
+from agentlab.graph.gates import judge
 from agentlab.graph.moves import carry_out
 from agentlab.graph.nodes import ADMIT_SEQUENCE
 from agentlab.graph.practice import Practice, RunState, RunUpdate
@@ -38,12 +39,14 @@ async def admit(state: RunState, practice: Practice) -> RunUpdate:
     current = AdmissionRound(
         practice, provenance, round_, last, served, *allowance(practice, round_)
     )
+    stand(current)
     rows = _candidates(practice)
     candidates = [row.item for row in rows]
     if practice.config.admission.enabled:
         await judge(current, rows)
     else:
-        current.moves.extend(Move(skill, ASCENT, "admitted unchecked") for skill in candidates)
+        for skill in candidates:
+            ascend(current, skill, "admitted unchecked")
     _retire(current)
     advice_moves = await advice.admit(current)
     events: list[Event] = []
@@ -99,8 +102,10 @@ def _retire(current: AdmissionRound) -> None:
     draws = past_draws(practice)
     relevant = past_draws(practice, relevant=True)
     service = _service(practice)
-    for skill in list(current.served.values()):
-        if skill.id not in practice.library.skills:
+    gone = {move.skill.id for move in current.moves if move.path[-1] == "retired"}
+    # Not what stands in the round, where a version that waits is before the one that serves.
+    for skill in practice.active():
+        if skill.id in gone:
             continue
         own = draws.get(skill.id, [])
         here = service.get(skill.id, _Service())
@@ -125,10 +130,13 @@ def _retire(current: AdmissionRound) -> None:
             found = retirement.judge(evidence_._replace(draws=narrow))
         if found.retire:
             reason = f"{found.reason}: {found.text}"
-            gone = [skill, *(current.served[name] for name in found.callers)]
-            for item in gone:
-                if current.served.pop(item.name, None) is not None:
-                    current.moves.append(Move(item, ("retired",), reason, found.numbers))
+            for item in [skill, *(current.served[name] for name in found.callers)]:
+                if item.id in gone:
+                    continue
+                gone.add(item.id)
+                current.moves.append(Move(item, ("retired",), reason, found.numbers))
+                if current.served.get(item.name) is item:
+                    del current.served[item.name]
 
 
 @dataclass

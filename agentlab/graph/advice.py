@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from agentlab.errors import BudgetSpentError, ModelFaultError, UnknownNameError, VerifierFaultError
 from agentlab.events import Event, InsightMoved, InsightProposed
+from agentlab.graph.approving import asks, path_of, waiting_insights
 from agentlab.graph.owning import changes_in_scope
 from agentlab.graph.practice import Practice
 from agentlab.graph.trials import AdmissionRound, record, shadow_place
 from agentlab.library import retirement
 from agentlab.library.admission import REJECTED
+from agentlab.library.approval import gate_evidence
 from agentlab.library.attribution import draws_of
 from agentlab.library.road import TRIES, InsightCase, insight_gates, walk
 from agentlab.library.skills import origins
@@ -45,7 +47,6 @@ LEAST_UNSEEN = 2
 """Of them, those that must be solved with it."""
 KEPT = 6
 """Tasks that its parents helped with, on which a new version must not do worse."""
-ASCENT: tuple[Status, ...] = ("quarantined", "verified", "active")
 SEQUENCE = 40_000
 NODE = "advise"
 """Under which the curator's changes are kept between curation and admission."""
@@ -58,6 +59,8 @@ class InsightMove(NamedTuple):
     path: tuple[Status, ...]
     reason: str
     evidence: JsonObject
+    supersedes: tuple[str, ...] | None = None
+    """As in `trials.Move`."""
 
 
 async def curate(practice: Practice, round_: int) -> None:
@@ -123,7 +126,9 @@ async def admit(current: AdmissionRound) -> list[InsightMove]:
     if library is None:
         return []
     library.refresh()
-    served = dict(library.insights)
+    awaiting = waiting_insights(practice)
+    served = dict(library.insights) | {key: insight for key, (insight, _) in awaiting.items()}
+    later = {key: replaces for key, (_, replaces) in awaiting.items()}
     moves: list[InsightMove] = []
     for change in _changes(practice, current.round):
         if change.operation == "remove":
@@ -146,9 +151,20 @@ async def admit(current: AdmissionRound) -> list[InsightMove]:
         if passage.reason is not None:
             moves.append(InsightMove(insight, ("retired",), REJECTED + passage.reason, evidence))
             continue
-        moves += _gone(served, change.of, f"superseded: by {insight.id}")
+        why = f"superseded: by {insight.id}"
+        if not asks(practice):
+            moves += _gone(served, change.of, why)
+            replaces = None
+        else:  # what waits itself goes at once; what serves does so until somebody approves this
+            moves += _gone(served, [key for key in change.of if key in later], why)
+            replaces = tuple(
+                each
+                for key in change.of
+                for each in (later.pop(key, ()) if key in later else (key,) * (key in served))
+            )
+            later[insight.id] = replaces
         served[insight.id] = insight
-        moves.append(InsightMove(insight, ASCENT, "admitted", evidence))
+        moves.append(InsightMove(insight, path_of(practice), "admitted", evidence, replaces))
     moves += _retired(practice, current.round, served)
     return moves
 
@@ -164,11 +180,15 @@ def carry_out(
             continue  # as for skills: a run decides nothing about the items of other scopes
         before = row.status
         for status in move.path:
+            sequence = first + len(events)
+            evidence = move.evidence if status == move.path[-1] else {}
+            if move.supersedes is not None and status == "verified":
+                evidence = evidence | gate_evidence(sequence, move.supersedes)
             if part.items.move(
                 move.insight.id,
                 status,
                 reason=move.reason,
-                evidence=move.evidence if status == move.path[-1] else {},
+                evidence=evidence,
                 run_id=practice.run_id,
                 round_=round_,
             ):
@@ -176,7 +196,7 @@ def carry_out(
                     InsightMoved(
                         run_id=practice.run_id,
                         round=round_,
-                        sequence=first + len(events),
+                        sequence=sequence,
                         insight_id=move.insight.id,
                         condition=move.insight.condition,
                         before=before,

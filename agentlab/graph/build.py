@@ -2,6 +2,8 @@
 
 START → propose → select → attempt (n lanes) → curate → admit → export → end_round → propose …
 
+Between admit and export a run that waits for people has one more node, `approve`.
+
 A `Send` is a lane and not an attempt: the records know which attempts are done, so a checkpoint
 for each would say nothing new, and writing it cost more than all the rest that is done for one.
 """
@@ -18,11 +20,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from agentlab.graph import admit, exporting, nodes, selection
+from agentlab.graph import admit, approving, exporting, nodes, selection
 from agentlab.graph.practice import LaneState, Practice, RunState, RunUpdate
 
-STEPS_PER_ROUND = 7
-"""Supersteps of one round: propose, select, attempts, curate, admit, export, end of the round."""
+STEPS_PER_ROUND = 8
+"""Supersteps of one round: propose, select, attempts, curate, admit, approval where a run waits for
+it, export, end of the round."""
 
 PracticeGraph = CompiledStateGraph[RunState, None, RunState, RunState]
 
@@ -44,6 +47,9 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
 
     async def admission(state: RunState) -> RunUpdate:
         return await admit.admit(state, practice)
+
+    async def approve(state: RunState) -> RunUpdate:
+        return await approving.approve(state, practice)
 
     async def export(state: RunState) -> RunUpdate:
         return await exporting.export(state, practice)
@@ -73,7 +79,12 @@ def build(practice: Practice, checkpointer: BaseCheckpointSaver[Any] | None) -> 
     graph.add_conditional_edges("select", fan_out, ["attempt", "curate"])
     graph.add_edge("attempt", "curate")
     graph.add_edge("curate", "admit")
-    graph.add_edge("admit", "export")
+    if practice.config.admission.wait:
+        graph.add_node("approve", approve)
+        graph.add_edge("admit", "approve")
+        graph.add_edge("approve", "export")
+    else:
+        graph.add_edge("admit", "export")
     graph.add_edge("export", "end_round")
     graph.add_conditional_edges("end_round", go_on, ["propose", END])
     return graph.compile(checkpointer=checkpointer)

@@ -30,7 +30,8 @@ from agentlab.config import BoxName, is_chat_model, parse_config
 from agentlab.environments.registration import base_name
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.events import Event
-from agentlab.graph.gates import ASCENT, Gates
+from agentlab.graph.approving import ASCENT, ascend, asks
+from agentlab.graph.gates import Gates
 from agentlab.graph.mending import NONE, SEARCH, Look, Mending
 from agentlab.graph.moves import carry_out
 from agentlab.graph.opening import package_versions
@@ -123,6 +124,7 @@ async def _verify(
             "rounds": 1,
             "heldout": 0,
             "attempt_seconds": SECONDS,
+            "admission": {"approval": _approval(records, base_name(environment.name))},
             **options,
         }
         if is_chat_model(asked.hone):
@@ -163,6 +165,15 @@ async def _canaries(practice: Practice, asked: _Asked) -> CanaryReport:
         replays=sum(line.replays for line in lines),
         steps=verification.steps,
     )
+
+
+def _approval(records: Records, environment: str) -> JsonValue:
+    """Whether people let in what serves there: as the last practice in it was told."""
+    for row in reversed(records.runs.all()):
+        admission, of = row.config.get("admission"), row.config.get("environment")
+        if "command" not in row.config and base_name(str(of)) == environment:
+            return admission.get("approval", "auto") if isinstance(admission, dict) else "auto"
+    return "auto"
 
 
 def _asked(
@@ -270,6 +281,12 @@ class Verification:
         if not ready:
             return line.model_copy(update={"outcome": _stays_out(row)})
         good = ready[0].skill
+        if good.id != skill.id and asks(current.practice):
+            # Nobody has seen that code, so the name stays out of service until somebody has.
+            replaced = [Move(skill, ("retired",), "")] if row.status != "retired" else []
+            ascend(current, good, "mended after a canary", ready[0].evidence(), replaced)
+            why = f"version {good.version} mends it and waits for approval ({reason})"
+            return line.model_copy(update={"outcome": _stays_out(row), "reason": why})
         current.served[skill.name] = good
         if good.id != skill.id:
             if row.status != "retired":

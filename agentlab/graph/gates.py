@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from agentlab.graph import jobs
+from agentlab.graph.approving import ascend
 from agentlab.graph.honing import hone
 from agentlab.graph.likeness import CompareRequest
 from agentlab.graph.regression import regressions_of
@@ -34,13 +35,12 @@ from agentlab.library.controls import judge_controls, untouched
 from agentlab.library.road import Gate, walk
 from agentlab.library.skills import closure
 from agentlab.records import ItemRow
-from agentlab.types import JsonObject, Replay, Skill, Status, Usage, derive_seed
+from agentlab.types import JsonObject, Replay, Skill, Usage, derive_seed
 
 LEAST_TRIALS = 6
 """Practice tasks without which use is not judged, but in the last round."""
 PATIENCE = 2
 """Rounds that a candidate may stay in quarantine before it must have proved useful."""
-ASCENT: tuple[Status, ...] = ("quarantined", "verified", "active")
 ALIKE = 0.8
 """Similarity of two skills' documents from which it is asked whether they behave alike."""
 RIVALS = 3
@@ -154,18 +154,17 @@ class Gates:
             return None
         if reason is not None:
             return await self._refuse(case)
-        rival = case.rival
+        rival, replaced = case.rival, list[Move]()
         if rival is not None and near_duplicate(skill, [rival]) is not None:
             # It saved calls although the rival was there to be used, and nothing needs the rival.
             del current.served[rival.name]
-            current.moves.append(Move(rival, ("retired",), f"superseded: by {skill.name}"))
+            replaced.append(Move(rival, ("retired",), f"superseded: by {skill.name}"))
         older = current.served.get(skill.name)
         if older is not None:
-            current.moves.append(
-                Move(older, ("retired",), f"superseded: by version {skill.version}")
-            )
+            why = f"superseded: by version {skill.version}"
+            replaced.append(Move(older, ("retired",), why))
         current.served[skill.name] = skill
-        current.moves.append(Move(skill, ASCENT, "admitted", case.evidence()))
+        ascend(current, skill, "admitted", case.evidence(), replaced)
         return None
 
     async def _refuse(self, case: Case) -> Skill | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from agentlab.events import Event, SkillMoved, SkillProposed
 from agentlab.graph.trials import AdmissionRound, Move
+from agentlab.library.approval import gate_evidence
 from agentlab.records import Transaction
 
 
@@ -42,11 +43,15 @@ def _carry_out(part: Transaction, current: AdmissionRound, move: Move, first: in
         return events  # what a run finds in its scope decides nothing about the items of others
     before = row.status
     for status in move.path:
+        sequence = first + len(events)
+        evidence = move.evidence if status == move.path[-1] else {}
+        if move.supersedes is not None and status == "verified":
+            evidence = evidence | gate_evidence(sequence, move.supersedes)
         moved = part.items.move(
             move.skill.id,
             status,
             reason=move.reason,
-            evidence=move.evidence if status == move.path[-1] else {},
+            evidence=evidence,
             run_id=practice.run_id,
             round_=current.round,
         )
@@ -55,7 +60,7 @@ def _carry_out(part: Transaction, current: AdmissionRound, move: Move, first: in
                 SkillMoved(
                     run_id=practice.run_id,
                     round=current.round,
-                    sequence=first + len(events),
+                    sequence=sequence,
                     skill_id=move.skill.id,
                     name=move.skill.name,
                     before=before,

@@ -63,6 +63,10 @@ class RunStopped(Exception):
     """Raised by a node when the run was asked to stop."""
 
 
+class RunWaits(Exception):
+    """Raised when a run paused at the human gate; `resume` goes on once all is decided."""
+
+
 class RunState(TypedDict):
     """The graph's state."""
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from agentlab.config import PracticeConfig
 from agentlab.graph.budgets import budget_of, spent_budget
+from agentlab.library.approval import waiting
 from agentlab.records import Records
 from agentlab.types import JsonObject
 
@@ -88,6 +89,14 @@ def remarks(records: Records, run_id: str, config: PracticeConfig, reason: str) 
                 f"{_capital(str(budget))} did not allow another call, so "
                 f"{WITHOUT.get(budget.role, 'it was asked no more')}; give it more."
             )
+    held = waiting(records, run_id=run_id)
+    if held:
+        kinds = [kind for kind in ("skill", "insight") if any(w.kind == kind for w in held)]
+        where = " and ".join(f"`agentlab {kind}s waiting`" for kind in kinds)
+        said.append(
+            f"{len(held)} that passed every gate {'wait' if len(held) > 1 else 'waits'} for a "
+            f"person and {'serve' if len(held) > 1 else 'serves'} nobody until then: {where}."
+        )
     return tuple(said)
 
 

@@ -34,7 +34,14 @@ from agentlab.graph.opening import (
     write_down,
 )
 from agentlab.graph.policies import routed
-from agentlab.graph.practice import Practice, RunState, RunStopped, RunUpdate, toolset_name
+from agentlab.graph.practice import (
+    Practice,
+    RunState,
+    RunStopped,
+    RunUpdate,
+    RunWaits,
+    toolset_name,
+)
 from agentlab.graph.registering import roll_back_after
 from agentlab.graph.remarks import remarks
 from agentlab.graph.reports import (
@@ -59,7 +66,7 @@ from agentlab.records import Records
 from agentlab.records.files import replace_text
 from agentlab.sandbox import settle_box
 from agentlab.types import EnvironmentRef, JsonObject, Role, Usage
-from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport, RunStatus
+from agentlab.types.report import INTERRUPTED, WAITS, EvaluationReport, PracticeReport, RunStatus
 
 SPENDING = "spending.jsonl"
 """In a run's directory: what its model calls cost."""
@@ -127,6 +134,8 @@ async def work_on(
                     report = await _closing(practice_, stop)
                 except RunStopped:
                     status, reason = "stopped", INTERRUPTED
+                except RunWaits:
+                    status, reason = "stopped", WAITS
         except asyncio.CancelledError:
             status, reason = "stopped", INTERRUPTED
             raise
@@ -242,7 +251,11 @@ async def _rounds(practice_: Practice, directory: Path) -> int:
         start = None if known.values else first
         # LangGraph's signature is partly untyped.
         await graph.ainvoke(start, where, durability="sync")  # pyright: ignore[reportUnknownMemberType]
-        return int((await graph.aget_state(where)).values["round"])
+        left = await graph.aget_state(where)
+        if left.interrupts:
+            # Nothing failed and a node is still to come: that the call returned says no more.
+            raise RunWaits
+        return int(left.values["round"])
 
 
 def _may_go_on(practice_: Practice) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from agentlab.curricula.draw import Pool, draw_tasks
 from agentlab.embeddings import uses_model
 from agentlab.events import AttemptsPlanned, Event
+from agentlab.graph.approving import decided
 from agentlab.graph.demonstrating import EXECUTOR, is_shown
 from agentlab.graph.practice import LEAST_STEPS, Practice, RunState, RunUpdate
 from agentlab.library.attribution import (
@@ -56,6 +57,7 @@ async def select(state: RunState, practice: Practice) -> RunUpdate:
     records = practice.records
     known = records.nodes.done(run_id, round_, "select")
     if known is None:
+        heard = decided(practice, round_)
         specs = _plan(practice, round_)
         events: list[Event] = [
             AttemptsPlanned(
@@ -74,10 +76,10 @@ async def select(state: RunState, practice: Practice) -> RunUpdate:
             part.budgets.reserve(run_id, round_, found, purpose="retrieval")
             part.budgets.settle(run_id, round_, found, purpose="retrieval")
             part.events.append(events)
-            return {"planned": len(specs)}
+            return {"planned": len(specs), **heard.result}
 
         known = records.once(run_id, round_, "select", work)
-        practice.tell(events)
+        practice.tell([*heard.events, *events])
     planned = known.get("planned")
     return {"planned": planned if isinstance(planned, int) else 0}
 

@@ -47,6 +47,8 @@ class Move:
     path: tuple[Status, ...]
     reason: str
     evidence: JsonObject = field(default_factory=lambda: {})
+    supersedes: tuple[str, ...] | None = None
+    """Ids of what goes once a person approves it; None where it waits for nobody."""
 
 
 @dataclass
@@ -86,12 +88,15 @@ class AdmissionRound:
     last: bool
     """Whether no round follows: what is undecided then is refused."""
     served: dict[str, Skill]
-    """Active skills by name, candidates admitted in this round included."""
+    """Active skills by name, candidates admitted in this round included; and what passed every
+    gate and waits for a person, before what it is to replace."""
     attempts_left: int | None = None
     """Shadow attempts that the budget still pays for; None where it has no limit."""
     steps_left: int | None = None
     next_slot: int = SHADOW_SLOTS
     baseline: dict[tuple[str, frozenset[str]], AttemptOutcome] = field(default_factory=lambda: {})
+    awaiting: dict[str, tuple[str, ...]] = field(default_factory=lambda: {})
+    """Ids of those of them that wait for a person, and ids of what each is to replace."""
     moves: list[Move] = field(default_factory=lambda: [])
     honed: list[Skill] = field(default_factory=lambda: [])
     """New versions that a curator made of candidates which failed in this round."""

@@ -206,7 +206,10 @@ def skill_counts(rows: Sequence[ItemRow[Skill]]) -> SkillCounts:
     rejected = sum(r.status == "retired" and r.reason.startswith(REJECTED) for r in rows)
     retired = sum(r.status == "retired" and not r.reason.startswith(REJECTED) for r in rows)
     active = sum(r.status == "active" for r in rows)
-    return SkillCounts(admitted=active + retired, rejected=rejected, retired=retired)
+    waiting = sum(r.status == "verified" for r in rows)
+    return SkillCounts(
+        admitted=active + retired, rejected=rejected, retired=retired, waiting=waiting
+    )
 
 
 def skill_lines(

@@ -22,6 +22,8 @@ RunStatus = Literal["running", "finished", "stopped", "failed"]
 
 INTERRUPTED = "interrupted"
 """The reason of a run that Ctrl-C stopped."""
+WAITS = "waits for approval"
+"""The reason of a run that paused at the human gate; `resume` goes on once all is decided."""
 
 
 class Interval(NamedTuple):
@@ -111,6 +113,8 @@ class SkillCounts(Frozen):
     admitted: int = 0
     rejected: int = 0
     retired: int = 0
+    waiting: int = 0
+    """Verified, and waiting for a person to approve them."""
 
 
 class SkillLine(Frozen):
