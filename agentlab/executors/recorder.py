@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from agentlab.executors.searcher import Meter, PlannedMove
 from agentlab.protocols import Environment, HasState
@@ -12,9 +15,72 @@ from agentlab.types import (
     Observation,
     Step,
     StepResult,
+    Times,
     ToolCall,
     Trajectory,
 )
+
+StepTime = tuple[float, float]
+"""When a step began and ended, in seconds since 1970."""
+EXACT = 6
+"""Decimals of a second that are kept."""
+
+
+class Stopwatch:
+    """When the steps of one attempt were made, whichever of its tries they belong to."""
+
+    def __init__(self) -> None:
+        self._began, self._clock = time.time(), time.perf_counter()
+        # By the step itself, which is kept so that no other comes to its place.
+        self._noted: dict[int, tuple[Step, StepTime]] = {}
+
+    def now(self) -> float:
+        """Seconds since 1970, which no change of the machine's clock takes back."""
+        return self._began + time.perf_counter() - self._clock
+
+    def note(self, step: Step, when: StepTime) -> None:
+        """Keep when a step was made."""
+        self._noted[id(step)] = (step, when)
+
+    def of(self, steps: Sequence[Step]) -> tuple[StepTime | None, ...]:
+        """When each of these steps was made; None for one that nobody noted."""
+        found = (self._noted.get(id(step)) for step in steps)
+        return tuple(each and each[1] for each in found)
+
+    def times(self, trajectory: Trajectory | None) -> Times:
+        """The times of an attempt that is over, with those of its steps."""
+        steps = self.of(trajectory.steps) if trajectory is not None else ()
+        return Times(
+            began=self._began,
+            ended=self.now(),
+            steps=tuple(
+                each and (round(each[0] - self._began, EXACT), round(each[1] - self._began, EXACT))
+                for each in steps
+            ),
+        )
+
+
+_watch: ContextVar[Stopwatch | None] = ContextVar("agentlab_stopwatch", default=None)
+
+
+@contextmanager
+def timed() -> Generator[Stopwatch]:
+    """A stopwatch for what the block records, and what it starts."""
+    watch = Stopwatch()
+    before = _watch.set(watch)
+    try:
+        yield watch
+    finally:
+        _watch.reset(before)
+
+
+def note_times(steps: Sequence[Step], times: Sequence[StepTime | None]) -> None:
+    """Keep when steps were made that another process has recorded."""
+    watch = _watch.get()
+    if watch is not None:
+        for step, when in zip(steps, times, strict=False):
+            if when is not None:
+                watch.note(step, when)
 
 
 class Recorder:
@@ -38,8 +104,14 @@ class Recorder:
 
     async def perform(self, call: ToolCall) -> StepResult:
         """One step, recorded."""
+        watch = _watch.get()
+        began = watch.now() if watch is not None else 0.0
         result = await self._environment.step(call)
-        self._steps.append(Step(call=call, result=result, state=await self._state()))
+        ended = watch.now() if watch is not None else 0.0
+        step = Step(call=call, result=result, state=await self._state())
+        if watch is not None:
+            watch.note(step, (began, ended))
+        self._steps.append(step)
         return result
 
     async def follow(

@@ -8,6 +8,7 @@ import time
 from agentlab.environments.registration import make_environment
 from agentlab.errors import AgentLabError, EnvironmentFaultError, UsageError
 from agentlab.events import AttemptFinished
+from agentlab.executors.recorder import note_times
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph import jobs
 from agentlab.graph.seats import AttemptSeats, Seats, total
@@ -127,7 +128,8 @@ class InWorker:
             raise EnvironmentFaultError(
                 f"in the environment {spec.environment.name!r}, {done.error}"
             )
-        return done
+        note_times(done.execution.trajectory.steps, done.times)
+        return done.execution
 
     def _begun(self) -> None:
         self._waited, self._queued = self.waited, None
@@ -173,8 +175,10 @@ async def _judged(
     finally:
         await runtime.close()
     calls = seats.calls if seats is not None else ()
+    times = outcome.times and outcome.times.model_copy(update={"ended": time.time()})
     return outcome.model_copy(
         update={
+            "times": times,
             "score": score,
             "usage": outcome.usage + total(calls),
             "trajectory": outcome.trajectory.model_copy(update={"model_calls": calls}),

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import signature
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from agentlab.environments.registration import make_environment
 from agentlab.errors import (
@@ -26,6 +26,7 @@ from agentlab.errors import (
     ModelFaultError,
     VerifierFaultError,
 )
+from agentlab.executors.recorder import StepTime, timed
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
@@ -109,7 +110,14 @@ def attempt(spec: AttemptSpec, evaluator: str) -> AttemptOutcome:
     return outcome
 
 
-def execute(spec: AttemptSpec) -> Execution:
+class Try(NamedTuple):
+    """One try of an attempt, and when its steps were made."""
+
+    execution: Execution
+    times: tuple[StepTime | None, ...]
+
+
+def execute(spec: AttemptSpec) -> Try:
     """One try of an attempt whose other parts are elsewhere, in this process.
 
     Raises:
@@ -119,7 +127,8 @@ def execute(spec: AttemptSpec) -> Execution:
     executor = executor_of(spec.executor, spec.executor_options)
     context = ExecutionContext(spec, _environment(spec.environment), runtime)
     try:
-        done = _run(executor.execute(context))
+        with timed() as watch:
+            done = _run(executor.execute(context))
     except EnvironmentFaultError:
         _forget(spec.environment)
         raise
@@ -129,7 +138,8 @@ def execute(spec: AttemptSpec) -> Execution:
         _forget(spec.environment)
         told = known().text(f"{type(error).__name__} in attempt: {error}")
         raise EnvironmentFaultError(told) from None
-    return Execution(done.trajectory, done.usage, done.first_success, done.assisted)
+    made = Execution(done.trajectory, done.usage, done.first_success, done.assisted)
+    return Try(made, watch.of(done.trajectory.steps))
 
 
 def check(task: Task, environment: EnvironmentRef) -> str | None:
@@ -220,6 +230,19 @@ async def run_attempt(
     """
     executor = executor or executor_of(spec.executor, spec.executor_options)
     context = ExecutionContext(spec, environment, runtime, seats and seats.executor)
+    with timed() as watch:
+        outcome = await _attempted(context, executor, evaluator, seats, blobs)
+    return outcome.model_copy(update={"times": watch.times(outcome.trajectory)})
+
+
+async def _attempted(
+    context: ExecutionContext,
+    executor: Executor,
+    evaluator: str,
+    seats: AttemptSeats | None,
+    blobs: Blobs | None,
+) -> AttemptOutcome:
+    spec, environment, runtime = context.spec, context.environment, context.runtime
     try:
         execution = await executor.execute(context)
         files = await _kept(environment)

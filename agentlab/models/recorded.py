@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -106,8 +107,10 @@ class Recorded:
         """The model's reply; calls that fail leave no record."""
         place = self._begun
         self._begun += 1
+        began, clock = time.time(), time.perf_counter()
         reply = await self._model.chat(request)
-        self._calls[place] = self.record(request, reply)
+        timed = {"began": began, "seconds": round(time.perf_counter() - clock, 6)}
+        self._calls[place] = self.record(request, reply).model_copy(update=timed)
         return reply
 
     def record(self, request: ChatRequest, reply: ChatReply) -> ModelCall:

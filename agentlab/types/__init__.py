@@ -74,6 +74,7 @@ from agentlab.types.trajectory import (
     ModelCall,
     Offer,
     Step,
+    Times,
     Trajectory,
     attempt_id,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "Survey",
     "Task",
     "Template",
+    "Times",
     "ToolCall",
     "ToolSpec",
     "ToolUse",

@@ -69,6 +69,10 @@ class ModelCall(Frozen):
     tokens: int = 0
     usd: float = 0.0
     terms: str | None = None
+    began: float | None = None
+    """When it was asked, in seconds since 1970; for people, and nothing sorts or compares by it."""
+    seconds: float | None = None
+    """Until it had answered, what it waited for included."""
 
 
 class Trajectory(Frozen):
@@ -147,6 +151,21 @@ class AttemptSpec(Frozen):
         return Scope.parse(value).path
 
 
+class Times(Frozen):
+    """When an attempt was made, by the clock of the machine that made it; not part of what it gave.
+
+    A trajectory has no times, so that the same attempt made twice is the same.
+    """
+
+    began: float
+    """Seconds since 1970."""
+    ended: float
+    """After it was scored."""
+    steps: tuple[tuple[float, float] | None, ...] = ()
+    """Of each step of the trajectory, when it began and ended, in seconds after `began`; None
+    where the executor does not tell."""
+
+
 class AttemptOutcome(Frozen):
     """What an attempt gave. Infrastructure failures count in no rate."""
 
@@ -168,6 +187,8 @@ class AttemptOutcome(Frozen):
     """Whether it was helped beyond its own means, by a retry that knew of a failure, say."""
     files: dict[str, str] = Field(default_factory=dict[str, str])
     """What the environment kept of the attempt, by name: digests of blobs."""
+    times: Times | None = None
+    """None where nobody knows, as of one that hung."""
 
     @property
     def success(self) -> bool | None:
