@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agentlab.types import Split
 
 from agentlab.cli.budgets import given_budgets, model_budget_options
+from agentlab.cli.observing import Watching, observing_options
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -54,6 +55,7 @@ from agentlab.cli.options import (
 @environment_options
 @model_budget_options
 @box_options
+@observing_options
 @output_options
 def evaluate(
     environment: str | None,
@@ -90,6 +92,7 @@ def evaluate(
 
         if environment is None and config_file is None:
             raise click.UsageError("Name an environment, as in `agentlab evaluate babyai`.")
+        watched = Watching.of(workspace, options)
         overrides: dict[str, Any] = {"environment": environment, **given_budgets(options)}
         overrides["endpoint.base_url"] = options.pop("base_url")
         overrides["box"] = named_box(box, unsafe_local=unsafe_local)
@@ -97,7 +100,7 @@ def evaluate(
             overrides[f"environment_options.{name}"] = value
         overrides |= {"seed": seed, "heldout_tool_calls": tool_calls, **options}
         config = load_config(config_file, **overrides)
-        with shown(display, Plan()) as watching:
+        with watched.observers() as more, shown(watched.display(display), Plan()) as watching:
             report = measure(
                 config,
                 workspace=workspace,
@@ -108,7 +111,7 @@ def evaluate(
                 split=split,
                 library=not no_library,
                 arms=arms,
-                observers=(watching,),
+                observers=(watching, *more),
             )
         output.document(report)
         tell_evaluation(report, output)

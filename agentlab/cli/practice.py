@@ -12,6 +12,7 @@ import click
 from agentlab.cli.budgets import budget_flags, budget_options, given_budgets, preflight
 from agentlab.cli.failures import FAILED, Interruption
 from agentlab.cli.following import Place
+from agentlab.cli.observing import Watching, observing_options
 from agentlab.cli.options import (
     DisplayName,
     Whole,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
 @option("--no-admission", is_flag=True, help="Serve every candidate unchecked: an ablation.")
 @option("--no-compose", is_flag=True, help="Skills do not call skills: an ablation.")
 @box_options
+@observing_options
 @output_options
 def practice(
     environment: str | None,
@@ -121,6 +123,7 @@ def practice(
     with opened(as_json=as_json, display=display) as output:
         if environment is None and config_file is None:
             raise click.UsageError("Name an environment, as in `agentlab practice babyai`.")
+        watched = Watching.of(workspace, options)
         overrides: dict[str, Any] = {"environment": environment, **given_budgets(options)}
         overrides |= options
         overrides["demonstrations"] = list(overrides.pop("demonstrations")) or None
@@ -134,10 +137,9 @@ def practice(
 
         from agentlab.runner import practice as run
 
-        with _watched(
-            display, Plan.of(config.model_dump(mode="json"), preflight=preflight(config))
-        ) as observers:
-            report = run(config, workspace=workspace, observers=observers)
+        plan = Plan.of(config.model_dump(mode="json"), preflight=preflight(config))
+        with watched.observers() as more, _watched(watched.display(display), plan) as observers:
+            report = run(config, workspace=workspace, observers=(*observers, *more))
         _tell(report, output, Place(""))
 
 
@@ -145,6 +147,7 @@ def practice(
 @click.argument("run", metavar="RUN")
 @workspace_option
 @budget_options
+@observing_options
 @output_options
 def resume(
     run: str, workspace: Path, as_json: bool, display: DisplayName | None, **options: Any
@@ -160,13 +163,14 @@ def resume(
         from agentlab.cli.tally import Plan
         from agentlab.runner import resume as go_on
 
-        budgets = given_budgets(options)
         at = Place(run)
+        watched = Watching.of(Path(at.words[1]) if at.words else workspace, options)
+        budgets = given_budgets(options)
         known = show_run(workspace, run)
         plan = Plan.of(known.config, budgets={**known.budgets, **budgets})
-        with _watched(display, plan) as observers:
+        with watched.observers() as more, _watched(watched.display(display), plan) as observers:
             place = None if at.words else workspace
-            report = go_on(run, workspace=place, observers=observers, **budgets)
+            report = go_on(run, workspace=place, observers=(*observers, *more), **budgets)
         _tell(report, output, at)
 
 

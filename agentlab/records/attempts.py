@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
-from agentlab.errors import RecordsError
+from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.events import Event
 from agentlab.records.database import Session, add, now
 from agentlab.records.documents import batches, bodies, keep
@@ -124,6 +124,20 @@ class Attempts:
             .where(ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.round == round_)
             .order_by(ATTEMPTS.c.slot, ATTEMPTS.c.kind)
         )
+        return self._specs(query)
+
+    def spec(self, attempt_id: str) -> AttemptSpec:
+        """One attempt's spec, recorded or not.
+
+        Raises:
+            UnknownNameError: no attempt of that id was planned.
+        """
+        found = self._specs(select(PLANS).where(PLANS.c.attempt_id == attempt_id))
+        if not found:
+            raise UnknownNameError("attempt", attempt_id, ())
+        return found[0]
+
+    def _specs(self, query: Select[Any]) -> list[AttemptSpec]:
         with self._session.read() as connection:
             rows = connection.execute(query).all()
             skill_digests = [
