@@ -24,11 +24,12 @@ from agentlab.config import (
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import UsageError
 from agentlab.executors.wrapping import make_executor
-from agentlab.graph.attempts import run_attempt
+from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.opening import package_versions
 from agentlab.graph.policies import pinned, routed
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.seats import seated
+from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.attribution import (
     Retrieved,
@@ -39,7 +40,7 @@ from agentlab.library.attribution import (
 from agentlab.library.insights import FoundInsight, InsightLibrary
 from agentlab.library.skills import SkillLibrary
 from agentlab.models.routes import Route
-from agentlab.protocols import HasTasks
+from agentlab.protocols import HasTasks, Observer
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
 from agentlab.sandbox import settle_box
@@ -93,6 +94,7 @@ class Agent:
         evaluator: who scores; empty is the verifier, or with a chat model the judge, which asks
             the verifier first.
         base_url: where chat models are; empty is `OPENAI_BASE_URL`.
+        observers: are told of each attempt when it is on record.
 
     Raises:
         UsageError: a name is unknown.
@@ -112,6 +114,7 @@ class Agent:
         executor: str = "",
         evaluator: str = "",
         base_url: str = "",
+        observers: Sequence[Observer] = (),
     ) -> None:
         refuse_unguarded()
         said = {"executor": executor, "evaluator": evaluator}
@@ -160,6 +163,7 @@ class Agent:
             config |= {"executor": self._config.acting, "evaluator": self._config.evaluator}
         self._run_id = _begin(self._records, config, package_versions(where), seed)
         self._next = 0
+        self._watchers = Watchers(observers)
 
     def run(self, task: Task) -> RunResult:
         """Attempt a task and record the attempt; blocks until it is done.
@@ -184,7 +188,9 @@ class Agent:
         config = pinned(self._records, self._config)
         with routed(self._records, config) as routes:
             outcome = await self._attempt(spec, config, routes)
-        self._records.attempts.record(spec, outcome)
+        event = finished_event(spec, outcome)
+        if self._records.attempts.record(spec, outcome, [event]):
+            self._watchers.notify(event)
         return _result(spec, outcome)
 
     async def _attempt(

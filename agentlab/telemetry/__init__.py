@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
 
-    from agentlab.telemetry.tracing import Tracing
+    from agentlab.telemetry.observer import Tracing
 
 __all__ = ["JsonLog", "tracing"]
 
@@ -46,7 +46,7 @@ def tracing(
             `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
     """
     try:
-        from agentlab.telemetry.tracing import Tracing, tracer_of
+        from agentlab.telemetry.observer import Tracing, tracer_of
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise

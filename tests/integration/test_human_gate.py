@@ -94,7 +94,8 @@ def test_a_run_goes_on_while_others_decide_and_takes_it_up_with_its_next_round(
 
 
 def test_a_run_pauses_at_the_gate_until_everything_is_decided(tmp_path: Path) -> None:
-    report = agentlab.practice(workspace=tmp_path, **{**SMALL, "admission.wait": True})
+    waits: dict[str, Any] = {**SMALL, "admission.wait": True}
+    report = agentlab.practice(workspace=tmp_path, **waits)
     assert (report.status, report.reason) == ("stopped", WAITS)
     assert report.skills.waiting > 1 and report.skills.admitted == 0
     assert "passed every gate" in report.notes[0] and "skills waiting" in report.notes[0]

@@ -202,7 +202,8 @@ class Tracing:
         if model := whose.model("executor"):
             attributes[c.REQUEST_MODEL] = model
         span = self._spans.start(f"{c.INVOKE_WORKFLOW} run {name}", parent, attributes)
-        known = {row.attempt_id for row in records.attempts.all(event.run_id)} if resumed else set()
+        earlier = records.attempts.all(event.run_id) if resumed else []
+        known = {row.attempt_id for row in earlier}
         inside = set_span_in_context(span, parent)
         run = _Run(whose, parent, span, inside, time.time_ns(), known=known)
         self._runs[event.run_id] = run

@@ -1,0 +1,345 @@
+"""Spans of an evaluation, an agent and attempts on record; what goes along, and what never does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from agentlab.agent import Agent
+from agentlab.cli.main import cli
+from agentlab.errors import UsageError
+from agentlab.events import AttemptFinished, Event, SkillMoved
+from agentlab.graph.watching import Watchers
+from agentlab.records import Records
+from agentlab.telemetry import tracing
+from agentlab.telemetry.spans import LONGEST, LONGEST_CONTENT
+from agentlab.types import (
+    AttemptOutcome,
+    Invocation,
+    ModelCall,
+    Observation,
+    Score,
+    Step,
+    StepResult,
+    Times,
+    ToolCall,
+    Trajectory,
+    Usage,
+)
+from tests.unit.records.samples import RUN, a_spec, a_task, opened
+
+KEY = "sk-0123456789abcdef"
+SCRIPT = "</script><script>alert(1)</script>"
+
+
+def a_conversation() -> AttemptOutcome:
+    """Two calls of a model, a skill of two steps in which one was refused, a judge's verdict."""
+    steps = [
+        Step(
+            call=ToolCall(tool=name, arguments={"to": SCRIPT + "x" * 20_000}),
+            result=StepResult(
+                observation=Observation(text=f"{SCRIPT} {KEY}"),
+                error="ToolRefused: closed" if name == "open" else None,
+            ),
+        )
+        for name in ("walk", "open", "walk")
+    ]
+    asked: dict[str, Any] = {
+        "messages": [
+            {"role": "system", "text": f"You carry. {KEY}"},
+            {"role": "assistant", "tool_uses": [{"id": "c1", "name": "walk", "arguments": "{}"}]},
+            {"role": "tool", "tool_use_id": "c1", "text": "You are there."},
+        ]
+    }
+    call = ModelCall(
+        model="m-2026",
+        request=asked,
+        response={
+            "message": {"role": "assistant", "text": "Done."},
+            "stop_reason": "stop",
+            "prompt_tokens": 30,
+            "output_tokens": 4,
+            "cached_tokens": 8,
+        },
+        sampling={"temperature": 0.5, "max_tokens": 64, "seed": None},
+        policy_start="m",
+        tokens=34,
+        usd=0.25,
+        began=1_000_000.5,
+        seconds=0.25,
+    )
+    judge = call.model_copy(update={"role": "evaluator", "began": None, "seconds": None})
+    return AttemptOutcome(
+        attempt_id=a_spec(0, a_task(0)).id,
+        trajectory=Trajectory(
+            initial=Observation(text="a town"),
+            steps=tuple(steps),
+            invocations=(
+                Invocation(skill="deliver", skill_id="skill-1", arguments={"key": KEY},
+                           first_step=0, end_step=2),
+            ),
+            model_calls=(call, judge),
+        ),
+        score=Score(value=0.5, success=False, explanation=f"{SCRIPT} no", source="judge"),
+        usage=Usage(tool_calls=9, steps=3, tokens=68, usd=0.5, wall_seconds=2.0),
+        times=Times(
+            began=1_000_000.0, ended=1_000_002.0, steps=((0.75, 1.0), (1.0, 1.25), None)
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def provider(exporter: InMemorySpanExporter) -> TracerProvider:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider
+
+
+def recorded(path: Path, outcome: AttemptOutcome) -> Records:
+    records = opened(path)
+    records.attempts.plan(RUN, 0, [a_spec(0, a_task(0))])
+    records.attempts.record(a_spec(0, a_task(0)), outcome)
+    return records
+
+
+def told(
+    path: Path, provider: TracerProvider, exporter: InMemorySpanExporter, *, content: bool = False
+) -> dict[str, list[ReadableSpan]]:
+    """The spans of the conversation, by kind."""
+    outcome = a_conversation()
+    with (
+        recorded(path, outcome),
+        tracing(path, provider=provider, content=content) as observer,
+    ):
+        observer.attempt(outcome.attempt_id)
+    found: dict[str, list[ReadableSpan]] = {}
+    for span in exporter.get_finished_spans():
+        found.setdefault(str((span.attributes or {})["agentlab.span"]), []).append(span)
+    return found
+
+
+def test_an_attempt_is_a_tree_of_its_record(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    spans = told(tmp_path, provider, exporter)
+    (attempt,) = spans["attempt"]
+    (skill,) = spans["skill"]
+    assert attempt.name == "invoke_agent search" and skill.name == "execute_tool deliver"
+    assert attempt.context is not None and skill.context is not None
+    assert (attempt.start_time, attempt.end_time) == (10**15, 10**15 + 2 * 10**9)
+    tools = sorted(spans["tool"], key=lambda span: span.start_time or 0)
+    assert [span.parent and span.parent.span_id for span in tools] == [
+        skill.context.span_id, skill.context.span_id, attempt.context.span_id,
+    ]  # fmt: skip
+    assert (skill.start_time, skill.end_time) == (tools[0].start_time, tools[1].end_time)
+    # What nobody timed has its place, and is marked.
+    assert (tools[2].attributes or {})["agentlab.untimed"] is True
+    assert tools[2].start_time == tools[2].end_time == tools[1].end_time
+    refused = [s for s in tools if (s.attributes or {}).get("error.type") == "refused"]
+    assert len(refused) == 1 and not refused[0].status.is_ok
+    assert refused[0].status.description is None
+    call = next(
+        s for s in spans["model call"] if (s.attributes or {})["agentlab.role"] == "executor"
+    )
+    said = dict(call.attributes or {})
+    assert (call.name, said["gen_ai.request.model"], said["gen_ai.response.model"]) == (
+        "chat m", "m", "m-2026",
+    )  # fmt: skip
+    assert (call.end_time or 0) - (call.start_time or 0) == 250_000_000
+    usage = {k.removeprefix("gen_ai.usage."): v for k, v in said.items() if "usage" in k}
+    assert usage == {
+        "input_tokens": 30, "output_tokens": 4, "cache_read.input_tokens": 8,
+        "agentlab.usage.tokens": 34, "agentlab.usage.usd": 0.25,
+    }  # fmt: skip
+    assert said["gen_ai.request.temperature"] == 0.5 and "gen_ai.request.seed" not in said
+    assert said["gen_ai.response.finish_reasons"] == ("stop",)
+    (event,) = attempt.events
+    assert dict(event.attributes or {}) == {
+        "gen_ai.evaluation.name": "judge",
+        "gen_ai.evaluation.score.label": "failure",
+        "gen_ai.evaluation.score.value": 0.5,
+    }
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_content_is_off_unless_asked_for_and_secrets_never_go_along(
+    tmp_path: Path,
+    provider: TracerProvider,
+    exporter: InMemorySpanExporter,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bool,
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", KEY)
+    spans = told(tmp_path, provider, exporter, content=content)
+    whole = [span for kind in spans.values() for span in kind]
+    text = "\n".join(span.to_json() for span in whole)
+    assert KEY not in text
+    for said in ("script", "You carry", "Done.", "carry parcel", "ToolRefused"):
+        assert (said in text) is content, said
+    longest = LONGEST_CONTENT if content else LONGEST
+    for span in whole:
+        for name, value in (span.attributes or {}).items():
+            if isinstance(value, str) and not name.endswith("messages"):
+                assert len(value) <= longest, name
+    if content:
+        call = next(s for s in spans["model call"])
+        messages = json.loads(str((call.attributes or {})["gen_ai.input.messages"]))
+        assert [m["role"] for m in messages] == ["system", "assistant", "tool"]
+        assert messages[0]["parts"] == [{"type": "text", "content": "You carry. [key]"}]
+        assert messages[1]["parts"][0]["type"] == "tool_call"
+        assert messages[2]["parts"][0] == {
+            "type": "tool_call_response", "id": "c1", "response": "You are there.",
+        }  # fmt: skip
+
+
+def test_an_attempt_that_failed_is_an_error_without_times(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    spec = a_spec(0, a_task(0))
+    lost = AttemptOutcome(attempt_id=spec.id, status="infrastructure_failure", error="it hung")
+    event = AttemptFinished(run_id=RUN, attempt_id=spec.id, status=lost.status)
+    with recorded(tmp_path, lost), tracing(tmp_path, provider=provider) as observer:
+        observer.notify(event)
+    attempt, round_, run = exporter.get_finished_spans()
+    assert (attempt.attributes or {})["error.type"] == "infrastructure_failure"
+    assert not attempt.status.is_ok and attempt.status.description is None
+    assert "agentlab.attempt.success" not in (attempt.attributes or {})
+    assert (round_.attributes or {})["agentlab.round.complete"] is False
+    assert (run.attributes or {})["agentlab.span"] == "run"
+
+
+def test_decisions_of_people_are_events_of_the_round_that_took_them_up(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    def moved(round_: int, by: str) -> Event:
+        return SkillMoved(
+            run_id=RUN, round=round_, skill_id="skill-1", name="x", before="verified",
+            after="active", reason=SCRIPT, by=by,
+        )  # fmt: skip
+
+    with opened(tmp_path), tracing(tmp_path, provider=provider) as observer:
+        for event in (moved(1, ""), moved(0, "ada")):
+            observer.notify(event)
+    (span,) = (s for s in exporter.get_finished_spans() if s.name.endswith("round"))
+    assert [dict(e.attributes or {}).get("agentlab.item.decided_by") for e in span.events] == [
+        None, "ada",
+    ]  # fmt: skip
+    assert SCRIPT not in span.to_json()
+
+
+def test_an_observer_that_fails_is_dropped_and_stops_nothing(
+    tmp_path: Path, provider: TracerProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Event] = []
+
+    class Sees:
+        def notify(self, event: Event) -> None:
+            seen.append(event)
+
+    with tracing(tmp_path / "nothing there", provider=provider) as observer:
+        watchers = Watchers([observer, Sees()])
+        for _ in range(2):
+            watchers.notify(SkillMoved(run_id=RUN))
+    assert len(seen) == 2
+    assert caplog.text.count("An observer failed and is dropped") == 1
+
+
+def test_an_agents_attempts_belong_to_the_span_in_which_it_is_asked(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    with (
+        tracing(tmp_path, provider=provider) as observer,
+        Agent("courier", library=tmp_path, tool_calls=20, observers=[observer]) as agent,
+    ):
+        (task,) = agent.tasks(1)
+        with provider.get_tracer("app").start_as_current_span("request") as request:
+            result = agent.run(task)
+    spans = exporter.get_finished_spans()
+    (attempt,) = (s for s in spans if (s.attributes or {}).get("agentlab.span") == "attempt")
+    assert attempt.parent is not None
+    assert attempt.parent.span_id == request.get_span_context().span_id
+    assert (attempt.attributes or {})["agentlab.attempt.id"] == result.attempt_id
+    assert (attempt.attributes or {})["agentlab.attempt.kind"] == "production"
+    assert {s.name for s in spans if s.parent is None} == {"request"}
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes in what OTLP over HTTP sends."""
+
+    received: list[ExportTraceServiceRequest]
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        message = ExportTraceServiceRequest()
+        message.ParseFromString(self.rfile.read(length))
+        self.received.append(message)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[HTTPServer]:
+    Collector.received = []
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+EVALUATE = ["evaluate", "courier", "--tasks=2", "--tool-calls=20", "--index=exact", "--json"]
+
+
+def test_the_command_sends_to_the_endpoint_that_was_named(
+    tmp_path: Path, collector: HTTPServer
+) -> None:
+    where = f"http://127.0.0.1:{collector.server_address[1]}"
+    log = tmp_path / "log.jsonl"
+    done = CliRunner().invoke(
+        cli,
+        [*EVALUATE, "--otel", f"--log-json={log}", f"--workspace={tmp_path / 'ws'}"],
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": where, "OTEL_SERVICE_NAME": "nightly"},
+    )
+    assert done.exit_code == 0, done.output
+    resources = [r for message in Collector.received for r in message.resource_spans]
+    names = [s.name for r in resources for scope in r.scope_spans for s in scope.spans]
+    assert names.count("invoke_agent search") == 2
+    assert "invoke_workflow held-out comparison" in names and "invoke_workflow run courier" in names
+    told = {a.key: a.value.string_value for a in resources[0].resource.attributes}
+    assert told["service.name"] == "nightly"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["data"]["done"] for line in lines if line["kind"] == "Progress"] == [0, 1, 2]
+
+
+def test_nothing_is_sent_where_no_endpoint_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="name the endpoint in OTEL_EXPORTER_OTLP_ENDPOINT"):
+        tracing(tmp_path)
+    done = CliRunner().invoke(cli, [*EVALUATE, "--otel", f"--workspace={tmp_path / 'ws'}"])
+    assert done.exit_code == 2 and "OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+    assert not (tmp_path / "ws").exists()
