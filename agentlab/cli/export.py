@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from agentlab.training.exporting import ExportReport, ViewName
 
 
+INSPECT = "inspect"
+"""The format that is no data, but logs for Inspect View."""
+
+
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @option("--format", "form", required=True, metavar="NAME",
         help="chat, trl-chat, trl-sft, trl-dpo, trl-kto, trl-grpo-replay, openenv, verifiers, art, "
-        "verl-rl, verl-sft, ms-swift, llama-factory or hf-dataset.")  # fmt: skip
+        "verl-rl, verl-sft, ms-swift, llama-factory or hf-dataset; or inspect, which is no data to "
+        "train on but logs for Inspect View.")  # fmt: skip
 @option("--view", metavar="NAME",
         help="What to learn from: successes, masked, repairs, reflectors, splices, pairs, "
         "verifier, verdicts, groups, retries, replayed, hinted, chains or proposals. "
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
         help="Of what the environment shows; goes with each row.")  # fmt: skip
 @option("--tokenizer", metavar="DIR", type=click.Path(path_type=Path),
         help="Folder of the model that was asked, to check token ids with.")  # fmt: skip
+@option("--reserved", is_flag=True,
+        help="With inspect: attempts at reserved tasks too, in files of their own.")  # fmt: skip
 @workspace_option
 @output_options
 def export(
@@ -50,12 +57,35 @@ def export(
     estimator: str | None,
     licence: str | None,
     tokenizer: Path | None,
+    reserved: bool,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
 ) -> None:
-    """Write the practice attempts of RUNs as data to train on. Nothing held out is ever written."""
+    """Write the practice attempts of RUNs as data to train on, which nothing held out ever is.
+
+    With --format inspect they are written as logs to look at: `inspect view --log-dir DIR`.
+    """
     with opened(as_json=as_json, display=display) as output:
+        if form == INSPECT:
+            of_training = {
+                "--view": view, "--terms": terms, "--judged": judged, "--template": template,
+                "--estimator": estimator, "--licence": licence, "--tokenizer": tokenizer,
+            }  # fmt: skip
+            _logs(
+                runs,
+                out,
+                [n for n, value in of_training.items() if value],
+                reserved,
+                workspace,
+                output,
+            )
+            return
+        if reserved:
+            raise click.BadParameter(
+                "what is reserved is never data to train on; only --format inspect takes it.",
+                param_hint="'--reserved'",
+            )
         from agentlab.models.vocabulary import read_vocabulary
         from agentlab.records import Records, Workspace
         from agentlab.training.exporting import ExportRequest
@@ -76,6 +106,37 @@ def export(
             report = write(records, request, out)
         output.document(report)
         _tell(report, output)
+
+
+def _logs(
+    runs: tuple[str, ...],
+    out: Path,
+    refused: list[str],
+    reserved: bool,
+    workspace: Path,
+    output: Output,
+) -> None:
+    """Logs for Inspect View, in place of data."""
+    if refused:
+        raise click.BadParameter(
+            "it says what is trained on, and --format inspect writes logs to look at.",
+            param_hint=f"'{refused[0]}'",
+        )
+    from agentlab.records import Records, Workspace
+    from agentlab.telemetry.inspect_log import export_inspect
+
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        report = export_inspect(records, runs, out, reserved=reserved)
+    output.document(report)
+    for file in report.files:
+        kept = "" if file.split == "practice" else ", reserved: not to be learnt from"
+        output.line(f"Wrote {count(file.samples, 'attempt')} ({file.split}{kept}) to {file.path}.")
+    if report.reserved:
+        output.line(
+            f"Left out {count(report.reserved, 'attempt')} at tasks of dev and heldout, which "
+            "--reserved writes."
+        )
+    output.line(f"To look at them: inspect view --log-dir {out}")
 
 
 def _terms(said: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

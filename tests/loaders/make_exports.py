@@ -14,6 +14,7 @@ from typing import Any
 import agentlab
 from agentlab.errors import MissingExtraError
 from agentlab.records import Records, Workspace
+from agentlab.telemetry.inspect_log import export_inspect
 from agentlab.testing.model_server.server import ModelServer
 from agentlab.training.exporting import FORMATS, ExportRequest, ViewName, export
 from tests.integration.test_export_of_real_runs import sloppy
@@ -51,6 +52,8 @@ def main(folder: Path) -> None:
                 print(f"{name}: {error}")
                 continue
             print(json.dumps({"format": name, "view": report.view, "rows": report.rows}))
+        logs = export_inspect(records, [run], folder / "inspect", reserved=True)
+        print(json.dumps({"format": "inspect", "rows": sum(file.samples for file in logs.files)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads each export in its own trainer's loader: `make test-trainers`.
+"""Reads each export in its own trainer's loader, and Inspect's logs too: `make test-trainers`.
 
 No two of these trainers can share an environment, so each is made when it is first asked for, in
 `.venv-trainers/NAME`, with the pinned package and what it asks for; `--only NAME` takes one. What
@@ -40,6 +40,7 @@ TRAINERS: dict[str, Trainer] = {
         ("verifiers==0.4.0",), "check_verifiers.py", ("verifiers", "trl-grpo-replay")
     ),
     "art": Trainer(("openpipe-art==0.5.18",), "check_art.py", ("art",)),
+    "inspect": Trainer(("inspect-ai==0.3.285",), "check_inspect.py", ("inspect",)),
     "datasets": Trainer(("datasets==5.2.0",), "check_datasets.py", ("hf-dataset",)),
     "llama-factory": Trainer(
         ("torchaudio", "transformers<5", "datasets<5", "peft<0.19", "trl<=0.24", "omegaconf"),
