@@ -132,6 +132,7 @@ class RichDisplay:
             ),
             ("  latest", tally.latest or "none yet"),
             *([("Advice", f"{tally.advice} active")] if tally.advice else []),
+            *([("Waiting", f"{tally.waiting} for approval")] if tally.waiting > 0 else []),
             ("Budget left", tally.budget_left()),
             ("Time", duration(tally.elapsed)),
         ]

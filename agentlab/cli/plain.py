@@ -81,12 +81,16 @@ class PlainDisplay:
         return (
             f"{tally.round_name().capitalize()} done: success {tally.this_round}{first}; "
             f"skills {tally.skills_admitted} admitted, {tally.skills_retired} retired, "
-            f"{tally.active} active{self._advice()}; left {tally.budget_left()}; "
+            f"{tally.active} active{self._advice()}{self._waiting()}; left {tally.budget_left()}; "
             f"{duration(tally.elapsed)}."
         )
 
     def _advice(self) -> str:
         return f"; advice {self._tally.advice} active" if self._tally.advice else ""
+
+    def _waiting(self) -> str:
+        waiting = self._tally.waiting
+        return f"; {waiting} waiting for approval" if waiting > 0 else ""
 
     def _progress(self, event: Progress) -> None:
         name = event.phase[:1].upper() + event.phase[1:]

@@ -119,6 +119,8 @@ class Tally:
         self.skills_admitted = 0
         self.skills_retired = 0
         self.active = 0
+        self.waiting = 0
+        """Skills and pieces of advice that passed every gate and wait for a person."""
         self.latest = ""
         """What last became of a skill, in words."""
         self.phase: Progress | None = None
@@ -177,6 +179,7 @@ class Tally:
                 self._moved(event)
             case InsightMoved():
                 self.advice += (event.after == "active") - (event.before == "active")
+                self.waiting += (event.after == "verified") - (event.before == "verified")
             case RoundFinished():
                 self.active = event.active_skills
             case _:
@@ -279,6 +282,7 @@ class Tally:
             self._recent.append(event.success)
 
     def _moved(self, event: SkillMoved) -> None:
+        self.waiting += (event.after == "verified") - (event.before == "verified")
         if event.after == "active" and event.before != "retired":
             self.skills_admitted += 1
             self.active += 1

@@ -15,6 +15,7 @@ from agentlab.envs.courier.environment import Courier
 from agentlab.events import Event, SkillMoved
 from agentlab.graph.canaries import verify_library
 from agentlab.graph.practice import toolset_name
+from agentlab.library.approval import decide, list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import Clause, EnvironmentRef, Parameter, Skill, skill_id
 from agentlab.types.report import CanaryReport
@@ -171,6 +172,24 @@ def test_a_changed_interface_and_back(workspace: Path) -> None:
     rest = verify_library(workspace, NOW, names=("delivered_by_call",))
     assert outcomes(rest)["delivered_by_call"] == ("restored", 1)
     assert served(workspace) == {skill.name: 1 for skill in LIBRARY}
+
+
+def test_a_mended_version_waits_where_people_let_in_what_serves(workspace: Path) -> None:
+    with Records.open(Workspace.open(workspace)) as records:
+        config = {"environment": "courier", "admission": {"approval": "human"}}
+        records.runs.create("courier-0", config=config, versions={}, seed=0)
+    report = verify_library(workspace, CHANGED, names=["holding"])
+    (line,) = report.skills
+    assert line.outcome == "demoted" and "version 2 mends it and waits" in line.reason
+    (held,) = list_waiting(workspace)
+    assert (held.name, held.version, held.supersedes) == ("holding", 2, (LIBRARY[1].id,))
+    with Records.open(Workspace.open(workspace)) as records:
+        assert "holding" not in {r.item.name for r in records.items.skills(status="active")}
+        done = decide(
+            records, held.id, "approve", digest=held.digest, reason="it steps aside", by="ada"
+        )
+        assert done.status == "active"
+        assert records.items.skill(LIBRARY[1].id).reason == "superseded: by version 2 of 'holding'"
 
 
 def test_the_command_exits_with_1_where_something_stays_broken(workspace: Path) -> None:
