@@ -354,7 +354,7 @@ def _schema(schema: Mapping[str, JsonValue]) -> JsonObject:
         elif name in ("items", "additionalProperties") and isinstance(value, dict):
             value = _schema(value)
         elif name == "anyOf" and isinstance(value, list):
-            value = [_schema(part) for part in value if isinstance(part, dict)]
+            value = [cast("JsonValue", _schema(p)) for p in value if isinstance(p, dict)]
         elif name == "type" and not isinstance(value, str):
             continue
         found[name] = value

@@ -17,7 +17,7 @@ from agentlab.graph.canaries import verify_library
 from agentlab.graph.practice import toolset_name
 from agentlab.library.approval import decide, list_waiting
 from agentlab.records import Records, Workspace
-from agentlab.types import Clause, EnvironmentRef, Parameter, Skill, skill_id
+from agentlab.types import Clause, EnvironmentRef, JsonObject, Parameter, Skill, skill_id
 from agentlab.types.report import CanaryReport
 
 NOW = EnvironmentRef(name="courier")
@@ -176,7 +176,7 @@ def test_a_changed_interface_and_back(workspace: Path) -> None:
 
 def test_a_mended_version_waits_where_people_let_in_what_serves(workspace: Path) -> None:
     with Records.open(Workspace.open(workspace)) as records:
-        config = {"environment": "courier", "admission": {"approval": "human"}}
+        config: JsonObject = {"environment": "courier", "admission": {"approval": "human"}}
         records.runs.create("courier-0", config=config, versions={}, seed=0)
     report = verify_library(workspace, CHANGED, names=["holding"])
     (line,) = report.skills

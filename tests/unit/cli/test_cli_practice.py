@@ -63,7 +63,7 @@ def test_json_is_one_document_on_stdout_and_nothing_else(
     assert {"run_id", "run_dir", "attempts", "tasks", "skills", "heldout"} <= document.keys()
     assert document["tasks"].keys() == {"proposed", "admitted", "rejected"}
     assert document["tasks"]["rejected"] == {"duplicate": 2, "reserved seed": 2}
-    assert document["skills"].keys() == {"admitted", "rejected", "retired"}
+    assert document["skills"].keys() == {"admitted", "rejected", "retired", "waiting"}
     heldout = document["heldout"]
     assert heldout["interval"] == [0.66, 0.82]
     assert heldout["baseline"].keys() >= {"success_rate", "n", "interval"}

@@ -52,6 +52,10 @@ def logs(out: Path) -> dict[str, Any]:
     return found
 
 
+def verdict(body: Any) -> Any:
+    return body["scores"]["success"]["value"] if body["scores"] else None
+
+
 def test_a_sample_is_as_the_real_package_took_it() -> None:
     spec, outcome = a_spec(0, a_task(0)), a_conversation(20)
     body = sample(spec, outcome, epoch=1, began=0.0)
@@ -78,10 +82,7 @@ def test_verdicts_that_count_in_no_rate_are_no_scores(tmp_path: Path) -> None:
     # The head is read up to the samples, and so must hold everything else.
     assert list(log)[-1] == "samples"
     assert (log["version"], log["status"]) == (2, "started")
-    told = [
-        (s["id"], s["epoch"], (s["scores"] or {}).get("success", {}).get("value"))
-        for s in log["samples"]
-    ]
+    told = [(s["id"], s["epoch"], verdict(s)) for s in log["samples"]]
     assert told == [
         ("task-0", 1, "C"),
         ("task-0", 2, "I"),
