@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentlab.cli.figures import count
-from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened
 
 if TYPE_CHECKING:
@@ -33,15 +33,23 @@ def approving(group: click.Group, kind: ItemKind) -> None:
 def _waiting(kind: ItemKind) -> click.Command:
     @click.command("waiting", help=f"The {kind}s that passed every gate and wait for a person.")
     @option("--environment", metavar="ENV", help=f"Only the {kind}s for this environment.")
+    @scope_option
     @workspace_option
     @output_options
     def waiting(
-        environment: str | None, workspace: Path, as_json: bool, display: DisplayName | None
+        environment: str | None,
+        scope: str,
+        workspace: Path,
+        as_json: bool,
+        display: DisplayName | None,
     ) -> None:
         with opened(as_json=as_json, display=display) as output:
             from agentlab.library.approval import list_waiting
+            from agentlab.types import Scope
 
-            found = list_waiting(workspace, environment=environment, kind=kind)
+            found = list_waiting(
+                workspace, environment=environment, kind=kind, scope=Scope.parse(scope)
+            )
             output.document(found)
             if not found:
                 output.line(
@@ -82,6 +90,7 @@ def _decision(kind: ItemKind, verdict: Verdict) -> click.Command:
     @option("--digest", metavar="DIGEST", help="Of what was shown, 12 characters or more.")
     @option("--by", metavar="PERSON", help="Who decides. [default: the name you are logged in by]")
     @option("--environment", metavar="ENV", help="Whose, where several have that name.")
+    @scope_option
     @workspace_option
     @output_options
     def decide(name: str, **given: Any) -> None:
@@ -99,23 +108,34 @@ def _decide(
     digest: str | None,
     by: str | None,
     environment: str | None,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
 ) -> None:
     with opened(as_json=as_json, display=display) as output:
         from agentlab.library.approval import decide_in, find_decided, find_waiting
+        from agentlab.types import Scope
 
+        whose = Scope.parse(scope)
         if digest is not None:
-            item = find_decided(workspace, name, kind=kind, environment=environment, digest=digest)
+            item = find_decided(
+                workspace, name, kind=kind, environment=environment, digest=digest, scope=whose
+            )
             done = decide_in(
-                workspace, item, verdict, digest=digest, reason=reason, by=by or _who()
+                workspace,
+                item,
+                verdict,
+                digest=digest,
+                reason=reason,
+                by=by or _who(),
+                scope=whose,
             )
             output.document(done)
             _tell(done, output)
             output.next(f"{kind}s", "waiting")
             return
-        line = find_waiting(workspace, name, kind=kind, environment=environment)
+        line = find_waiting(workspace, name, kind=kind, environment=environment, scope=whose)
         output.document(line)
         _show(line, workspace, output)
         words = [f"{kind}s", verdict, line.name, "--digest", line.digest[:SHOWN]]

@@ -69,7 +69,10 @@ def stand(current: AdmissionRound) -> None:
         environment=practice.environment_name,
         toolset=practice.toolset,
         kind="skill",
+        scope=practice.scope,
     ):
+        if line.scope != practice.scope.path:
+            continue  # what is around it is others' to decide on
         skill = practice.records.items.skill(line.id).item
         current.served[skill.name] = skill
         current.awaiting[skill.id] = line.supersedes
@@ -79,9 +82,16 @@ def waiting_insights(practice: Practice) -> dict[str, tuple[Insight, tuple[str, 
     """The insights that wait, and the ids of what each is to replace, by id."""
     if not asks(practice):
         return {}
-    lines = waiting(practice.records, environment=practice.environment_name, kind="insight")
+    lines = waiting(
+        practice.records,
+        environment=practice.environment_name,
+        kind="insight",
+        scope=practice.scope,
+    )
     return {
-        line.id: (practice.records.items.insight(line.id).item, line.supersedes) for line in lines
+        line.id: (practice.records.items.insight(line.id).item, line.supersedes)
+        for line in lines
+        if line.scope == practice.scope.path
     }
 
 
@@ -110,7 +120,7 @@ def decided(practice: Practice, round_: int) -> Heard:
 
 async def approve(_: RunState, practice: Practice) -> RunUpdate:
     """Pause the run while something that it made waits for a person."""
-    held = waiting(practice.records, run_id=practice.run_id)
+    held = waiting(practice.records, run_id=practice.run_id, scope=None)
     if held:
         interrupt([line.id for line in held])
     return {}

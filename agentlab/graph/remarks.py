@@ -89,7 +89,7 @@ def remarks(records: Records, run_id: str, config: PracticeConfig, reason: str) 
                 f"{_capital(str(budget))} did not allow another call, so "
                 f"{WITHOUT.get(budget.role, 'it was asked no more')}; give it more."
             )
-    held = waiting(records, run_id=run_id)
+    held = waiting(records, run_id=run_id, scope=None)
     if held:
         kinds = [kind for kind in ("skill", "insight") if any(w.kind == kind for w in held)]
         where = " and ".join(f"`agentlab {kind}s waiting`" for kind in kinds)

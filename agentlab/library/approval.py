@@ -18,7 +18,7 @@ from agentlab.library.admission import REJECTED
 from agentlab.models.redaction import known, look_again
 from agentlab.records import ItemRow, Records, Transaction, Workspace
 from agentlab.records.moves import Move
-from agentlab.types import Frozen, Insight, JsonObject, Skill, Status, digest
+from agentlab.types import SHARED, Frozen, Insight, JsonObject, Scope, Skill, Status, digest
 from agentlab.types.approval import ItemDecision, ItemKind, Verdict, WaitingItem
 
 GATE = "waits"
@@ -54,6 +54,7 @@ def waiting(
     toolset: str | None = None,
     run_id: str | None = None,
     kind: ItemKind | None = None,
+    scope: Scope | None = SHARED,
 ) -> list[WaitingItem]:
     """What waits for a person, oldest first; skills before insights.
 
@@ -63,12 +64,15 @@ def waiting(
         toolset: only skills over these tools.
         run_id: only what came to wait in this run.
         kind: only skills, or only insights.
+        scope: what this one may read; None for every scope's.
     """
     rows: list[AnyRow] = []
     if kind != "insight":
-        rows += records.items.skills(environment=environment, toolset=toolset, status="verified")
+        rows += records.items.skills(
+            environment=environment, toolset=toolset, status="verified", scope=scope
+        )
     if kind != "skill":
-        rows += records.items.insights(environment=environment, status="verified")
+        rows += records.items.insights(environment=environment, status="verified", scope=scope)
     found = [line for row in rows if (line := _line(records, row)) is not None]
     return [line for line in found if run_id is None or line.run_id == run_id]
 
@@ -81,6 +85,7 @@ def decide(
     digest: str,
     reason: str,
     by: str,
+    scope: Scope | None = SHARED,
 ) -> ItemDecision:
     """Approve or reject an item that waits; the same decision again does nothing.
 
@@ -91,9 +96,10 @@ def decide(
         digest: of what was shown, or at least its first 12 characters.
         reason: in a person's words, up to 2,000 characters; kept with the move.
         by: who decides, up to 100 characters.
+        scope: whose item it must be; None for anybody's.
 
     Raises:
-        UnknownNameError: there is no such item.
+        UnknownNameError: there is no such item in that scope.
         UsageError: it does not wait, changed since it was shown, was decided on otherwise, needs
             a skill that does not serve, or no reason or name is given.
         RecordsError: it was changed by something other than agentlab.
@@ -104,6 +110,8 @@ def decide(
     _check_words(reason, by, digest)
     with records.transaction() as part:
         row = _row(part, item_id)
+        if scope is not None and row.scope != scope.path:
+            raise UnknownNameError("item that waits", item_id, ())  # as one that is not there
         line = _line(part, row)
         if line is None or not line.digest.startswith(digest):
             earlier = _earlier(part, row, digest)
@@ -114,7 +122,11 @@ def decide(
 
 
 def list_waiting(
-    workspace: Path | str, *, environment: str | None = None, kind: ItemKind | None = None
+    workspace: Path | str,
+    *,
+    environment: str | None = None,
+    kind: ItemKind | None = None,
+    scope: Scope | None = SHARED,
 ) -> list[WaitingItem]:
     """What waits for a person in a workspace, oldest first.
 
@@ -122,11 +134,16 @@ def list_waiting(
         UsageError: there is no workspace at that path.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        return waiting(records, environment=environment, kind=kind)
+        return waiting(records, environment=environment, kind=kind, scope=scope)
 
 
 def find_waiting(
-    workspace: Path | str, name: str, *, kind: ItemKind, environment: str | None = None
+    workspace: Path | str,
+    name: str,
+    *,
+    kind: ItemKind,
+    environment: str | None = None,
+    scope: Scope = SHARED,
 ) -> WaitingItem:
     """What waits under a name: that of a skill, or the beginning of an insight's id.
 
@@ -134,7 +151,8 @@ def find_waiting(
         UnknownNameError: nothing of that name waits; suggests near ones.
         UsageError: it waits in several environments, and none of them is named.
     """
-    lines = list_waiting(workspace, environment=environment, kind=kind)
+    lines = list_waiting(workspace, environment=environment, kind=kind, scope=scope)
+    lines = [line for line in lines if line.scope == scope.path]
     if kind == "skill":
         found = [line for line in lines if name in (line.name, line.id)]
     else:
@@ -153,7 +171,13 @@ def find_waiting(
 
 
 def find_decided(
-    workspace: Path | str, name: str, *, kind: ItemKind, environment: str | None, digest: str
+    workspace: Path | str,
+    name: str,
+    *,
+    kind: ItemKind,
+    environment: str | None,
+    digest: str,
+    scope: Scope = SHARED,
 ) -> str:
     """The id of what a decision under a name and a digest is about, decided already or not.
 
@@ -164,14 +188,14 @@ def find_decided(
     with Records.open(Workspace.open(workspace, create=False)) as records:
         rows: list[AnyRow] = []
         if kind == "skill":
-            rows += records.items.skills(environment=environment, name=name)
+            rows += records.items.skills(environment=environment, name=name, scope=scope)
         else:
-            found = records.items.insights(environment=environment)
+            found = records.items.insights(environment=environment, scope=scope)
             rows += [row for row in found if name and row.item.id.startswith(name)]
-        for row in rows:
+        for row in (each for each in rows if each.scope == scope.path):
             if len(digest) >= LEAST_DIGEST and _earlier(records, row, digest) is not None:
                 return row.item.id
-    return find_waiting(workspace, name, kind=kind, environment=environment).id
+    return find_waiting(workspace, name, kind=kind, environment=environment, scope=scope).id
 
 
 class Seen(Frozen):
@@ -192,7 +216,9 @@ def look_at(workspace: Path | str, item_id: str) -> Seen:
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
         item = _row(records, item_id).item
-        gates = records.items.history(item_id)[-1].evidence.get("gates")
+        moves = records.items.history(item_id)
+        kept = [move.evidence["gates"] for move in moves if "gates" in move.evidence]
+        gates = kept[-1] if kept else None
         passed = (
             [gate for gate in gates if isinstance(gate, dict)] if isinstance(gates, list) else []
         )
@@ -215,10 +241,11 @@ def decide_in(
     digest: str,
     reason: str,
     by: str,
+    scope: Scope | None = SHARED,
 ) -> ItemDecision:
     """As `decide`, in a workspace that is opened for it."""
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        return decide(records, item_id, verdict, digest=digest, reason=reason, by=by)
+        return decide(records, item_id, verdict, digest=digest, reason=reason, by=by, scope=scope)
 
 
 def _check_words(reason: str, by: str, shown: str) -> None:
@@ -245,7 +272,7 @@ def _row(part: Records | Transaction, item_id: str) -> AnyRow:
         return part.items.insight(item_id)
     except UnknownNameError:
         raise UnknownNameError(
-            "item that waits", item_id, [line.id for line in waiting(part)]
+            "item that waits", item_id, [line.id for line in waiting(part, scope=SHARED)]
         ) from None
 
 
@@ -254,7 +281,8 @@ def _line(part: Records | Transaction, row: AnyRow) -> WaitingItem | None:
     if row.status != "verified":
         return None
     moves = part.items.history(row.item.id)
-    last = moves[-1]
+    # What was promoted meanwhile waits on, where it is now.
+    last = next(move for move in reversed(moves) if move.before != move.after)
     gate = last.evidence.get(GATE)
     if not isinstance(gate, dict) or last.run_id is None or last.round is None:
         return None  # it is verified for another reason, such as a pack that was not merged yet
@@ -272,7 +300,8 @@ def _line(part: Records | Transaction, row: AnyRow) -> WaitingItem | None:
         round=last.round,
         since=datetime.fromisoformat(last.created_at),
         reason=last.reason,
-        needs=_missing(part, item) if is_skill else (),
+        scope=row.scope,
+        needs=_missing(part, item, row.scope) if is_skill else (),
         supersedes=tuple(map(str, replaces)) if isinstance(replaces, list) else (),
     )
 
@@ -282,21 +311,26 @@ def _digest(item: Skill | Insight, moves: Sequence[Move]) -> str:
     return digest(
         "approval",
         item.model_dump(mode="json"),
-        [[move.after, move.reason, move.evidence, move.run_id, move.round] for move in moves],
+        [[m.after, m.reason, m.evidence, m.run_id, m.round, m.scope] for m in moves],
     )
 
 
-def _missing(part: Records | Transaction, skill: Skill) -> tuple[str, ...]:
+def _missing(part: Records | Transaction, skill: Skill, scope: str) -> tuple[str, ...]:
     """The skills that it calls and that do not serve."""
     if not skill.skills:
         return ()
-    served = _served(part, skill)
-    return tuple(name for name in skill.skills if name not in {s.name for s in served})
+    served = {row.item.name for row in _served(part, skill, scope)}
+    return tuple(name for name in skill.skills if name not in served)
 
 
-def _served(part: Records | Transaction, skill: Skill) -> list[Skill]:
-    rows = part.items.skills(environment=skill.environment, toolset=skill.toolset, status="active")
-    return [row.item for row in rows]
+def _served(part: Records | Transaction, skill: Skill, scope: str) -> list[ItemRow[Skill]]:
+    """What the skill's scope may read of what serves over its tools."""
+    return part.items.skills(
+        environment=skill.environment,
+        toolset=skill.toolset,
+        status="active",
+        scope=Scope.parse(scope),
+    )
 
 
 def _carry_out(
@@ -343,7 +377,7 @@ def _replaced(part: Transaction, row: AnyRow, line: WaitingItem) -> tuple[Skill 
     found: dict[str, Skill | Insight] = {}
     for key in line.supersedes[: PLACES - 1]:
         other = _row(part, key)
-        if other.status != "retired":
+        if other.status != "retired" and other.scope == row.scope:
             found[key] = other.item
     if not isinstance(row.item, Skill):
         return tuple(found.values())
@@ -351,8 +385,8 @@ def _replaced(part: Transaction, row: AnyRow, line: WaitingItem) -> tuple[Skill 
         raise UsageError(
             f"{line.name!r} calls {line.needs[0]!r}, which does not serve; approve that first."
         )
-    served = _served(part, row.item)
-    for other in served:
+    own = [r.item for r in _served(part, row.item, row.scope) if r.scope == row.scope]
+    for other in own:
         if other.name == row.item.name:
             if other.version >= row.item.version:
                 raise UsageError(
@@ -361,7 +395,7 @@ def _replaced(part: Transaction, row: AnyRow, line: WaitingItem) -> tuple[Skill 
                 )
             found[other.id] = other
     # What others came to call since is not taken from under them.
-    called = {name for other in served if other.id not in found for name in other.skills}
+    called = {name for other in own if other.id not in found for name in other.skills}
     return tuple(
         other
         for other in found.values()
@@ -405,7 +439,8 @@ def _event(
 
 def _sequence(part: Transaction, item_id: str) -> int:
     """Where its decision stands in the round: by the item's own place, and not by when it came."""
-    gate = part.items.history(item_id)[-1].evidence.get(GATE)
+    gates = [m.evidence[GATE] for m in part.items.history(item_id) if GATE in m.evidence]
+    gate = gates[-1] if gates else None
     place = gate.get("sequence") if isinstance(gate, dict) else 0
     return SEQUENCE + PLACES * (place if isinstance(place, int) else 0)
 

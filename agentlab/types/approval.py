@@ -26,6 +26,8 @@ class WaitingItem(Frozen):
     """What a skill does, or when an insight holds and what it says."""
     version: int
     environment: str
+    scope: str = ""
+    """Path of the scope whose it is."""
     digest: str
     """Of all that was shown: whoever decides says it again, so that nothing else is let in."""
     run_id: str

@@ -14,7 +14,7 @@ from agentlab.errors import RecordsError, UnknownNameError, UsageError
 from agentlab.events import InsightMoved, SkillMoved
 from agentlab.library.approval import decide, gate_evidence, waiting
 from agentlab.records import Records, Workspace
-from agentlab.types import Insight, Skill
+from agentlab.types import SHARED, Insight, Scope, Skill
 from agentlab.types.approval import Verdict, WaitingItem
 from tests.unit.records.samples import RUN, a_skill, opened
 
@@ -204,6 +204,34 @@ def test_insights_wait_as_skills_do(tmp_path: Path) -> None:
         assert done.superseded == (first.id,)
         moved = [(e.insight_id, e.after, e.by) for e in records.events.of(RUN, InsightMoved)]
         assert moved[-2:] == [(second.id, "active", "ada"), (first.id, "retired", "ada")]
+
+
+def test_a_scope_decides_about_its_own_alone(tmp_path: Path) -> None:
+    acme = Scope(tenant="acme")
+    with opened(tmp_path) as records:
+        shared = put_up(records, lone(), sequence=30_000)
+        item = lone("haul")
+        records.items.save_skill(item, run_id=RUN, round_=0, scope=acme)
+        for status in ("quarantined", "verified"):
+            evidence = gate_evidence(30_009, ()) if status == "verified" else {}
+            records.items.move(
+                item.id, status, reason="admitted", evidence=evidence, run_id=RUN, round_=2
+            )
+        assert waiting(records) == [shared]
+        (_, own) = waiting(records, scope=acme)
+        assert (own.id, own.scope) == (item.id, "acme")
+        assert [line.id for line in waiting(records, scope=None)] == [shared.id, item.id]
+        others: list[tuple[WaitingItem, Scope]] = [(own, SHARED), (shared, acme)]
+        for line, scope in others:
+            with pytest.raises(UnknownNameError):
+                decide(records, line.id, "approve", digest=line.digest, scope=scope, **HERE)
+        # What is given to everybody meanwhile waits on, and is no longer what was shown.
+        records.items.move(item.id, "verified", reason="for all", scope=SHARED)
+        (now,) = (line for line in waiting(records) if line.id == item.id)
+        with pytest.raises(UsageError, match="not what was shown"):
+            decide(records, item.id, "approve", digest=own.digest, **HERE)
+        decide(records, item.id, "approve", digest=now.digest, **HERE)
+        assert records.items.skill(item.id).status == "active"
 
 
 def test_two_people_at_once_decide_once(tmp_path: Path) -> None:
