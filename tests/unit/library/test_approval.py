@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,21 @@ from agentlab.types import SHARED, Insight, Scope, Skill
 from agentlab.types.approval import Verdict, WaitingItem
 from tests.unit.records.samples import RUN, a_skill, opened
 
-HERE = {"reason": "read it", "by": "ada"}
+
+class Said(TypedDict):
+    """What a person says."""
+
+    reason: str
+    by: str
+
+
+class Given(Said):
+    """The same, with what it is about."""
+
+    digest: str
+
+
+HERE = Said(reason="read it", by="ada")
 
 
 def lone(name: str = "carry", version: int = 1, **changes: object) -> Skill:
@@ -138,14 +153,15 @@ def test_only_what_waits_can_be_decided_on(tmp_path: Path) -> None:
         with pytest.raises(UnknownNameError, match="item that waits"):
             decide(records, "skill-0", "approve", digest="0" * 64, **HERE)
         line = put_up(records, lone())
-        for words in (
+        wrong: list[Given] = [
             {"reason": " \n ", "by": "ada", "digest": line.digest},
             {"reason": "x" * 2001, "by": "ada", "digest": line.digest},
             {"reason": "fine", "by": "", "digest": line.digest},
             {"reason": "fine", "by": "a" * 101, "digest": line.digest},
             {"reason": "fine", "by": "ada", "digest": line.digest[:11]},
             {"reason": "fine", "by": "ada", "digest": ""},
-        ):
+        ]
+        for words in wrong:
             with pytest.raises(UsageError, match="A decision needs"):
                 decide(records, line.id, "approve", **words)
         assert waiting(records) == [line]
