@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from agentlab.types.base import JsonObject
@@ -274,6 +275,12 @@ EVENTS: dict[str, type[Event]] = {
 }
 
 
+@cache
+def _names(kind: type[Event]) -> frozenset[str]:
+    # Asked for with each event of a log that may have a million.
+    return frozenset(each.name for each in fields(kind))
+
+
 def rebuild(
     kind: str, run_id: str, round_: int, slot: int, sequence: int, payload: JsonObject
 ) -> Event:
@@ -281,7 +288,7 @@ def rebuild(
     known = EVENTS.get(kind)
     if known is None:  # written by a later version: kept, and told by nobody here
         return Event(run_id=run_id, round=round_, slot=slot, sequence=sequence)
-    names = {each.name for each in fields(known)}
+    names = _names(known)
     values: dict[str, Any] = {name: value for name, value in payload.items() if name in names}
     if isinstance(values.get("skills_used"), list):
         values["skills_used"] = tuple(values["skills_used"])

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import agentlab
-from agentlab.analysis import FirstSuccess, charge, curve_area, success_curve
+from agentlab.analysis.curve import FirstSuccess, charge, curve_area, success_curve
 from agentlab.environments.registration import make_environment
 from agentlab.graph.evaluation import ARM_SLOTS
 from agentlab.records import Records, Workspace

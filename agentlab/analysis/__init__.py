@@ -1,28 +1,5 @@
-"""From recorded attempts to what is shown: curves over budgets, and two arms compared.
+"""From recorded attempts to what is shown: curves, tallies, arms compared, numbers in words.
 
-Pure functions over frozen records; nothing here opens a store or decides anything.
+Nothing here decides anything. This file imports nothing, so that a command's `--help`, which
+needs words for numbers and no statistics, loads none.
 """
-
-from __future__ import annotations
-
-from agentlab.analysis.curve import (
-    Area,
-    Curve,
-    FirstSuccess,
-    Point,
-    area,
-    charge,
-    curve_area,
-    success_curve,
-)
-
-__all__ = [
-    "Area",
-    "Curve",
-    "FirstSuccess",
-    "Point",
-    "area",
-    "charge",
-    "curve_area",
-    "success_curve",
-]

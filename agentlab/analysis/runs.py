@@ -52,8 +52,7 @@ def list_runs(workspace: Path | str) -> list[RunSummary]:
         UsageError: there is no workspace at that path; none is made.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        rows = [row for row in records.runs.all() if "command" not in row.config]
-        return [_summary(records, row) for row in rows]
+        return [run_summary(records, row) for row in practice_runs(records)]
 
 
 def show_run(workspace: Path | str, run: str) -> RunDetail:
@@ -64,45 +63,66 @@ def show_run(workspace: Path | str, run: str) -> RunDetail:
         UsageError: there is no such workspace, or it is no practice run but keeps what an
             evaluation or an agent tried.
     """
+    workspace, run = located(workspace, run)
+    with Records.open(Workspace.open(workspace, create=False)) as records:
+        return run_detail(records, run)
+
+
+def located(workspace: Path | str, run: str) -> tuple[Path | str, str]:
+    """A run's workspace and id, where it may be named by its directory."""
     path = Path(run)
     if path.parent.name == "runs" and path.parent.parent.is_dir():
-        workspace, run = path.parent.parent, path.name
-    with Records.open(Workspace.open(workspace, create=False)) as records:
-        row = practice_run(records, run)
-        summary = _summary(records, row)
-        skills = run_skills(records, run, base_name(summary.environment))
-        active = [item for item in skills if item.status == "active"]
-        kinds = ("practice", "shadow")
-        usage = records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run)
-        config = _config(records, row)
-        return RunDetail(
-            **summary.model_dump(),
-            reason=row.reason,
-            config=row.config,
-            versions={key: str(value) for key, value in row.versions.items()},
-            curve=tuple(_curve(records, run)),
-            tasks=task_counts(records, run),
-            skill_counts=skill_counts(skills),
-            learnt=tuple(skill_lines(records, active)),
-            heldout=closing_report(records, row),
-            usage=usage,
-            notes=remarks(records, run, config, row.reason) if config is not None else (),
-            goes_on_with=enlarged(config, row.reason, usage) if config is not None else {},
-            budgets=changes_of(records, run),
-            refused_skills=_refused(skills),
-            refused_insights=_refused(
-                [
-                    item
-                    for item in records.items.insights(environment=base_name(summary.environment))
-                    if item.run_id == run
-                ]
-            ),
-            by_role={
-                role: taken
-                for role, taken in sorted(records.role_calls.spent(run).items())
-                if taken.tokens or taken.usd
-            },
-        )
+        return path.parent.parent, path.name
+    return workspace, run
+
+
+def run_detail(records: Records, run: str, *, learnt: bool = True) -> RunDetail:
+    """One run in full, from records that are open.
+
+    Args:
+        records: open.
+        run: its id.
+        learnt: whether to measure what it learnt, which reads every draw of those skills.
+
+    Raises:
+        UnknownNameError: there is no such run; suggests near ones.
+        UsageError: it is no practice run.
+    """
+    row = practice_run(records, run)
+    summary = run_summary(records, row)
+    skills = run_skills(records, run, base_name(summary.environment))
+    active = [item for item in skills if item.status == "active"]
+    kinds = ("practice", "shadow")
+    usage = records.attempts.spent(run, kinds=kinds) + records.budgets.charged(run)
+    config = _config(records, row)
+    return RunDetail(
+        **summary.model_dump(),
+        reason=row.reason,
+        config=row.config,
+        versions={key: str(value) for key, value in row.versions.items()},
+        curve=tuple(_curve(records, run)),
+        tasks=task_counts(records, run),
+        skill_counts=skill_counts(skills),
+        learnt=tuple(skill_lines(records, active)) if learnt else (),
+        heldout=closing_report(records, row),
+        usage=usage,
+        notes=remarks(records, run, config, row.reason) if config is not None else (),
+        goes_on_with=enlarged(config, row.reason, usage) if config is not None else {},
+        budgets=changes_of(records, run),
+        refused_skills=_refused(skills),
+        refused_insights=_refused(
+            [
+                item
+                for item in records.items.insights(environment=base_name(summary.environment))
+                if item.run_id == run
+            ]
+        ),
+        by_role={
+            role: taken
+            for role, taken in sorted(records.role_calls.spent(run).items())
+            if taken.tokens or taken.usd
+        },
+    )
 
 
 def _refused(rows: Sequence[ItemRow[Skill]] | Sequence[ItemRow[Insight]]) -> dict[str, int]:
@@ -153,8 +173,8 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
             for row in rows
         ]
         return RunComparison(
-            a=_summary(records, rows[0]),
-            b=_summary(records, rows[1]),
+            a=run_summary(records, rows[0]),
+            b=run_summary(records, rows[1]),
             config=tuple(_differences(rows[0].config, rows[1].config)),
             practice_a=_practised(tries[0]),
             practice_b=_practised(tries[1]),
@@ -167,8 +187,18 @@ def compare_runs(workspace: Path | str, a: str, b: str) -> RunComparison:
         )
 
 
-def _summary(records: Records, row: RunRow) -> RunSummary:
-    tries = records.attempts.all(row.run_id, kind="practice")
+def practice_runs(records: Records) -> list[RunRow]:
+    """The practice runs of a workspace, oldest first."""
+    return [row for row in records.runs.all() if "command" not in row.config]
+
+
+def run_summary(records: Records, row: RunRow) -> RunSummary:
+    """One run in a line. The database counts: a long run costs little more than a short one."""
+    tried = [
+        each
+        for each in records.browsing.counts(row.run_id)
+        if each.kind == "practice" and each.success is not None
+    ]
     environment = str(row.config.get("environment", ""))
     counts = skill_counts(run_skills(records, row.run_id, base_name(environment)))
     return RunSummary(
@@ -179,8 +209,8 @@ def _summary(records: Records, row: RunRow) -> RunSummary:
         model=str(row.config.get("model", "search")),
         seed=row.seed,
         rounds=len(_round_events(records, row.run_id)),
-        attempts=sum(attempt.success is not None for attempt in tries),
-        successes=sum(attempt.success is True for attempt in tries),
+        attempts=sum(each.n for each in tried),
+        successes=sum(each.n for each in tried if each.success),
         skills=counts.admitted,
         created=datetime.fromisoformat(row.created_at),
     )
@@ -195,13 +225,11 @@ def _config(records: Records, row: RunRow) -> PracticeConfig | None:
 
 
 def _round_events(records: Records, run: str) -> list[RoundFinished]:
-    return [event for event in records.events.all(run) if isinstance(event, RoundFinished)]
+    return sorted(records.events.of(run, RoundFinished), key=lambda event: event.round)
 
 
 def _curve(records: Records, run: str) -> list[RoundLine]:
-    admitted: dict[int, int] = {}
-    for task in records.tasks.rows(run):
-        admitted[task.round] = admitted.get(task.round, 0) + 1
+    admitted = records.browsing.admitted(run)
     before = 0
     lines: list[RoundLine] = []
     for event in _round_events(records, run):

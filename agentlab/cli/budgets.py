@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.options import Whole, option
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.options import DisplayName, Whole, option, output_options, workspace_option
 
 
@@ -32,8 +32,8 @@ def cycle(
     with opened(as_json=as_json, display=display) as output:
         import asyncio
 
+        from agentlab.analysis.tally import Plan
         from agentlab.cli.display import shown
-        from agentlab.cli.tally import Plan
         from agentlab.cycle.settings import load_cycle
         from agentlab.cycle.work import cycle as work
 

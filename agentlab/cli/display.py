@@ -15,8 +15,8 @@ from agentlab.cli.output import wants_rich
 from agentlab.events import Event, RunStarted
 
 if TYPE_CHECKING:
+    from agentlab.analysis.tally import Plan
     from agentlab.cli.options import DisplayName
-    from agentlab.cli.tally import Plan
 
 
 class Display(Protocol):

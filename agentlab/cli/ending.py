@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentlab.cli.figures import count, duration, percent, signed_span, span
+from agentlab.analysis.figures import count, duration, percent, signed_span, span
 from agentlab.cli.output import Output, Table, shown_path
 
 if TYPE_CHECKING:

@@ -84,9 +84,9 @@ def evaluate(
     from agentlab.cli.output import opened
 
     with opened(as_json=as_json, display=display) as output:
+        from agentlab.analysis.tally import Plan
         from agentlab.cli.display import shown
         from agentlab.cli.ending import tell_evaluation
-        from agentlab.cli.tally import Plan
         from agentlab.config import PracticeConfig, load_config
         from agentlab.runner import evaluate as measure
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentlab.cli.figures import count, percent, span
+from agentlab.analysis.figures import count, percent, span
 from agentlab.cli.options import (
     DisplayName,
     Whole,

@@ -51,8 +51,8 @@ def gate(
     with opened(as_json=as_json, display=display) as output:
         import asyncio
 
+        from agentlab.analysis.tally import Plan
         from agentlab.cli.display import shown
-        from agentlab.cli.tally import Plan
         from agentlab.cycle.settings import load_cycle
         from agentlab.graph.gate_plan import GateRequest
         from agentlab.graph.gating import gate as compare

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.analysis.figures import count, difference
 from agentlab.cli.approving import approving
-from agentlab.cli.figures import count, difference
 from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened
 from agentlab.cli.skills import STATUSES, tell_effect

@@ -26,7 +26,7 @@ def reindex(embedder: str, workspace: Path, as_json: bool, display: DisplayName 
     from agentlab.cli.output import Table, opened
 
     with opened(as_json=as_json, display=display) as output:
-        from agentlab.cli.figures import count
+        from agentlab.analysis.figures import count
         from agentlab.library.catalogue import reindex as rebuild
 
         report = rebuild(workspace, embedder=embedder)

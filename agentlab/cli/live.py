@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agentlab.cli.failures import one_line
-from agentlab.cli.figures import count, duration
-from agentlab.cli.tally import Plan, Tally
+from agentlab.analysis.figures import count, duration
+from agentlab.analysis.foreign import one_line
+from agentlab.analysis.tally import Plan, Tally
 from agentlab.events import Event, RunStarted
 
 WIDTH = 78
@@ -117,22 +117,8 @@ class RichDisplay:
 
     def _lines(self) -> list[tuple[str, str]]:
         tally = self._tally
-        name = tally.round_name().removeprefix("round ")
         return [
-            ("Round", name if tally.round is not None else f"preparing {name}"),
-            ("Success now", str(tally.now)),
-            ("  at first", tally.first_in_words()),
-            ("Tasks", f"{tally.proposed:,} proposed, {tally.admitted:,} admitted"),
-            ("", tally.rejections(most=2)),
-            *([("Replies", tally.came_to_nothing())] if tally.unusable else []),
-            (
-                "Skills",
-                f"{tally.skills_admitted} admitted, {tally.skills_retired} retired, "
-                f"{tally.active} active",
-            ),
-            ("  latest", tally.latest or "none yet"),
-            *([("Advice", f"{tally.advice} active")] if tally.advice else []),
-            *([("Waiting", f"{tally.waiting} for approval")] if tally.waiting > 0 else []),
+            *tally.lines(),
             ("Budget left", tally.budget_left()),
             ("Time", duration(tally.elapsed)),
         ]

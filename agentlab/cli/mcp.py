@@ -192,7 +192,7 @@ def _over_http(
 
 
 def _tell(offered: Mapping[Scope, Offerings]) -> None:
-    from agentlab.cli.failures import one_line
+    from agentlab.analysis.foreign import one_line
 
     for scope, offerings in offered.items():
         listing = offerings.listing

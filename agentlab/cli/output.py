@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from agentlab.cli.failures import clean, sentences, unbroken, visible
+from agentlab.analysis.foreign import clean, unbroken, visible
+from agentlab.cli.failures import sentences
 from agentlab.cli.following import followed
 
 if TYPE_CHECKING:

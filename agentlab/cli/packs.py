@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.keys import keys_option, trust_store
 from agentlab.cli.options import (
     DisplayName,

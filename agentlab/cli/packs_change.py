@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.keys import key_file, keys_option
 from agentlab.cli.options import DisplayName, option, output_options, workspace_option
 from agentlab.cli.output import Output, opened

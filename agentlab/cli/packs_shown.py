@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.output import Output, Table
 
 if TYPE_CHECKING:

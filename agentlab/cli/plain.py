@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from agentlab.cli.failures import one_line
-from agentlab.cli.figures import count, duration
-from agentlab.cli.tally import Plan, Tally
+from agentlab.analysis.figures import count, duration
+from agentlab.analysis.foreign import one_line
+from agentlab.analysis.tally import Plan, Tally
 from agentlab.events import (
     AttemptsPlanned,
     DataExported,

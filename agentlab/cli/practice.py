@@ -26,9 +26,9 @@ from agentlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from agentlab.analysis.tally import Plan
     from agentlab.cli.display import RunName
     from agentlab.cli.output import Output
-    from agentlab.cli.tally import Plan
     from agentlab.types.report import PracticeReport
 
 
@@ -116,8 +116,8 @@ def practice(
 
     Ends with a comparison on held-out tasks: with the library against an empty one.
     """
+    from agentlab.analysis.tally import Plan
     from agentlab.cli.output import opened
-    from agentlab.cli.tally import Plan
     from agentlab.config import load_config
 
     with opened(as_json=as_json, display=display) as output:
@@ -160,7 +160,7 @@ def resume(
 
     with opened(as_json=as_json, display=display) as output:
         from agentlab.analysis.runs import show_run
-        from agentlab.cli.tally import Plan
+        from agentlab.analysis.tally import Plan
         from agentlab.runner import resume as go_on
 
         at = Place(run)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.options import DisplayName, Whole, option, output_options, workspace_option
 from agentlab.cli.output import Output, opened
 

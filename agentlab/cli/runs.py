@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.analysis.figures import count, difference, percent, rate, span
 from agentlab.cli.budgets import budget_flags
-from agentlab.cli.figures import count, difference, percent, rate, span
 from agentlab.cli.following import Place, evaluation_of, starter
 from agentlab.cli.options import DisplayName, output_options, workspace_option
 from agentlab.cli.output import Output, Table, opened, shown_path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentlab.analysis.figures import count, difference, percent, signed_span, span
 from agentlab.cli.approving import approving
-from agentlab.cli.figures import count, difference, percent, signed_span, span
 from agentlab.cli.following import evaluation_of, known, starter
 from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, Table, opened

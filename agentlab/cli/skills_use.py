@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentlab.cli.figures import percent, span
+from agentlab.analysis.figures import percent, span
 from agentlab.cli.options import (
     DisplayName,
     Whole,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from agentlab.cli.figures import count
+from agentlab.analysis.figures import count
 from agentlab.cli.options import DisplayName, Whole, option, output_options
 from agentlab.cli.output import Output, opened
 
@@ -106,8 +106,8 @@ def train(
     another machine, it writes their configuration and a launcher instead.
     """
     with opened(as_json=as_json, display=display) as output:
+        from agentlab.analysis.tally import Plan
         from agentlab.cli.display import shown
-        from agentlab.cli.tally import Plan
         from agentlab.training.trainers.training import train as run
 
         if trainer in ("verl", "prime-rl"):

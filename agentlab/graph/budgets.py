@@ -8,6 +8,7 @@ event of the run, and whoever goes on with it takes the last of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
 from agentlab.config import PracticeConfig, parse_config
@@ -27,6 +28,8 @@ OPTIONS = (
 """Every budget, by its place in the config."""
 USED_UP = " used up"
 """How the reason ends of a run that a budget stopped."""
+LONGEST_SECONDS = 1e10
+"""No run was at work for longer: three centuries."""
 
 
 class Budget(NamedTuple):
@@ -128,3 +131,13 @@ def current_config(records: Records, row: RunRow) -> PracticeConfig:
 def change(records: Records, run_id: str, changes: Mapping[str, float]) -> None:
     """Put a change of budgets on the run's record."""
     records.events.append([BudgetChanged(run_id=run_id, budgets=dict(changes))])
+
+
+def seconds_before(directory: Path) -> float:
+    """Wall-clock seconds of earlier processes; of one that was killed, its complete rounds."""
+    try:
+        seconds = float((directory / "seconds").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+    # What is no span of time would make a budget endless, or used up before it began.
+    return seconds if 0 <= seconds < LONGEST_SECONDS else 0.0

@@ -21,7 +21,7 @@ from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import AgentLabError, RecordsError
 from agentlab.events import Event, RoundFinished, RunFinished, RunPaused, RunStarted
-from agentlab.graph.budgets import changes_of, enlarged
+from agentlab.graph.budgets import changes_of, enlarged, seconds_before
 from agentlab.graph.build import STEPS_PER_ROUND, build
 from agentlab.graph.checkpoints import CheckpointFault, checkpoints
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
@@ -72,9 +72,6 @@ SPENDING = "spending.jsonl"
 """In a run's directory: what its model calls cost."""
 logger = logging.getLogger(__name__)
 
-LONGEST_SECONDS = 1e10
-"""No run was at work for longer: three centuries."""
-
 
 async def work_on(
     records: Records,
@@ -107,7 +104,7 @@ async def work_on(
         if not resumed:
             write_down(directory, spelt, versions)
         started = time.monotonic()
-        before = _seconds_before(directory)
+        before = seconds_before(directory)
         watchers = Watchers([*observers, _Clock(directory, before - started)])
         watchers.notify(
             RunStarted(
@@ -391,16 +388,6 @@ class _Clock:
         if isinstance(event, RoundFinished):
             seconds = self._offset + time.monotonic()
             replace_text(self._file, f"{seconds:.3f}\n")
-
-
-def _seconds_before(directory: Path) -> float:
-    """Wall-clock seconds of earlier processes; of one that was killed, its complete rounds."""
-    try:
-        seconds = float((directory / "seconds").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0.0
-    # What is no span of time would make a budget endless, or used up before it began.
-    return seconds if 0 <= seconds < LONGEST_SECONDS else 0.0
 
 
 def _leave(

@@ -42,34 +42,43 @@ def show_insight(workspace: Path | str, insight: str, *, scope: Scope = SHARED) 
         UnknownNameError: there is none, or more than one begins so.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        row = _find(records, insight, scope)
-        item = row.item
-        history = records.items.history(item.id)
-        kept = [move.evidence for move in history if move.evidence]
-        evidence: JsonObject = kept[-1] if kept else {}
-        return InsightDetail(
-            **_line(records, row, scope).model_dump(),
-            negative_condition=item.negative_condition,
-            example=item.example,
-            taxonomy=item.taxonomy,
-            trust=item.trust,
-            source_tasks=item.source_tasks,
-            parent=item.parent,
-            measured=measured_effect(records, item, scope=scope),
-            outcomes=item.outcomes.model_dump(mode="json"),
-            evidence=evidence,
-            history=tuple(
-                StatusChange(
-                    version=item.version,
-                    before=move.before or "",
-                    after=move.after,
-                    reason=move.reason,
-                    run_id=move.run_id,
-                    scope=move.scope,
-                )
-                for move in history
-            ),
-        )
+        return insight_detail(records, insight, scope=scope)
+
+
+def insight_detail(records: Records, insight: str, *, scope: Scope = SHARED) -> InsightDetail:
+    """One insight in full, from records that are open.
+
+    Raises:
+        UnknownNameError: there is none, or more than one begins so.
+    """
+    row = _find(records, insight, scope)
+    item = row.item
+    history = records.items.history(item.id)
+    kept = [move.evidence for move in history if move.evidence]
+    evidence: JsonObject = kept[-1] if kept else {}
+    return InsightDetail(
+        **_line(records, row, scope).model_dump(),
+        negative_condition=item.negative_condition,
+        example=item.example,
+        taxonomy=item.taxonomy,
+        trust=item.trust,
+        source_tasks=item.source_tasks,
+        parent=item.parent,
+        measured=measured_effect(records, item, scope=scope),
+        outcomes=item.outcomes.model_dump(mode="json"),
+        evidence=evidence,
+        history=tuple(
+            StatusChange(
+                version=item.version,
+                before=move.before or "",
+                after=move.after,
+                reason=move.reason,
+                run_id=move.run_id,
+                scope=move.scope,
+            )
+            for move in history
+        ),
+    )
 
 
 def remove_insight(workspace: Path | str, insight: str, *, scope: Scope = SHARED) -> InsightLine:

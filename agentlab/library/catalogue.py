@@ -67,50 +67,60 @@ def show_skill(
         UsageError: several environments have one, and none of them is named.
     """
     with Records.open(Workspace.open(workspace, create=False)) as records:
-        rows = _of_one_environment(records, name, environment, scope)
-        row = max(rows, key=lambda r: (r.status == "active", depth(r.scope), r.item.version))
-        rows = [each for each in rows if each.scope == row.scope]
-        skill = row.item
-        (line,) = skill_lines(records, [row], scope=scope)
-        others = records.items.skills(environment=skill.environment, status="active", scope=scope)
-        history = [
-            (r.item.version, move) for r in rows for move in records.items.history(r.item.id)
-        ]
-        evidence: JsonObject = {}
-        for _, move in history:
-            if move.item_id == skill.id and move.evidence:
-                evidence = move.evidence
-        return SkillDetail(
-            **line.model_dump(),
-            id=skill.id,
-            toolset=skill.toolset,
-            source=skill.source,
-            effect_source=skill.effect_source,
-            effects=skill.effect,
-            precondition=skill.precondition,
-            parameters={p.name: p.requires for p in skill.parameters},
-            tools=skill.tools,
-            skills=skill.skills,
-            callers=tuple(sorted(o.item.name for o in others if skill.name in o.item.skills)),
-            measured=measured_effect(records, skill, scope=scope),
-            tests=skill.tests,
-            source_tasks=skill.source_tasks,
-            source_attempts=skill.source_attempts,
-            parent=skill.parent,
-            origin=skill.origin,
-            evidence=evidence,
-            history=tuple(
-                StatusChange(
-                    version=version,
-                    before=move.before or "",
-                    after=move.after,
-                    reason=move.reason,
-                    run_id=move.run_id,
-                    scope=move.scope,
-                )
-                for version, move in history
-            ),
-        )
+        return skill_detail(records, name, environment=environment, scope=scope)
+
+
+def skill_detail(
+    records: Records, name: str, *, environment: str | None = None, scope: Scope = SHARED
+) -> SkillDetail:
+    """One skill in full, from records that are open.
+
+    Raises:
+        UnknownNameError: there is no skill of that name; suggests near ones.
+        UsageError: several environments have one, and none of them is named.
+    """
+    rows = _of_one_environment(records, name, environment, scope)
+    row = max(rows, key=lambda r: (r.status == "active", depth(r.scope), r.item.version))
+    rows = [each for each in rows if each.scope == row.scope]
+    skill = row.item
+    (line,) = skill_lines(records, [row], scope=scope)
+    others = records.items.skills(environment=skill.environment, status="active", scope=scope)
+    history = [(r.item.version, move) for r in rows for move in records.items.history(r.item.id)]
+    evidence: JsonObject = {}
+    for _, move in history:
+        if move.item_id == skill.id and move.evidence:
+            evidence = move.evidence
+    return SkillDetail(
+        **line.model_dump(),
+        id=skill.id,
+        toolset=skill.toolset,
+        source=skill.source,
+        effect_source=skill.effect_source,
+        effects=skill.effect,
+        precondition=skill.precondition,
+        parameters={p.name: p.requires for p in skill.parameters},
+        tools=skill.tools,
+        skills=skill.skills,
+        callers=tuple(sorted(o.item.name for o in others if skill.name in o.item.skills)),
+        measured=measured_effect(records, skill, scope=scope),
+        tests=skill.tests,
+        source_tasks=skill.source_tasks,
+        source_attempts=skill.source_attempts,
+        parent=skill.parent,
+        origin=skill.origin,
+        evidence=evidence,
+        history=tuple(
+            StatusChange(
+                version=version,
+                before=move.before or "",
+                after=move.after,
+                reason=move.reason,
+                run_id=move.run_id,
+                scope=move.scope,
+            )
+            for version, move in history
+        ),
+    )
 
 
 def search_skills(

@@ -156,7 +156,7 @@ class Attempts:
             row.task: decode(Task, texts[row.task], table="documents", key=row.task) for row in rows
         }
         return [
-            _spec(row.attempt_id, row.body, tasks[row.task], [skills[digest] for digest in group])
+            spec_of(row.attempt_id, row.body, tasks[row.task], [skills[digest] for digest in group])
             for row, group in zip(rows, skill_digests, strict=True)
         ]
 
@@ -191,7 +191,7 @@ class Attempts:
         self, run_id: str, round_: int | None = None, *, kind: AttemptKind | None = None
     ) -> list[AttemptRow]:
         """Recorded attempts in (round, slot) order; no trajectory is read."""
-        query = select(*_ROW_COLUMNS).where(
+        query = select(*ROW_COLUMNS).where(
             ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.status.is_not(None)
         )
         if round_ is not None:
@@ -200,7 +200,7 @@ class Attempts:
             query = query.where(ATTEMPTS.c.kind == kind)
         query = query.order_by(ATTEMPTS.c.round, ATTEMPTS.c.slot, ATTEMPTS.c.kind)
         with self._session.read() as connection:
-            return [_attempt_row(row) for row in connection.execute(query)]
+            return [attempt_row(row) for row in connection.execute(query)]
 
     def recorded_ids(self, run_id: str, round_: int) -> list[str]:
         """Ids of the round's recorded attempts, in slot order."""
@@ -292,7 +292,12 @@ class Attempts:
         return check_amounts(spent, table="attempts", key=run_id)
 
 
-def _spec(key: str, body: str, task: Task, skills: Sequence[Skill]) -> AttemptSpec:
+def spec_of(key: str, body: str, task: Task, skills: Sequence[Skill]) -> AttemptSpec:
+    """A spec from its row of `PLANS` and the documents that it names.
+
+    Raises:
+        RecordsError: it is not what was written.
+    """
     values = decode_object(body, table="plans", key=key)
     try:
         return AttemptSpec.model_validate({**values, "task": task, "skills": tuple(skills)})
@@ -435,7 +440,7 @@ _STATUS = select(ATTEMPTS.c.status).where(ATTEMPTS.c.id == bindparam("attempt"))
 _FINISH = update(ATTEMPTS).where(ATTEMPTS.c.id == bindparam("attempt"))
 
 # The last field, which is JSON, is read apart.
-_ROW_COLUMNS = [ATTEMPTS.c["id" if name == "attempt_id" else name] for name in AttemptRow._fields]
+ROW_COLUMNS = [ATTEMPTS.c["id" if name == "attempt_id" else name] for name in AttemptRow._fields]
 
 
 _KINDS: frozenset[str] = frozenset(get_args(AttemptKind))
@@ -445,7 +450,12 @@ _AMOUNTS = slice(
 )
 
 
-def _attempt_row(row: Sequence[Any]) -> AttemptRow:
+def attempt_row(row: Sequence[Any]) -> AttemptRow:
+    """A row of `ROW_COLUMNS`, checked.
+
+    Raises:
+        RecordsError: it is not what was written.
+    """
     *values, names = row
     key: str = values[0]
     read = AttemptRow._make([*values, decode_names(names, table="attempts", key=key)])

@@ -35,20 +35,23 @@ class EventLog:
 
     def after(self, run_id: str, serial: int = 0, *, limit: int | None = None) -> list[EventRow]:
         """Events of a run with a greater number, in the order in which they were recorded."""
-        query = (
-            select(EVENTS)
-            .where(EVENTS.c.run_id == run_id, EVENTS.c.serial > serial)
-            .order_by(EVENTS.c.serial)
-            .limit(limit)
-        )
+        return self.since(serial, run_ids=[run_id], limit=limit)
+
+    def since(
+        self, serial: int, *, run_ids: Sequence[str] | None = None, limit: int | None = None
+    ) -> list[EventRow]:
+        """As `after`, over several runs, or over all: numbers grow through the whole store."""
+        query = select(EVENTS).where(EVENTS.c.serial > serial)
+        if run_ids is not None:
+            query = query.where(EVENTS.c.run_id.in_(run_ids))
         with self._session.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.order_by(EVENTS.c.serial).limit(limit)).all()
         return [
             EventRow(
                 row.serial,
                 rebuild(
                     row.kind,
-                    run_id,
+                    row.run_id,
                     row.round,
                     row.slot,
                     row.sequence,
@@ -61,7 +64,7 @@ class EventLog:
     def of(self, run_id: str, kind: type[Kind]) -> list[Kind]:
         """A run's events of one class, in the order in which they were recorded."""
         query = (
-            select(EVENTS.c.serial, EVENTS.c.payload)
+            select(EVENTS)
             .where(EVENTS.c.run_id == run_id, EVENTS.c.kind == kind.__name__)
             .order_by(EVENTS.c.serial)
         )
@@ -71,9 +74,9 @@ class EventLog:
             rebuild(
                 kind.__name__,
                 run_id,
-                0,
-                0,
-                0,
+                row.round,
+                row.slot,
+                row.sequence,
                 decode_object(row.payload, table="events", key=row.serial),
             )
             for row in rows

@@ -20,6 +20,7 @@ from typing import Self
 from agentlab.records.asked import Asked
 from agentlab.records.attempts import Attempts
 from agentlab.records.blobs import Blobs
+from agentlab.records.browsing import Browsing
 from agentlab.records.budgets import Budgets
 from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
 from agentlab.records.eventlog import EventLog
@@ -47,6 +48,7 @@ class Transaction:
         self.attempts = Attempts(session)
         self.asked = Asked(session)
         self.trajectories = Trajectories(session)
+        self.browsing = Browsing(session)
         self.items = Items(session)
         self.vectors = VectorStore(session)
         self.events = EventLog(session)

@@ -102,6 +102,26 @@ class Workspace:
                 raise _refusal(directory, error) from error
         return directory
 
+    def worker(self, run_id: str) -> int | None:
+        """The process that works on a run, as its lock names it; None where none is alive.
+
+        For people: it claims nothing, and who must be sure locks the run.
+        """
+        try:
+            written = (self.run_directory(run_id) / "lock").read_bytes()[:32]
+            process = int(written.strip() or b"0")
+        except (OSError, ValueError):
+            return None
+        if process <= 0:
+            return None
+        try:
+            os.kill(process, 0)
+        except PermissionError:
+            pass  # it is somebody else's
+        except (OSError, OverflowError):
+            return None
+        return process
+
     def lock_run(self, run_id: str) -> RunLock:
         """Claim a run for this process, until the lock is closed or the process ends.
 

@@ -19,8 +19,8 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agentlab.analysis.tally import Plan
 from agentlab.cli.display import shown
-from agentlab.cli.tally import Plan
 from agentlab.cycle.settings import CycleConfig, load_cycle
 from agentlab.cycle.work import CycleReport, cycle
 from agentlab.records import Records, Workspace

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import agentlab
+from agentlab.analysis.tally import Plan, Tally
 from agentlab.cli.plain import PlainDisplay
-from agentlab.cli.tally import Plan, Tally
 from agentlab.events import AttemptFinished, Event, RoundFinished
 from agentlab.records import Records, Workspace
 from agentlab.telemetry import JsonLog, tracing

@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
+from agentlab.analysis.tally import Plan
 from agentlab.cli.live import RichDisplay
 from agentlab.cli.plain import PlainDisplay
-from agentlab.cli.tally import Plan
 from agentlab.events import TrainingStepped
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlab.analysis import FirstSuccess, area, charge, curve_area, success_curve
+from agentlab.analysis.curve import FirstSuccess, area, charge, curve_area, success_curve
 from agentlab.errors import UsageError
 from agentlab.statistics import wilson
 

@@ -7,10 +7,10 @@ import time
 import pytest
 from rich.console import Console
 
+from agentlab.analysis.tally import Plan
 from agentlab.cli.display import shown
 from agentlab.cli.live import RichDisplay
 from agentlab.cli.plain import PlainDisplay
-from agentlab.cli.tally import Plan
 from agentlab.events import Event, Progress, RoundFinished, SkillMoved
 
 PLAN = Plan(rounds=2, attempts=10)

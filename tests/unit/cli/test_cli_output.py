@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
-from agentlab.cli.failures import clean, one_line, unbroken
-from agentlab.cli.figures import count, duration, percent, signed_span, span
+from agentlab.analysis.figures import count, duration, percent, signed_span, span
+from agentlab.analysis.foreign import clean, one_line, unbroken
 from agentlab.cli.output import Output, Table, as_document, plain_table
 from agentlab.types import JsonObject
 from agentlab.types.report import ArmReport, Interval

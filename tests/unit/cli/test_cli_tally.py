@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agentlab.cli.tally import Plan, Rate, Tally
+from agentlab.analysis.tally import Plan, Rate, Tally
 from agentlab.config import BudgetConfig, PracticeConfig
 from agentlab.events import AttemptFinished, Event, RoundFinished, SkillMoved
 

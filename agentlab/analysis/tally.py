@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentlab.cli.figures import count, duration, percent, span
+from agentlab.analysis.figures import count, duration, percent, span
 from agentlab.events import (
     AttemptFinished,
     AttemptsPlanned,
@@ -261,6 +261,26 @@ class Tally:
         if plan.budget_seconds is not None:
             parts.append(duration(max(0.0, plan.budget_seconds - self.elapsed)))
         return ", ".join(parts) or "no limit"
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What every display tells of the run, label by label; an empty label goes on."""
+        name = self.round_name().removeprefix("round ")
+        return [
+            ("Round", name if self.round is not None else f"preparing {name}"),
+            ("Success now", str(self.now)),
+            ("  at first", self.first_in_words()),
+            ("Tasks", f"{self.proposed:,} proposed, {self.admitted:,} admitted"),
+            ("", self.rejections(most=2)),
+            *([("Replies", self.came_to_nothing())] if self.unusable else []),
+            (
+                "Skills",
+                f"{self.skills_admitted} admitted, {self.skills_retired} retired, "
+                f"{self.active} active",
+            ),
+            ("  latest", self.latest or "none yet"),
+            *([("Advice", f"{self.advice} active")] if self.advice else []),
+            *([("Waiting", f"{self.waiting} for approval")] if self.waiting > 0 else []),
+        ]
 
     def _enter(self, round_: int) -> None:
         if self.round is None or round_ > self.round:
