@@ -29,6 +29,7 @@ from agentlab.cli.serve_local import serve_local
 from agentlab.cli.serving import serving
 from agentlab.cli.skills import skills
 from agentlab.cli.train import train
+from agentlab.cli.view import view
 
 
 class Root(click.Group):
@@ -112,6 +113,7 @@ for command in (
     keys,
     serve_local,
     mcp,
+    view,
 ):
     cli.add_command(command)
 name_variables(cli)
