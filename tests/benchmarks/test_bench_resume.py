@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Generator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -45,47 +43,13 @@ from agentlab.types import (
     attempt_id,
     derive_id,
 )
+from tests.benchmarks.bench_growing import grow
 from tests.benchmarks.bench_waiting import Waiting, machine, make_skills, stock, uncaptured, waiting
 
 RUN = "long"
 COPIES = int(os.environ.get("AGENTLAB_BENCH_ROUNDS", "100"))
 PER_ROUND, MISSING, OFFERS = 1000, 10, 4
 NODES = ("propose", "select", "curate", "admit", "end")
-# As each round was made but for its ids, which get the round's number behind them. Only the last
-# round's plans are ever read in full.
-COPY = (
-    "CREATE TEMP TABLE copied AS SELECT d.digest AS was, sha256(replace(d.body, t.id,"
-    " t.id || '-' || :r)) AS digest, replace(d.body, t.id, t.id || '-' || :r) AS body"
-    " FROM documents d JOIN tasks t ON t.document = d.digest WHERE t.round = 0",
-    "CREATE INDEX temp.copied_was ON copied (was)",
-    "INSERT INTO documents SELECT digest, body FROM copied",
-    "INSERT INTO tasks SELECT run_id, id || '-' || :r, environment, template, split, source,"
-    " admitted, :r, position, c.digest FROM tasks JOIN copied c ON c.was = document"
-    " WHERE round = 0",
-    "INSERT INTO proposals SELECT run_id, :r, position, task_id || '-' || :r, admitted, reason,"
-    " reason_kind, c.digest FROM proposals JOIN copied c ON c.was = document WHERE round = 0",
-    "INSERT INTO attempts SELECT id || '-' || :r, run_id, :r, slot, kind, task_id || '-' || :r,"
-    " group_id || '-' || :r, environment, template, split, offered, withheld, status, success,"
-    " error, tool_calls, steps, tokens, usd, cpu_seconds, wall_seconds, first_tool_calls,"
-    " first_steps, first_cpu_seconds, skills_used, recorded_at FROM attempts WHERE round = 0",
-    *(
-        f"INSERT INTO {table} SELECT x.attempt_id || '-' || :r, {columns} FROM {table} x"
-        " JOIN attempts a ON a.id = x.attempt_id WHERE a.round = 0"
-        for table, columns in (
-            (
-                "plans",
-                "(SELECT c.digest FROM copied c WHERE c.was = x.task), x.skills, x.body",
-            ),
-            ("outcomes", "replace(x.body, x.attempt_id, x.attempt_id || '-' || :r)"),
-            ("scores", "x.value, x.success, x.source, x.confidence, x.body"),
-            ("steps", "x.position, x.tool, x.steps, x.refused, x.body"),
-            ("draws", "x.item_id, x.item_name, x.environment, x.probability, x.withheld"),
-        )
-    ),
-    "INSERT INTO rounds SELECT run_id, :r, created_at FROM rounds WHERE round = 0",
-    "INSERT INTO nodes SELECT run_id, :r, node, result, created_at FROM nodes WHERE round = 0",
-    "DROP TABLE copied",
-)
 TOLD: dict[str, float] = {}
 
 
@@ -97,11 +61,6 @@ def table(request: pytest.FixtureRequest) -> Generator[None]:
         print(f"\nResume with {COPIES * PER_ROUND:,} attempts on record, {machine()}; n=1")
         for what, value in TOLD.items():
             print(f"{value:>9.2f}  {what}")
-
-
-def digest_of(body: str) -> str:
-    """The key of a document, as the records make it."""
-    return sha256(body.encode()).hexdigest()
 
 
 class Rounds:
@@ -181,14 +140,7 @@ def make_run(workspace: Workspace, config: PracticeConfig) -> None:
         spelt = config.model_dump(mode="json")
         records.runs.create(RUN, config=spelt, versions={}, seed=config.seed)
         make_round(records, 0, tasks[:PER_ROUND], missing=0)
-    with sqlite3.connect(workspace.database) as connection:
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-500000"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.create_function("sha256", 1, digest_of)
-        for round_ in range(1, COPIES):
-            for statement in COPY:
-                connection.execute(statement, {"r": round_})
-    connection.close()
+    grow(workspace.database, COPIES)
     with Records.open(workspace) as records:
         make_round(records, COPIES, tasks[PER_ROUND:], missing=MISSING)
         assert records.attempts.count(RUN) == COPIES * PER_ROUND + 200 - MISSING
