@@ -286,9 +286,15 @@ def _gate(app: FastAPI, site: Site) -> None:
         return await run_in_threadpool(decided, item_id, cast("Verdict", verdict), said)
 
     def decided(item_id: str, verdict: Verdict, said: Mapping[str, str]) -> Response:
-        words = {name: said.get(name, "") for name in ("digest", "reason", "by")}
         try:
-            done = decide(records, item_id, verdict, **words)
+            done = decide(
+                records,
+                item_id,
+                verdict,
+                digest=said.get("digest", ""),
+                reason=said.get("reason", ""),
+                by=said.get("by", ""),
+            )
         except UsageError as error:
             site.tell(item_id, str(error))
         else:

@@ -38,7 +38,7 @@ class Asking:
     """Requests to the application, without a browser's help."""
 
     def __init__(self, site: Site, *, known: bool = True) -> None:
-        self._transport = httpx.ASGITransport(app=make_app(site))  # type: ignore[arg-type]
+        self._transport = httpx.ASGITransport(app=make_app(site))
         self._cookies = {site.keys.cookie: site.keys.token} if known else {}
 
     def __call__(

@@ -16,30 +16,32 @@ from agentlab.records.browsing import (
     AttemptFilter,
     AttemptPlace,
     Counted,
+    LibraryArm,
     ProposalFilter,
 )
-from agentlab.types import SplitRule
+from agentlab.types import AttemptKind, SplitRule
 from agentlab.view.pages.leafing import attempt_place, proposal_place
 from tests.unit.records.samples import RUN, a_skill, a_spec, a_task, an_outcome, opened
 
+KINDS: tuple[AttemptKind, ...] = ("practice", "shadow")
 PLACES = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 12), st.sampled_from(["practice", "shadow"])),
+    st.tuples(st.integers(0, 3), st.integers(0, 12), st.sampled_from(KINDS)),
     min_size=1,
     max_size=25,
     unique=True,
 )
 
 
-def record(records: Records, places: list[tuple[int, int, str]]) -> None:
+def record(records: Records, places: list[tuple[int, int, AttemptKind]]) -> None:
     for number, (round_, slot, kind) in enumerate(places):
-        spec = a_spec(slot, a_task(number % 8), round_=round_, kind=kind)  # type: ignore[arg-type]
+        spec = a_spec(slot, a_task(number % 8), round_=round_, kind=kind)
         records.attempts.record(spec, an_outcome(spec, success=number % 3 != 0))
 
 
 @settings(max_examples=15)
 @given(places=PLACES, limit=st.integers(1, 9))
 def test_pages_hold_each_attempt_once_in_order_whichever_way_one_leafs(
-    tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int, str]], limit: int
+    tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int, AttemptKind]], limit: int
 ) -> None:
     with opened(tmp_path_factory.mktemp("leafing")) as records:
         record(records, places)
@@ -136,8 +138,10 @@ def test_no_text_is_a_place_by_mistake(text: str) -> None:
         assert found is None or all(part in text for part in map(str, found))
 
 
-def counted(round_: int, arm: str, success: bool | None, n: int, kind: str = "practice") -> Counted:
-    return Counted(round_, kind, arm, success, n)  # type: ignore[arg-type]
+def counted(
+    round_: int, arm: LibraryArm, success: bool | None, n: int, kind: str = "practice"
+) -> Counted:
+    return Counted(round_, kind, arm, success, n)
 
 
 def test_rates_by_round_leave_out_what_counts_in_no_rate() -> None:
