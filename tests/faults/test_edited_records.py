@@ -409,10 +409,13 @@ def test_a_damaged_vector_is_missing_until_it_is_made_again(
     skill, other = a_skill(), a_skill("walk")
     edit(workspace, statement, skill.id)
     with Records.open(Workspace.open(workspace)) as records:
-        place = {"environment": TOWN, "embedder": "lexical"}
-        assert records.vectors.missing(kind="skill", **place) == [skill.id]
+
+        def missing() -> list[str]:
+            return records.vectors.missing(kind="skill", environment=TOWN, embedder="lexical")
+
+        assert missing() == [skill.id]
         records.vectors.save(skill.id, "lexical", np.ones(4, dtype=np.float32))
-        assert records.vectors.missing(kind="skill", **place) == []
+        assert missing() == []
         assert vectors(records) == sorted([skill.id, other.id])
 
 
