@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from agentlab.errors import RecordsError
 from agentlab.events import Event
-from agentlab.records import Records
+from agentlab.records import Records, Transaction
 from agentlab.types import AttemptOutcome, AttemptSpec
 
 
 class _Entry(NamedTuple):
     spec: AttemptSpec
-    outcome: AttemptOutcome
+    outcome: AttemptOutcome | None
+    """None where it is planned."""
     events: Sequence[Event]
     recorded: asyncio.Future[bool]
 
@@ -40,7 +41,20 @@ class AttemptWriter:
         Raises:
             RecordsError: it cannot be recorded, or the disk failed.
         """
-        recorded = asyncio.get_running_loop().create_future()
+        return await self._put(spec, outcome, events)
+
+    async def plan(self, spec: AttemptSpec) -> bool:
+        """As `records.attempts.plan` of one: False when it was planned before.
+
+        Raises:
+            RecordsError: it cannot be recorded, or the disk failed.
+        """
+        return await self._put(spec, None, ())
+
+    async def _put(
+        self, spec: AttemptSpec, outcome: AttemptOutcome | None, events: Sequence[Event]
+    ) -> bool:
+        recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Entry(spec, outcome, events, recorded))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
@@ -65,7 +79,7 @@ class AttemptWriter:
     def _commit(self, entries: Sequence[_Entry]) -> list[bool | BaseException]:
         try:
             with self._records.transaction() as part:
-                return [part.attempts.record(e.spec, e.outcome, e.events) for e in entries]
+                return [_written(part, entry) for entry in entries]
         except RecordsError as error:
             if len(entries) == 1:
                 return [error]
@@ -73,3 +87,9 @@ class AttemptWriter:
             return [fate for entry in entries for fate in self._commit([entry])]
         except Exception as error:  # handed on to whoever waits
             return [error for _ in entries]
+
+
+def _written(part: Transaction, entry: _Entry) -> bool:
+    if entry.outcome is None:
+        return bool(part.attempts.plan(entry.spec.run_id, entry.spec.round, [entry.spec]))
+    return part.attempts.record(entry.spec, entry.outcome, entry.events)

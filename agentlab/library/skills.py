@@ -116,6 +116,14 @@ class SkillLibrary:
         """How the index stands."""
         return self._index.status
 
+    def follow(self) -> None:
+        """As `refresh`, where anything that is served has changed; asks one number otherwise.
+
+        For each attempt of an agent: items that wait for admission are not looked for.
+        """
+        if self._records.items.library_version(self._environment) != self._version:
+            self.refresh()
+
     def refresh(self) -> None:
         """Serve what is active now."""
         self._truth.complete()

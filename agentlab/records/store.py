@@ -24,11 +24,14 @@ from agentlab.records.browsing import Browsing
 from agentlab.records.budgets import Budgets
 from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
 from agentlab.records.eventlog import EventLog
+from agentlab.records.feedback import FeedbackStore
 from agentlab.records.gates import Gates
 from agentlab.records.items import Items
 from agentlab.records.migration import migrate
 from agentlab.records.packs import Packs
 from agentlab.records.policies import Policies
+from agentlab.records.production import Production
+from agentlab.records.requests import Requests
 from agentlab.records.role_calls import RoleCalls
 from agentlab.records.runs import Nodes, Runs
 from agentlab.records.tasks import Tasks
@@ -57,6 +60,9 @@ class Transaction:
         self.role_calls = RoleCalls(session)
         self.policies = Policies(session)
         self.gates = Gates(session)
+        self.feedback = FeedbackStore(session)
+        self.requests = Requests(session)
+        self.production = Production(session)
 
 
 class Records(Transaction):
