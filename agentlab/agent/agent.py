@@ -90,6 +90,7 @@ class Agent:
                 "seed": seed,
                 "box": box,
                 "attempt_seconds": timeout,
+                "tool_calls": tool_calls,
                 "endpoint": {"base_url": base_url},
                 **{name: value for name, value in said.items() if value},
             }
@@ -157,7 +158,7 @@ class Agent:
                 answer is asked of an executor that gives none, or the agent is closed.
             RecordsError: the attempt cannot be recorded.
         """
-        return self._portal.run(self._engine.attempt(task, answer, timeout, session))
+        return self._portal.run(self._engine.attempt(task, answer, timeout, session, own_loop=True))
 
     @overload
     async def arun(

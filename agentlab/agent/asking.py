@@ -7,6 +7,8 @@ person can say how that went.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from agentlab.environments.registration import base_name
 from agentlab.errors import InvalidTaskError, UsageError
 from agentlab.protocols import Environment, Grammar, HasGrammar, HasTasks
@@ -23,8 +25,10 @@ from agentlab.types import (
 JUDGED = "judged"
 """The parameter of a task that only a judge can score; see `types.is_judged`."""
 SEEDS = 2**31
-TRIES = 40
+TRIES = 300
 """Start states of each family that are looked at for one in which the words make sense."""
+REMEMBERED = 1_024
+"""Instructions whose tasks are remembered, the last used."""
 LONGEST = 20_000
 """Characters of an instruction."""
 ASKED = "asked"
@@ -46,6 +50,7 @@ class Asking:
         self._free = free
         self._grammar: Grammar | None = None
         self._looked = False
+        self._made = lru_cache(REMEMBERED)(self._make)
 
     def task(self, instruction: str, seed: int) -> Task:
         """The task; for the same words and seed the same.
@@ -58,6 +63,9 @@ class Asking:
             raise UsageError(
                 f"An instruction has 1 to {LONGEST} characters, and this one has {len(words)}."
             )
+        return self._made(words, seed)
+
+    def _make(self, words: str, seed: int) -> Task:
         grammar = self._known()
         if grammar is None:
             return self._plain(words)

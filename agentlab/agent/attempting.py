@@ -38,6 +38,12 @@ CANCELLED = "cancelled"
 """The ending of an attempt whose caller did not wait for it."""
 
 
+class _Writer(AttemptWriter):
+    """Writes for one event loop, and knows how many attempts are under way in it."""
+
+    under_way = 0
+
+
 class Attempting:
     """Makes the attempts of one agent. Several may be under way, in several event loops."""
 
@@ -49,14 +55,25 @@ class Attempting:
         self._pool = pool
         self._seating = seating
         self._lock = threading.Lock()
-        self._writers: WeakKeyDictionary[asyncio.AbstractEventLoop, AttemptWriter] = (
-            WeakKeyDictionary()
-        )
+        self._writers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Writer] = WeakKeyDictionary()
 
     async def make(
-        self, spec: AttemptSpec, offered: Offered, asked: Asked, shape: type[A] | None
+        self,
+        spec: AttemptSpec,
+        offered: Offered,
+        asked: Asked,
+        shape: type[A] | None,
+        *,
+        own_loop: bool,
     ) -> tuple[AttemptOutcome, A | None, str]:
         """Plan, attempt and record.
+
+        Args:
+            spec: what to attempt.
+            offered: what came of the draws.
+            asked: what the user said.
+            shape: of the answer.
+            own_loop: whether this is the agent's own event loop, which may be held up.
 
         Returns:
             The outcome, the typed answer, and why there is none.
@@ -66,9 +83,24 @@ class Attempting:
             RecordsError: the attempt cannot be recorded.
         """
         writer = self._writer()
+        writer.under_way += 1
+        try:
+            return await self._make(writer, spec, offered, asked, shape, own_loop)
+        finally:
+            writer.under_way -= 1
+
+    async def _make(
+        self,
+        writer: _Writer,
+        spec: AttemptSpec,
+        offered: Offered,
+        asked: Asked,
+        shape: type[A] | None,
+        own_loop: bool,
+    ) -> tuple[AttemptOutcome, A | None, str]:
         kept = bool(asked.said and asked.session)
         if kept or any(0.0 < offer.probability < 1.0 for offer in spec.offers):
-            await writer.plan(spec)
+            await writer.plan(spec, at_once=own_loop and writer.under_way == 1)
         if kept:
             await asyncio.to_thread(self._keep, spec, asked)
         if is_watched():
@@ -87,7 +119,7 @@ class Attempting:
             raise
         if is_watched() and getattr(jobs.executor_of(spec.executor), "cpu_bound", False):
             _show_steps(outcome)
-        await writer.record(spec, outcome)
+        await writer.record(spec, outcome, at_once=own_loop and writer.under_way == 1)
         return outcome, answer, fault
 
     def _keep(self, spec: AttemptSpec, asked: Asked) -> None:
@@ -100,12 +132,12 @@ class Attempting:
             asked=known().text(asked.attempted),
         )
 
-    def _writer(self) -> AttemptWriter:
+    def _writer(self) -> _Writer:
         loop = asyncio.get_running_loop()
         with self._lock:
             writer = self._writers.get(loop)
             if writer is None:
-                writer = self._writers[loop] = AttemptWriter(self._records)
+                writer = self._writers[loop] = _Writer(self._records)
             return writer
 
 

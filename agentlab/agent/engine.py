@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,12 +128,19 @@ class Engine:
         self.run_id = _begin(self.records, said, versions, config.seed, terms.scope)
         self._slots = itertools.count()
         self._made = itertools.count(1)
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="agentlab-aside")
         self._learner: threading.Thread | None = None
         self._learning_now = threading.Lock()
         self.closed = False
 
     async def attempt(
-        self, task: Task | str, shape: type[A] | None, seconds: float | None, session: str
+        self,
+        task: Task | str,
+        shape: type[A] | None,
+        seconds: float | None,
+        session: str,
+        *,
+        own_loop: bool = False,
     ) -> RunResult[A]:
         """Attempt a task; see `Agent.run`."""
         self._check(task, shape, seconds, session)
@@ -149,7 +157,11 @@ class Engine:
             made = told_of(made, shape)
         spec = self._spec(made, slot, offered, offer, seconds)
         asked = Asked(said, instead or said, session if self.terms.learning != "off" else "")
-        outcome, answer, fault = await self._attempting.make(spec, offered, asked, shape)
+        outcome, answer, fault = await self._attempting.make(
+            spec, offered, asked, shape, own_loop=own_loop
+        )
+        if self._offering.is_due:
+            self._aside.submit(self._offering.catch_up)
         self._count()
         return result_of(spec, outcome, answer, fault, asked)
 
@@ -238,6 +250,7 @@ class Engine:
         """End the workers and close the library; what is under way has ended before."""
         if self._learner is not None:
             self._learner.join()
+        self._aside.shutdown(cancel_futures=True)
         self._pool.close()
         if self._insights is not None:
             self._insights.close()

@@ -1,16 +1,18 @@
 """What an attempt of an agent is offered: retrieval in a scope, and the draws that measure.
 
-The same rules as in practice. Probabilities of withholding are remembered: one that has come down
-to its floor stays there, so that a long history costs nothing at the next call.
+The same rules as in practice. Probabilities of withholding are remembered for a few draws, and for
+good where one has come down to its floor, so that a long history costs nothing at the next call.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from agentlab.agent.rewriting import NOBODY
 from agentlab.config import AttributionConfig, RetrievalConfig
 from agentlab.library.attribution import (
     Retrieved,
@@ -24,7 +26,10 @@ from agentlab.library.skills import Found, SkillLibrary
 from agentlab.records import Records
 from agentlab.types import Insight, Offer, Scope, Skill, Task
 
-MOST_REMEMBERED = 4_096
+AGAIN = 16
+"""Draws after which an item's past is looked up again, when nobody waits for it. What is recorded
+is what was drawn with, so that a schedule which lags a little changes no estimate."""
+MOST_REMEMBERED = 20_000
 """Items whose probability is remembered, the last used."""
 
 
@@ -35,6 +40,13 @@ class Offered(NamedTuple):
     skills: tuple[Skill, ...]
     """Those offered, and what they call."""
     insights: tuple[Insight, ...]
+
+
+class _Chance(NamedTuple):
+    """How likely an item is to be withheld, and for how many more draws that is taken."""
+
+    chance: float
+    uses: float
 
 
 class Offering:
@@ -75,8 +87,11 @@ class Offering:
         self._advice = advice
         self._seed = seed
         self._lock = threading.Lock()
-        self._settled: OrderedDict[str, float] = OrderedDict()
-        """Items whose probability will not change any more."""
+        self._known: OrderedDict[str, _Chance] = OrderedDict()
+        self._due: dict[str, Skill | Insight] = {}
+        """Items that were drawn often since they were looked up."""
+        self._drawn: set[str] = set()
+        self._asked = False
 
     def follow(self) -> None:
         """Serve what is active now."""
@@ -112,7 +127,7 @@ class Offering:
         probability = 0.0
         if self._attribution is not None:
             rows = self._records.trajectories.draws(item_id=rewrite.id, scope=self._scope)
-            probability = withholding_probability(draws_of(_NOBODY, rows), self._attribution)
+            probability = withholding_probability(draws_of(NOBODY, rows), self._attribution)
         (offer,) = draw_offers(
             [Retrieved(rewrite.id, "rewrite", probability)],
             calls={},
@@ -127,35 +142,71 @@ class Offering:
             return ()
         return self._insights.retrieve(task.instruction, self._advice, task_id=task.id)
 
-    def _chances(self, items: Sequence[Skill | Insight]) -> dict[str, float]:
-        config = self._attribution
-        if config is None:
-            return {}
-        floor = min(config.floor, config.start)
+    def catch_up(self) -> None:
+        """Look up again what was drawn often since; to be called outside of an attempt."""
         with self._lock:
-            known = {i.id: self._settled[i.id] for i in items if i.id in self._settled}
-            for key in known:
-                self._settled.move_to_end(key)
-        unsettled = [item for item in items if item.id not in known]
-        if not unsettled:
-            return known
+            due, self._due = self._due, {}
+        if due and self._attribution is not None:
+            self._looked_up(list(due.values()), self._attribution)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to catch up with."""
+        return bool(self._due)
+
+    def _chances(self, items: Sequence[Skill | Insight]) -> dict[str, float]:
+        if self._attribution is None:
+            return {}
+        with self._lock:
+            found = {item.id: self._remembered(item) for item in items}
+        missing = [item for item in items if found[item.id] is None]
+        if missing:
+            found |= self._looked_up(missing, self._attribution)
+        return {key: chance for key, chance in found.items() if chance is not None}
+
+    def _remembered(self, item: Skill | Insight) -> float | None:
+        """The chance of an item, where it was looked up in this process, or has no past."""
+        key = item.id
+        known = self._known.get(key)
+        if known is None and self._attribution is not None and not self._was_drawn(key):
+            known = _Chance(self._attribution.start, AGAIN)
+        if known is None:
+            return None
+        if known.uses <= 0:
+            self._due[key] = item
+        self._known[key] = known._replace(uses=known.uses - 1)
+        self._known.move_to_end(key)
+        while len(self._known) > MOST_REMEMBERED:
+            self._drawn.add(self._known.popitem(last=False)[0])
+        return known.chance
+
+    def _was_drawn(self, key: str) -> bool:
+        """Whether an item has a past; asked of the records once for all items."""
+        if not self._asked:
+            self._drawn, self._asked = self._records.trajectories.drawn(self._environment), True
+        return key in self._drawn
+
+    def _looked_up(
+        self, items: Sequence[Skill | Insight], config: AttributionConfig
+    ) -> dict[str, float]:
         drawn = self._records.trajectories.known_draws(
-            [item.id for item in unsettled],
+            [item.id for item in items],
             environment=self._environment,
             first=config.decided,
             scope=self._scope,
         )
-        for item in unsettled:
+        floor = min(config.floor, config.start)
+        found: dict[str, float] = {}
+        for item in items:
             past = drawn.get(item.id)
-            rows = past.first if past else ()
-            count = past.known if past else 0
-            known[item.id] = withholding_probability(draws_of(item, rows), config, known=count)
+            rows, count = (past.first, past.known) if past else ((), 0)
+            found[item.id] = withholding_probability(draws_of(item, rows), config, known=count)
         with self._lock:
-            # What has come down to its floor never rises again.
-            self._settled.update((i.id, known[i.id]) for i in unsettled if known[i.id] <= floor)
-            while len(self._settled) > MOST_REMEMBERED:
-                self._settled.popitem(last=False)
-        return known
+            for key, chance in found.items():
+                # What has come down to its floor never rises again.
+                self._known[key] = _Chance(chance, AGAIN if chance > floor else math.inf)
+                self._known.move_to_end(key)
+        return found
 
 
 def _skills(found: Sequence[Found], chances: dict[str, float]) -> list[Retrieved]:
@@ -170,7 +221,3 @@ def _insights(found: Sequence[FoundInsight], chances: dict[str, float]) -> list[
         Retrieved(each.insight.id, each.insight.id, chances.get(each.insight.id, 0.0), each.score)
         for each in found
     ]
-
-
-_NOBODY = Insight(id="", environment="", condition="", advice="")
-"""Stands for a rewrite where draws are counted: it was derived from no task."""

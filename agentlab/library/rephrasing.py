@@ -42,6 +42,10 @@ LEAST_SUPPORT = 5
 """Walks from a request that must have come to success by the rewrite."""
 
 
+SAME = 1e-9
+"""Probabilities that differ by less are the same."""
+
+
 class Walk(NamedTuple):
     """The requests of a conversation up to an ending, normalised."""
 
@@ -165,12 +169,16 @@ def rewrites(
     tallies = _tallies(found)
     reached = _reached(found)
     spelt = {normalised(row.asked): row.asked for row in rows if row.success}
-    best = chain.success_by.argmax(axis=1)
+    likely = chain.success_by
+    best = likely.argmax(axis=1)
     made: dict[str, Rewrite] = {}
     for number, request in enumerate(chain.states):
         instead = chain.states[int(best[number])]
         walked = reached[request, instead]
-        if instead == request or instead not in spelt or walked < support:
+        # Whoever comes to success as often by the words as they are is left alone.
+        if likely[number, best[number]] <= likely[number, number] + SAME:
+            continue
+        if instead not in spelt or walked < support:
             continue
         before, after = _rate(tallies, request), _rate(tallies, instead)
         if before is None or after is None or after.low <= before.high:

@@ -92,13 +92,16 @@ class Records(Transaction):
         return cls(database, workspace)
 
     @contextmanager
-    def transaction(self) -> Generator[Transaction]:
+    def transaction(self, *, flushed: bool = True) -> Generator[Transaction]:
         """Several writes that happen together or not at all.
+
+        Args:
+            flushed: whether they are on the disk when the block ends; see `Database.write`.
 
         Raises:
             RecordsError: a transaction is open in this thread already, or the disk failed.
         """
-        with self._database.write() as connection:
+        with self._database.write(flushed=flushed) as connection:
             yield Transaction(Joined(connection))
 
     def once(
