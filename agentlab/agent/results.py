@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from agentlab.events import Event
 from agentlab.types import AttemptOutcome, AttemptSpec, Frozen, Trajectory
@@ -51,11 +51,11 @@ class RunResult(Frozen, Generic[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptEnded(Event, Generic[T]):
+class AttemptEnded(Event):
     """The last event of a stream: the attempt is on record."""
 
     lifecycle: ClassVar[bool] = True
-    result: RunResult[T]
+    result: RunResult[Any]
 
 
 class LearningReport(Frozen):
