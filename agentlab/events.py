@@ -8,7 +8,9 @@ what they report, so a node that runs twice reports once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar
@@ -249,6 +251,83 @@ class TrainingStepped(Event):
     """Of the whole training; 0 while that is not known."""
     metrics: Mapping[str, float] = field(default_factory=lambda: {})
     """Of the step, in the trainer's words: loss, gradient, ratios."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptBegun(Event):
+    """An attempt is about to make its first step; shown as it happens, never recorded."""
+
+    lifecycle: ClassVar[bool] = True
+    attempt_id: str = ""
+    task_id: str = ""
+    instruction: str = ""
+    """As it is attempted."""
+    scope: str = ""
+    offered: tuple[str, ...] = ()
+    """Names of the items that it is offered."""
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTaken(Event):
+    """A tool call was carried out or refused; shown as it happens, never recorded.
+
+    What was shown was written by others: it is data, to be escaped on a page.
+    """
+
+    lifecycle: ClassVar[bool] = True
+    position: int = 0
+    """From 0."""
+    tool: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {})
+    shown: str = ""
+    """The text of the observation."""
+    error: str | None = None
+    """Why it was refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswered(Event):
+    """A chat model replied in an attempt; shown as it happens, never recorded."""
+
+    lifecycle: ClassVar[bool] = True
+    role: str = ""
+    model: str = ""
+    text: str = ""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that it wants called."""
+    tokens: int = 0
+    usd: float = 0.0
+
+
+Told = Callable[[Event], None]
+_WATCHING: ContextVar[Told | None] = ContextVar("agentlab_watching", default=None)
+
+
+@contextmanager
+def watching(told: Told) -> Generator[None]:
+    """Have what happens in the attempt of this task told while it happens.
+
+    It holds for the tasks that are started in the block too. What is told here is for showing
+    alone: nothing is decided by it, and what `told` raises ends the attempt.
+    """
+    token = _WATCHING.set(told)
+    try:
+        yield
+    finally:
+        _WATCHING.reset(token)
+
+
+def is_watched() -> bool:
+    """Whether anybody looks on, so that an event need not be made for nobody."""
+    return _WATCHING.get() is not None
+
+
+def show(event: Event) -> None:
+    """Tell whoever looks on at the attempt of this task."""
+    told = _WATCHING.get()
+    if told is not None:
+        told(event)
 
 
 EVENTS: dict[str, type[Event]] = {

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from agentlab.events import StepTaken, is_watched, show
 from agentlab.executors.searcher import Meter, PlannedMove
 from agentlab.protocols import Environment, HasState
 from agentlab.types import (
@@ -83,6 +84,18 @@ def note_times(steps: Sequence[Step], times: Sequence[StepTime | None]) -> None:
                 watch.note(step, when)
 
 
+def step_event(position: int, step: Step) -> StepTaken:
+    """What is told of a step while an attempt is under way."""
+    return StepTaken(
+        run_id="",
+        position=position,
+        tool=step.call.tool,
+        arguments=step.call.arguments,
+        shown=step.result.observation.text,
+        error=step.result.error,
+    )
+
+
 class Recorder:
     """Performs calls in the real environment and keeps the trajectory."""
 
@@ -112,6 +125,8 @@ class Recorder:
         if watch is not None:
             watch.note(step, (began, ended))
         self._steps.append(step)
+        if is_watched():
+            show(step_event(len(self._steps) - 1, step))
         return result
 
     async def follow(

@@ -21,6 +21,8 @@ from agentlab.types import AttemptOutcome, AttemptSpec, JsonObject, Usage
 
 CANCEL_SECONDS = 5.0
 """That an attempt which is broken off has to let go of what it holds."""
+TIMEOUT = "timeout"
+"""The ending of an attempt that did not keep its time limit and was broken off."""
 GRACE_SECONDS = 30.0
 """Beyond an attempt's own time limit, before it counts as hung; at most half of that."""
 
@@ -50,7 +52,8 @@ async def run_attempt(
         in_worker = "verifier" if judged else evaluator
         outcome = await pool.run(jobs.attempt, spec, in_worker, seconds=timeout)
         if isinstance(outcome, WorkerFault):
-            return _failed(spec, f"in the environment {spec.environment.name!r}, {outcome.error}")
+            told = f"in the environment {spec.environment.name!r}, {outcome.error}"
+            return _failed(spec, told, ending=TIMEOUT if outcome.timed_out else "")
         return await _judged(spec, outcome, evaluator, pool, mine) if judged else outcome
     began = time.monotonic()
     environment = make_environment(spec.environment)
@@ -68,7 +71,8 @@ async def run_attempt(
             waited += sum(each.waited for each in far)
             left = timeout + waited - (time.monotonic() - began)
             if left <= 0:
-                return _failed(spec, f"it did not end within {timeout:.0f} s", mine)
+                told = f"it did not end within {timeout:.0f} s"
+                return _failed(spec, told, mine, ending=TIMEOUT)
             await asyncio.wait((work,), timeout=left)
         return work.result()
     except UsageError:
@@ -191,10 +195,16 @@ def _blobs(pool: WorkerPool) -> Blobs | None:
     return Blobs(pool.blobs) if pool.blobs is not None else None
 
 
-def _failed(spec: AttemptSpec, error: str, seats: AttemptSeats | None = None) -> AttemptOutcome:
+def _failed(
+    spec: AttemptSpec, error: str, seats: AttemptSeats | None = None, *, ending: str = ""
+) -> AttemptOutcome:
     usage = total(seats.calls) if seats is not None else Usage()
     return AttemptOutcome(
-        attempt_id=spec.id, status="infrastructure_failure", error=error, usage=usage
+        attempt_id=spec.id,
+        status="infrastructure_failure",
+        error=error,
+        usage=usage,
+        ending=ending,
     )
 
 

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from agentlab.errors import RecordsError
 from agentlab.events import Event
-from agentlab.records import Records
+from agentlab.records import Records, Transaction
 from agentlab.types import AttemptOutcome, AttemptSpec
 
 
 class _Entry(NamedTuple):
     spec: AttemptSpec
-    outcome: AttemptOutcome
+    outcome: AttemptOutcome | None
+    """None where it is planned."""
     events: Sequence[Event]
     recorded: asyncio.Future[bool]
 
@@ -33,14 +34,48 @@ class AttemptWriter:
         self._writing: asyncio.Task[None] | None = None
 
     async def record(
-        self, spec: AttemptSpec, outcome: AttemptOutcome, events: Sequence[Event] = ()
+        self,
+        spec: AttemptSpec,
+        outcome: AttemptOutcome,
+        events: Sequence[Event] = (),
+        *,
+        at_once: bool = False,
     ) -> bool:
         """As `records.attempts.record`: False when it was recorded before.
+
+        Args:
+            spec: of the attempt.
+            outcome: what came of it.
+            events: that tell of it.
+            at_once: write here and now, which holds up the loop: for one in which nothing else is
+                under way, where going to a thread and back takes longer than writing.
 
         Raises:
             RecordsError: it cannot be recorded, or the disk failed.
         """
-        recorded = asyncio.get_running_loop().create_future()
+        return await self._put(spec, outcome, events, at_once)
+
+    async def plan(self, spec: AttemptSpec, *, at_once: bool = False) -> bool:
+        """As `records.attempts.plan` of one: False when it was planned before; see `record`.
+
+        Raises:
+            RecordsError: it cannot be recorded, or the disk failed.
+        """
+        return await self._put(spec, None, (), at_once)
+
+    async def _put(
+        self,
+        spec: AttemptSpec,
+        outcome: AttemptOutcome | None,
+        events: Sequence[Event],
+        at_once: bool,
+    ) -> bool:
+        recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if at_once and self._writing is None:
+            (fate,) = self._commit([_Entry(spec, outcome, events, recorded)])
+            if isinstance(fate, BaseException):
+                raise fate
+            return fate
         self._waiting.append(_Entry(spec, outcome, events, recorded))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
@@ -64,8 +99,10 @@ class AttemptWriter:
 
     def _commit(self, entries: Sequence[_Entry]) -> list[bool | BaseException]:
         try:
-            with self._records.transaction() as part:
-                return [part.attempts.record(e.spec, e.outcome, e.events) for e in entries]
+            # A plan has to outlive this process and no more; the outcome is what is acknowledged.
+            flushed = any(entry.outcome is not None for entry in entries)
+            with self._records.transaction(flushed=flushed) as part:
+                return [_written(part, entry) for entry in entries]
         except RecordsError as error:
             if len(entries) == 1:
                 return [error]
@@ -73,3 +110,9 @@ class AttemptWriter:
             return [fate for entry in entries for fate in self._commit([entry])]
         except Exception as error:  # handed on to whoever waits
             return [error for _ in entries]
+
+
+def _written(part: Transaction, entry: _Entry) -> bool:
+    if entry.outcome is None:
+        return bool(part.attempts.plan(entry.spec.run_id, entry.spec.round, [entry.spec]))
+    return part.attempts.record(entry.spec, entry.outcome, entry.events)

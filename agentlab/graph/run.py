@@ -65,7 +65,7 @@ from agentlab.protocols import Observer
 from agentlab.records import Records
 from agentlab.records.files import replace_text
 from agentlab.sandbox import settle_box
-from agentlab.types import EnvironmentRef, JsonObject, Role, Usage
+from agentlab.types import SHARED, EnvironmentRef, JsonObject, Role, Scope, Usage
 from agentlab.types.report import INTERRUPTED, WAITS, EvaluationReport, PracticeReport, RunStatus
 
 SPENDING = "spending.jsonl"
@@ -169,6 +169,8 @@ async def practising(
     watchers: Watchers,
     stop: Callable[[], bool] = lambda: False,
     before: float = 0.0,
+    *,
+    scope: Scope = SHARED,
 ) -> AsyncGenerator[Practice]:
     """A run at work in this process: its workers, its library and its roles, closed at the end."""
     with routed(records, config) as routes:
@@ -182,6 +184,7 @@ async def practising(
             embedder=config.embedder,
             backend=config.index,
             foreign=box.takes_foreign_code,
+            scope=scope,
         )
         insights: InsightLibrary | None = None
         seats: Seats | None = None
@@ -200,6 +203,7 @@ async def practising(
                     base_name(config.environment),
                     embedder=config.embedder,
                     backend=config.index,
+                    scope=scope,
                 )
             yield Practice(
                 run_id=run_id,
@@ -212,6 +216,7 @@ async def practising(
                 observers=(watchers,),
                 spent_before=before,
                 stop=stop,
+                scope=scope,
             )
         finally:
             if seats is not None:

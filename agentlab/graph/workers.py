@@ -72,6 +72,7 @@ class WorkerFault(NamedTuple):
     usage_error: bool = False
     of_skill: bool = False
     """Whether it was the skill's code that could not be run, and nothing around it."""
+    timed_out: bool = False
 
 
 class _Reply(NamedTuple):
@@ -106,7 +107,7 @@ class _Worker:
             self.connection.send((function, args))
             if not self.connection.poll(seconds):
                 self.stop()
-                return _Reply(None, WorkerFault(f"it did not end within {seconds:.0f} s"))
+                return _Reply(None, _late(seconds))
             answer = self.connection.recv_bytes()
         except (EOFError, OSError):
             self.process.join(1)
@@ -131,6 +132,10 @@ class _Worker:
     def alive(self) -> bool:
         """Whether it can take another job."""
         return self.process.is_alive() and not self.connection.closed
+
+
+def _late(seconds: float) -> WorkerFault:
+    return WorkerFault(f"it did not end within {seconds:.0f} s", timed_out=True)
 
 
 def _died_at_start(code: int | None) -> WorkerFault:
@@ -199,13 +204,7 @@ class WorkerPool:
         async with self._gate(loop):
             if begun is not None:
                 begun()
-            worker = (
-                self._idle.pop()
-                if self._idle
-                else await loop.run_in_executor(
-                    self._threads, _Worker, self.box, str(self.blobs or "")
-                )
-            )
+            worker = self._idle.pop() if self._idle else await self._started(loop)
             self._all.add(worker)
             try:
                 reply = await loop.run_in_executor(
@@ -224,6 +223,25 @@ class WorkerPool:
                 raise UsageError(reply.fault.error)
             return reply.fault
         return cast("T", reply.value)
+
+    async def _started(self, loop: asyncio.AbstractEventLoop) -> _Worker:
+        """A new worker; one that nobody waits for any more when it has started is kept."""
+        starting = loop.run_in_executor(self._threads, _Worker, self.box, str(self.blobs or ""))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, starting: asyncio.Future[_Worker]) -> None:
+        if starting.cancelled() or starting.exception() is not None:
+            return
+        worker = starting.result()
+        if self._closed:
+            worker.stop()
+        else:
+            self._all.add(worker)
+            self._idle.append(worker)
 
     def _gate(self, loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
         """Lets as many jobs through as there are workers; each event loop has its own."""

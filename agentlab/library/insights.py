@@ -101,6 +101,14 @@ class InsightLibrary:
         self._charged += new
         return new
 
+    def follow(self) -> None:
+        """As `refresh`, where anything that is served has changed; asks one number otherwise.
+
+        For each attempt of an agent: items that wait for admission are not looked for.
+        """
+        if self._records.items.library_version(self._environment) != self._version:
+            self.refresh()
+
     def refresh(self) -> None:
         """Serve what is active now."""
         self._truth.complete()

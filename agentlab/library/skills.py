@@ -82,6 +82,7 @@ class SkillLibrary:
         self._charged = 0
         self._skills: dict[str, Skill] = {}
         self._names = Names(())
+        self._calls: dict[str, tuple[str, ...]] = {}
         self._foreign: list[str] = []
         self._derived: dict[str, list[str]] = {}
         """Task to the skills that may not be offered for it."""
@@ -116,6 +117,14 @@ class SkillLibrary:
         """How the index stands."""
         return self._index.status
 
+    def follow(self) -> None:
+        """As `refresh`, where anything that is served has changed; asks one number otherwise.
+
+        For each attempt of an agent: items that wait for admission are not looked for.
+        """
+        if self._records.items.library_version(self._environment) != self._version:
+            self.refresh()
+
     def refresh(self) -> None:
         """Serve what is active now."""
         self._truth.complete()
@@ -131,6 +140,7 @@ class SkillLibrary:
         self._skills = {skill.id: skill for skill in served if self._runs(skill)}
         # The index serves every toolset; without this the others would take the first places.
         self._foreign = [row.item.id for row in rows if row.item.id not in self._skills]
+        self._calls = {skill.name: skill.skills for skill in self._skills.values()}
         self._derived = {}
         for skill in self._skills.values():
             brought = self._names.closure([skill])
@@ -207,9 +217,9 @@ class SkillLibrary:
         """These skills and every active skill that they call, directly or through others."""
         return self._names.closure(skills)
 
-    def calls(self) -> dict[str, tuple[str, ...]]:
+    def calls(self) -> Mapping[str, tuple[str, ...]]:
         """Every active skill's name to the names that it calls."""
-        return {skill.name: skill.skills for skill in self._skills.values()}
+        return self._calls
 
     def reindex(self) -> IndexStatus:
         """Rebuild the index from the records.

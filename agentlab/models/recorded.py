@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
+from agentlab.events import ModelAnswered, is_watched, show
 from agentlab.models.counting import counted
 from agentlab.models.prices import Price
 from agentlab.models.redaction import Redactor, environment_secrets
@@ -110,7 +111,20 @@ class Recorded:
         began, clock = time.time(), time.perf_counter()
         reply = await self._model.chat(request)
         timed = {"began": began, "seconds": round(time.perf_counter() - clock, 6)}
-        self._calls[place] = self.record(request, reply).model_copy(update=timed)
+        call = self.record(request, reply).model_copy(update=timed)
+        self._calls[place] = call
+        if is_watched():
+            show(
+                ModelAnswered(
+                    run_id="",
+                    role=self._role,
+                    model=call.model,
+                    text=reply.message.text,
+                    tools=tuple(use.name for use in reply.message.tool_uses),
+                    tokens=call.tokens,
+                    usd=call.usd,
+                )
+            )
         return reply
 
     def record(self, request: ChatRequest, reply: ChatReply) -> ModelCall:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from agentlab.records.attempts import AttemptRow
 from agentlab.records.blobs import Blobs
 from agentlab.records.eventlog import EventRow
+from agentlab.records.feedback import FeedbackRow
 from agentlab.records.items import ItemKind, ItemRow
 from agentlab.records.moves import Move
 from agentlab.records.packs import PackRow, PackSkillRow, PackState
+from agentlab.records.requests import RequestRow
 from agentlab.records.runs import RunRow, RunStatus
 from agentlab.records.store import Records, Transaction
 from agentlab.records.tasks import ProposalCounts, TaskRow, Verdict
@@ -20,6 +22,7 @@ __all__ = [
     "Blobs",
     "DrawRow",
     "EventRow",
+    "FeedbackRow",
     "ItemKind",
     "ItemRow",
     "KnownDraws",
@@ -29,6 +32,7 @@ __all__ = [
     "PackState",
     "ProposalCounts",
     "Records",
+    "RequestRow",
     "RunLock",
     "RunRow",
     "RunStatus",

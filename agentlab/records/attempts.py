@@ -54,6 +54,8 @@ from agentlab.types import (
     Usage,
 )
 
+COPY = "copy"
+"""How the group of an attempt begins that tells another one again, to be learnt from."""
 UNSEEN_KINDS: tuple[AttemptKind, ...] = ("evaluation", "production")
 """Kinds whose task need not be of the practice split."""
 
@@ -263,6 +265,7 @@ class Attempts:
                 ATTEMPTS.c.status.is_not(None),
                 ATTEMPTS.c.kind != "shadow",
                 ATTEMPTS.c.skills_used != "[]",
+                ATTEMPTS.c.group_id.not_like(f"{COPY}-%"),
                 ATTEMPTS.c.scope.in_(scope.readable),
             )
             .group_by(ATTEMPTS.c.skills_used)

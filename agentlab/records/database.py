@@ -65,6 +65,9 @@ class Database:
         self._reader = engine
         self._busy_seconds = busy_seconds
         self._engine: Engine = engine.execution_options(agentlab_writes=True)
+        self._relaxed: Engine = engine.execution_options(
+            agentlab_writes=True, agentlab_relaxed=True
+        )
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -77,8 +80,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
+    def write(self, *, flushed: bool = True) -> Generator[Connection]:
         """One transaction: all of the block or nothing.
+
+        Args:
+            flushed: whether it is on the disk when the block ends. Without, it outlives this
+                process, however that ends, but not a loss of power before the next transaction
+                that is flushed.
 
         Raises:
             RecordsError: a transaction is open in this thread already, or the database
@@ -94,7 +102,8 @@ class Database:
         with self._writing:
             self._writer = here
             try:
-                with self.faults(), self._engine.begin() as connection:
+                engine = self._engine if flushed else self._relaxed
+                with self.faults(), engine.begin() as connection:
                     yield connection
             finally:
                 self._writer = None
@@ -240,5 +249,10 @@ def _configure(connection: DBAPIConnection, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("agentlab_writes", False)
+    options = connection.get_execution_options()
+    writes = options.get("agentlab_writes", False)
+    if writes:
+        # Said before each transaction, since connections are used again.
+        level = "NORMAL" if options.get("agentlab_relaxed", False) else "FULL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

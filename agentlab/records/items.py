@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
-from sqlalchemy import Connection, RowMapping, Select, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records.database import Joined, Session, add, now
@@ -301,9 +301,8 @@ class Items:
 
     def library_version(self, environment: str) -> int:
         """Grows whenever what is served there changes; 0 before anything ever was."""
-        query = select(LIBRARIES.c.version).where(LIBRARIES.c.environment == environment)
         with self._session.read() as connection:
-            return connection.scalar(query) or 0
+            return connection.scalar(_VERSION, {"environment": environment}) or 0
 
     def _save(
         self,
@@ -352,6 +351,10 @@ class Items:
                 f"The item {item_id!r} cannot go from {before} to {after}; from there it may "
                 f"become {' or '.join(sorted(may)) or 'nothing else'}."
             )
+
+
+# Asked before every attempt, and building a statement takes longer than running it.
+_VERSION = select(LIBRARIES.c.version).where(LIBRARIES.c.environment == bindparam("environment"))
 
 
 def bump(connection: Connection, environment: str) -> None:

@@ -24,11 +24,14 @@ from agentlab.records.browsing import Browsing
 from agentlab.records.budgets import Budgets
 from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
 from agentlab.records.eventlog import EventLog
+from agentlab.records.feedback import FeedbackStore
 from agentlab.records.gates import Gates
 from agentlab.records.items import Items
 from agentlab.records.migration import migrate
 from agentlab.records.packs import Packs
 from agentlab.records.policies import Policies
+from agentlab.records.production import Production
+from agentlab.records.requests import Requests
 from agentlab.records.role_calls import RoleCalls
 from agentlab.records.runs import Nodes, Runs
 from agentlab.records.tasks import Tasks
@@ -57,6 +60,9 @@ class Transaction:
         self.role_calls = RoleCalls(session)
         self.policies = Policies(session)
         self.gates = Gates(session)
+        self.feedback = FeedbackStore(session)
+        self.requests = Requests(session)
+        self.production = Production(session)
 
 
 class Records(Transaction):
@@ -86,13 +92,16 @@ class Records(Transaction):
         return cls(database, workspace)
 
     @contextmanager
-    def transaction(self) -> Generator[Transaction]:
+    def transaction(self, *, flushed: bool = True) -> Generator[Transaction]:
         """Several writes that happen together or not at all.
+
+        Args:
+            flushed: whether they are on the disk when the block ends; see `Database.write`.
 
         Raises:
             RecordsError: a transaction is open in this thread already, or the disk failed.
         """
-        with self._database.write() as connection:
+        with self._database.write(flushed=flushed) as connection:
             yield Transaction(Joined(connection))
 
     def once(

@@ -9,10 +9,11 @@ named; `draws` gives what that scope may read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
 
 from agentlab.errors import UnknownNameError
 from agentlab.records.database import Session
@@ -273,6 +274,12 @@ class Trajectories:
         with self._session.read() as connection:
             return [DrawRow._make(row) for row in connection.execute(query)]
 
+    def drawn(self, environment: str) -> set[str]:
+        """Ids of the items that were drawn there at all, in whatever scope; reads an index."""
+        query = select(DRAWS.c.item_id).where(DRAWS.c.environment == environment).distinct()
+        with self._session.read() as connection:
+            return set(connection.scalars(query))
+
     def known_draws(
         self, item_ids: Sequence[str], *, environment: str, first: int, scope: Scope = SHARED
     ) -> dict[str, KnownDraws]:
@@ -288,58 +295,11 @@ class Trajectories:
             first: how many of the oldest to read of each.
             scope: in which they are read; what was drawn in others says nothing here.
         """
-        derived = select(LINEAGE.c.item_id).where(
-            LINEAGE.c.item_id == DRAWS.c.item_id,
-            LINEAGE.c.relation == "task",
-            LINEAGE.c.reference == ATTEMPTS.c.task_id,
-        )
         found: dict[str, KnownDraws] = {}
+        values = {"environment": environment, "first": first, "scopes": scope.readable}
         with self._session.read() as connection:
             for part in batches(sorted(set(item_ids))):
-                # Keys alone are ranked: whole rows would be sorted with them.
-                ranked = (
-                    select(
-                        DRAWS.c.item_id,
-                        DRAWS.c.attempt_id,
-                        func.row_number()
-                        .over(
-                            partition_by=DRAWS.c.item_id,
-                            order_by=(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot),
-                        )
-                        .label("place"),
-                    )
-                    .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
-                    .where(
-                        DRAWS.c.item_id.in_(part),
-                        DRAWS.c.environment == environment,
-                        DRAWS.c.probability.between(LEAST_CHANCE, 1 - LEAST_CHANCE),
-                        ATTEMPTS.c.kind.in_(("practice", "production")),
-                        ATTEMPTS.c.status == "completed",
-                        ATTEMPTS.c.split != "heldout",
-                        ATTEMPTS.c.scope.in_(scope.readable),
-                        ATTEMPTS.c.success.is_not(None),
-                        ~derived.exists(),
-                    )
-                    .cte("ranked")
-                )
-                totals = (
-                    select(ranked.c.item_id, func.max(ranked.c.place).label("known"))
-                    .group_by(ranked.c.item_id)
-                    .subquery()
-                )
-                query = (
-                    select(*_DRAW_COLUMNS, totals.c.known)
-                    .join_from(ranked, totals, totals.c.item_id == ranked.c.item_id)
-                    .join(ATTEMPTS, ATTEMPTS.c.id == ranked.c.attempt_id)
-                    .join(
-                        DRAWS,
-                        (DRAWS.c.attempt_id == ranked.c.attempt_id)
-                        & (DRAWS.c.item_id == ranked.c.item_id),
-                    )
-                    .where(ranked.c.place <= first)
-                    .order_by(ranked.c.item_id, ranked.c.place)
-                )
-                for row in connection.execute(query):
+                for row in connection.execute(_known(), {**values, "items": part}):
                     draw = DrawRow._make(tuple(row)[: len(DrawRow._fields)])
                     entry = found.setdefault(draw.item_id, KnownDraws(row.known, []))
                     entry.first.append(draw)
@@ -350,6 +310,58 @@ _DRAW_COLUMNS = [
     DRAWS.c[name] if name in DRAWS.c else ATTEMPTS.c["id" if name == "attempt_id" else name]
     for name in DrawRow._fields
 ]
+
+
+@cache
+def _known() -> Select[Any]:
+    """The query of `known_draws`; built once, since building it takes longer than running it."""
+    derived = select(LINEAGE.c.item_id).where(
+        LINEAGE.c.item_id == DRAWS.c.item_id,
+        LINEAGE.c.relation == "task",
+        LINEAGE.c.reference == ATTEMPTS.c.task_id,
+    )
+    # Keys alone are ranked: whole rows would be sorted with them.
+    ranked = (
+        select(
+            DRAWS.c.item_id,
+            DRAWS.c.attempt_id,
+            func.row_number()
+            .over(
+                partition_by=DRAWS.c.item_id,
+                order_by=(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot),
+            )
+            .label("place"),
+        )
+        .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
+        .where(
+            DRAWS.c.item_id.in_(bindparam("items", expanding=True)),
+            DRAWS.c.environment == bindparam("environment"),
+            DRAWS.c.probability.between(LEAST_CHANCE, 1 - LEAST_CHANCE),
+            ATTEMPTS.c.kind.in_(("practice", "production")),
+            ATTEMPTS.c.status == "completed",
+            ATTEMPTS.c.split != "heldout",
+            ATTEMPTS.c.scope.in_(bindparam("scopes", expanding=True)),
+            ATTEMPTS.c.success.is_not(None),
+            ~derived.exists(),
+        )
+        .cte("ranked")
+    )
+    totals = (
+        select(ranked.c.item_id, func.max(ranked.c.place).label("known"))
+        .group_by(ranked.c.item_id)
+        .subquery()
+    )
+    return (
+        select(*_DRAW_COLUMNS, totals.c.known)
+        .join_from(ranked, totals, totals.c.item_id == ranked.c.item_id)
+        .join(ATTEMPTS, ATTEMPTS.c.id == ranked.c.attempt_id)
+        .join(
+            DRAWS,
+            (DRAWS.c.attempt_id == ranked.c.attempt_id) & (DRAWS.c.item_id == ranked.c.item_id),
+        )
+        .where(ranked.c.place <= bindparam("first"))
+        .order_by(ranked.c.item_id, ranked.c.place)
+    )
 
 
 def _practised(run_id: str, scope: Scope) -> Select[Any]:

@@ -119,6 +119,14 @@ def test_other_peoples_loops(name: str, stocked: Path, monkeypatch: pytest.Monke
     assert used and set(used) <= offered
 
 
+def test_tenants(practised: tuple[Path, str]) -> None:
+    said = run("04_tenants.py", practised[0])
+    assert said.startswith("AttemptBegun\n") and "AttemptEnded" in said
+    assert re.search(r"learnt from \d of 4 attempts of acme/ann", said)
+    assert re.search(r"\d+ candidates, admitted: ", said)
+    assert "others were offered " in said
+
+
 def test_curves(practised: tuple[Path, str]) -> None:
     said = run("curves.py", practised[0], *QUICK, "--budget", "300")
     assert "courier, 4 held-out tasks, up to 300 tool calls" in said

@@ -1,0 +1,126 @@
+"""A loop of the agent's own, in a thread, for callers that do not await.
+
+`run` is then the same from a plain script, from any thread, in a notebook and inside a running
+loop, and what the environments of many calls hold open belongs to one loop. What is awaited
+(`arun`) stays in the caller's loop, where the caller's own tools may live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from agentlab.errors import UsageError
+
+T = TypeVar("T")
+
+SETTLE_SECONDS = 30.0
+"""That what is broken off has to let go of what it holds, before it is left alone."""
+
+
+class Portal:
+    """Runs coroutines for threads that wait for them. Close it when done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine returns; an interrupt here cancels it and waits until it has ended.
+
+        Raises:
+            UsageError: the call comes from inside the agent's own loop, which would wait for
+                itself, or the agent is closed.
+        """
+        wait, cancel, result = self.begin(work)
+        try:
+            wait(None)
+        except BaseException:
+            cancel()
+            wait(SETTLE_SECONDS)
+            raise
+        return result()
+
+    def begin(
+        self, work: Coroutine[Any, Any, T]
+    ) -> tuple[Callable[[float | None], bool], Callable[[], None], Callable[[], T]]:
+        """Begin a coroutine in the portal's loop, with the caller's context variables.
+
+        Returns:
+            What waits for its end (at most so many seconds), what cancels it, and what gives its
+            result once it has ended.
+
+        Raises:
+            UsageError: see `run`.
+        """
+        try:
+            loop = self._started()
+        except UsageError:
+            work.close()
+            raise
+        ended = threading.Event()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            tasks.append(loop.create_task(work))
+            tasks[0].add_done_callback(lambda _: ended.set())
+
+        # The handle takes the caller's context along, and the task takes it from there.
+        loop.call_soon_threadsafe(start)
+        return (
+            ended.wait,
+            lambda: loop.call_soon_threadsafe(lambda: tasks[0].cancel()) and None,
+            lambda: tasks[0].result(),
+        )
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        if threading.current_thread() is thread:
+            raise UsageError(
+                "An agent cannot be closed from inside one of its own calls; do it after the call."
+            )
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise UsageError("The agent is closed; make another one.")
+            if threading.current_thread() is self._thread:
+                raise UsageError(
+                    "`run` was called from inside the agent's own loop, which would wait for "
+                    "itself; use `await agent.arun(…)` there."
+                )
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name="agentlab-agent", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=SETTLE_SECONDS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
