@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from agentlab.types.base import JsonObject
 
 __all__ = [
+    "AttemptBegun",
     "AttemptFinished",
     "AttemptsPlanned",
     "BudgetChanged",
@@ -25,6 +26,7 @@ __all__ = [
     "Event",
     "InsightMoved",
     "InsightProposed",
+    "ModelAnswered",
     "Progress",
     "RepliesDropped",
     "RoundFinished",
@@ -33,6 +35,7 @@ __all__ = [
     "RunStarted",
     "SkillMoved",
     "SkillProposed",
+    "StepTaken",
     "TaskAdmitted",
     "TaskRejected",
     "TrainingStepped",
