@@ -15,7 +15,7 @@ from agentlab.version import __version__
 
 if TYPE_CHECKING:
     from agentlab import errors, events, graph, protocols, testing, types
-    from agentlab.agent import Agent, RunResult
+    from agentlab.agent import Agent, AttemptEnded, LearningReport, RunResult
     from agentlab.config import PracticeConfig
     from agentlab.errors import AgentLabError, UsageError
     from agentlab.lending.library import Library
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentLabError",
+    "AttemptEnded",
     "CallResult",
     "EvaluationReport",
+    "LearningReport",
     "Library",
     "OpenAITool",
     "PackAdded",
@@ -64,8 +66,10 @@ __all__ = [
 _HOMES = {
     "Agent": "agentlab.agent",
     "AgentLabError": "agentlab.errors",
+    "AttemptEnded": "agentlab.agent",
     "CallResult": "agentlab.lending.visit",
     "EvaluationReport": "agentlab.types.report",
+    "LearningReport": "agentlab.agent",
     "Library": "agentlab.lending.library",
     "OpenAITool": "agentlab.lending.shapes",
     "PackAdded": "agentlab.lending.packs",

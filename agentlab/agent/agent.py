@@ -19,7 +19,7 @@ from agentlab.config import BoxName, parse_config
 from agentlab.errors import UsageError
 from agentlab.events import Event, watching
 from agentlab.models.redaction import known
-from agentlab.protocols import HasTasks
+from agentlab.protocols import HasTasks, Observer
 from agentlab.types import JsonObject, Scope, Task
 
 A = TypeVar("A", bound=BaseModel)
@@ -53,9 +53,18 @@ class Agent:
         learn_after: attempts after which, with learning on, an agent learns by itself in the
             background; 0 leaves that to `learn`.
         timeout: seconds that an attempt may take.
+        observers: are told of each attempt when it is on record.
 
     Raises:
         UsageError: a name is unknown, or both `scope` and `tenant` are given.
+
+    Example:
+        >>> with agentlab.Agent("courier", tool_calls=5, tenant="acme") as agent:
+        ...     result = agent.run("Go to the market.", timeout=30)
+        ...     agent.feedback(result, comment="a first try")
+        ...     str(agent.scope)
+        True
+        'acme'
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Agent:
         learning: Learning = "observe",
         learn_after: int = 0,
         timeout: float = 120.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         if scope is not None and (tenant or user):
             raise UsageError("Give an agent a `scope`, or a `tenant` with a `user`; not both.")
@@ -102,9 +112,14 @@ class Agent:
             tool_calls=tool_calls,
             withhold=withhold,
         )
-        self._engine = Engine(config, terms, library)
+        self._engine = Engine(config, terms, library, observers)
         self._portal = Portal()
         self._held = AsyncExitStack()
+
+    @property
+    def workspace(self) -> Path:
+        """The directory in which its library and its attempts are."""
+        return self._engine.records.workspace.path
 
     @property
     def scope(self) -> Scope:

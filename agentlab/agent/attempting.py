@@ -19,14 +19,14 @@ from agentlab.agent.offering import Offered
 from agentlab.agent.portal import SETTLE_SECONDS
 from agentlab.agent.results import Asked
 from agentlab.agent.seating import Seating
-from agentlab.config import PracticeConfig
 from agentlab.errors import AgentLabError
 from agentlab.events import AttemptBegun, is_watched, show
 from agentlab.executors.recorder import step_event
 from agentlab.graph import jobs
-from agentlab.graph.attempts import run_attempt
+from agentlab.graph.attempts import finished_event, run_attempt
 from agentlab.graph.recording import AttemptWriter
 from agentlab.graph.seats import Seats
+from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
 from agentlab.models.redaction import known
 from agentlab.records import Records
@@ -48,10 +48,10 @@ class Attempting:
     """Makes the attempts of one agent. Several may be under way, in several event loops."""
 
     def __init__(
-        self, records: Records, config: PracticeConfig, pool: WorkerPool, seating: Seating
+        self, records: Records, pool: WorkerPool, seating: Seating, watchers: Watchers
     ) -> None:
         self._records = records
-        self._config = config
+        self._watchers = watchers
         self._pool = pool
         self._seating = seating
         self._lock = threading.Lock()
@@ -114,13 +114,25 @@ class Attempting:
         except BaseException as error:
             # Not awaited by a caller who is gone; it is written all the same.
             await asyncio.shield(
-                asyncio.wait_for(writer.record(spec, _broken(spec, error)), SETTLE_SECONDS)
+                asyncio.wait_for(
+                    self._record(writer, spec, _broken(spec, error), at_once=False),
+                    SETTLE_SECONDS,
+                )
             )
             raise
         if is_watched() and getattr(jobs.executor_of(spec.executor), "cpu_bound", False):
             _show_steps(outcome)
-        await writer.record(spec, outcome, at_once=own_loop and writer.under_way == 1)
+        alone = own_loop and writer.under_way == 1
+        await self._record(writer, spec, outcome, at_once=alone)
         return outcome, answer, fault
+
+    async def _record(
+        self, writer: _Writer, spec: AttemptSpec, outcome: AttemptOutcome, *, at_once: bool
+    ) -> None:
+        """Record an outcome with the event that tells of it, and tell it."""
+        event = finished_event(spec, outcome)
+        if await writer.record(spec, outcome, [event], at_once=at_once):
+            self._watchers.notify(event)
 
     def _keep(self, spec: AttemptSpec, asked: Asked) -> None:
         self._records.requests.add(

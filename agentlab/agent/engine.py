@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -30,9 +31,11 @@ from agentlab.errors import AgentLabError, UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.opening import package_versions
 from agentlab.graph.practice import toolset_name
+from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
+from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
 from agentlab.sandbox import settle_box
@@ -71,7 +74,13 @@ class Terms(Frozen):
 class Engine:
     """Makes the attempts of one agent and learns from them. Close it when done."""
 
-    def __init__(self, config: PracticeConfig, terms: Terms, library: Path | str | None) -> None:
+    def __init__(
+        self,
+        config: PracticeConfig,
+        terms: Terms,
+        library: Path | str | None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         refuse_unguarded()
         self.config = config
         self.terms = terms
@@ -112,7 +121,7 @@ class Engine:
             os.cpu_count() or 1, box=where.name, blobs=self.records.workspace.blobs
         )
         self.seating = Seating(self.records, config)
-        self._attempting = Attempting(self.records, config, self._pool, self.seating)
+        self._attempting = Attempting(self.records, self._pool, self.seating, Watchers(observers))
         said: JsonObject = {
             "command": "agent",
             "environment": config.environment,

@@ -17,7 +17,16 @@ to say again are rewritten; whatever is learnt serves only after it was verified
 
 
 class RunResult(Frozen, Generic[T]):
-    """What came of one task."""
+    """What came of one task.
+
+    Example:
+        >>> result = agentlab.RunResult(
+        ...     attempt_id="attempt-1", success=None, explanation="", trajectory=None,
+        ...     skills_used=(), skills_offered=(), tool_calls=0, ending="timeout",
+        ... )
+        >>> result.truncated
+        True
+    """
 
     attempt_id: str
     """By which feedback can be given later, from any process."""
@@ -52,14 +61,27 @@ class RunResult(Frozen, Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptEnded(Event):
-    """The last event of a stream: the attempt is on record."""
+    """The last event of a stream: the attempt is on record.
+
+    Example:
+        >>> with agentlab.Agent("courier", tool_calls=5) as agent:
+        ...     *_, last = agent.stream("Go to the market.")
+        >>> isinstance(last, agentlab.AttemptEnded) and last.result.instruction
+        'Go to the market.'
+    """
 
     lifecycle: ClassVar[bool] = True
     result: RunResult[Any]
 
 
 class LearningReport(Frozen):
-    """What an agent made of its own attempts."""
+    """What an agent made of its own attempts.
+
+    Example:
+        >>> with agentlab.Agent("courier", tenant="nobody", learning="on") as agent:
+        ...     agent.learn().candidates
+        0
+    """
 
     run_id: str
     """Of the run in which candidates were verified; empty where there was nothing to learn."""

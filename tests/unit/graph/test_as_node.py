@@ -108,7 +108,10 @@ def test_its_events_reach_who_follows_the_graph(tmp_path: Path) -> None:
             return [each async for each in app.astream({"task": a_task()}, stream_mode="custom")]
 
         told += asyncio.run(follow())
+    steps = [each for each in told if each["event"] == "StepTaken"]
+    told = [each for each in told if each["event"] != "StepTaken"]
     assert [each["event"] for each in told] == ["AttemptBegun", "AttemptFinished"] * 2
+    assert all(each["tool"] for each in steps)
     assert told[1]["attempt_id"] in attempts(tmp_path)
 
 
