@@ -32,7 +32,7 @@ class Mortal:
     agent: Agent
     kill: bool
 
-    async def arun(self, task: Task) -> RunResult:
+    async def arun(self, task: Task) -> RunResult[None]:
         result = await self.agent.arun(task)
         if self.kill:
             print(result.attempt_id, flush=True)

@@ -75,7 +75,7 @@ class Forgetful:
     harms: int = 1
     asked: list[str] = field(default_factory=list[str])
 
-    async def arun(self, task: Task) -> RunResult:
+    async def arun(self, task: Task) -> RunResult[None]:
         self.asked.append(task.source)
         result = await self.agent.arun(task)
         if len(self.asked) <= self.harms:
@@ -119,7 +119,7 @@ def test_its_events_reach_who_follows_the_graph(tmp_path: Path) -> None:
 class Ended(Event):
     """As an agent's stream ends."""
 
-    result: RunResult
+    result: RunResult[None]
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Telling:
 
     agent: Agent
 
-    async def arun(self, task: Task) -> RunResult:
+    async def arun(self, task: Task) -> RunResult[None]:
         raise AssertionError("its stream was not asked")
 
     async def astream(self, task: Task) -> AsyncGenerator[Event]:
@@ -230,7 +230,7 @@ def test_cancelling_the_graph_breaks_off_the_attempt(tmp_path: Path) -> None:
     broken_off: list[str] = []
 
     class Slow:
-        async def arun(self, task: Task) -> RunResult:
+        async def arun(self, task: Task) -> RunResult[None]:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
