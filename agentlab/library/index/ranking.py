@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import nsmallest
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,14 @@ def rank(rows: Rows, scores: Scores, ids: Sequence[str], k: int) -> list[int]:
         last = scores[order[k - 1]]
         order = order[: int(np.searchsorted(-scores[order], -last, side="right"))]
     ranked = scores[order]
-    edges = np.flatnonzero(np.diff(ranked)) + 1
+    edges = [0, *(np.flatnonzero(np.diff(ranked)) + 1).tolist(), len(order)]
+    places: list[int] = rows[order].tolist()
     result: list[int] = []
-    for tied in np.split(rows[order], edges):
-        places = [int(row) for row in tied]
-        result.extend(nsmallest(k - len(result), places, key=ids.__getitem__))
+    for first, end in pairwise(edges):
+        if end - first == 1:
+            result.append(places[first])
+        else:
+            result.extend(nsmallest(k - len(result), places[first:end], key=ids.__getitem__))
         if len(result) == k:
             break
     return result
