@@ -17,7 +17,16 @@ from agentlab.models.redaction import known
 from agentlab.serve.mcp.episode import Done
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.pages import plain
-from agentlab.types import Entity, Frozen, JsonObject, Observation, Skill, Task, canonical_json
+from agentlab.types import (
+    Entity,
+    Frozen,
+    JsonObject,
+    Observation,
+    ScoreSource,
+    Skill,
+    Task,
+    canonical_json,
+)
 
 
 class Thing(Frozen):
@@ -99,7 +108,11 @@ class FeedbackAnswer(Frozen):
 
     call: str
     recorded: bool
-    """False where the same was said before."""
+    """False where the same was said last."""
+    success: bool | None
+    """Whether the call counts as a success now; null where nobody knows."""
+    by: ScoreSource | None
+    """Who says so; a verifier, such as the skill's effect check, outranks a human."""
 
 
 def view_of(observation: Observation | None, limits: ServeLimits) -> View:

@@ -111,8 +111,8 @@ class CallRecords:
         """Put what came of a call on record; on the disk when this returns."""
         self._records.attempts.record(spec, outcome_of(spec, done))
 
-    def attempt_of(self, call: str) -> tuple[str, int, str] | None:
-        """Run, round and attempt of a call of this caller's, now or before a restart.
+    def attempt_of(self, call: str) -> str | None:
+        """The recorded attempt of a call of this caller's, now or before a restart.
 
         None where there is none: another's call is as unknown as one that never was.
         """
@@ -127,8 +127,7 @@ class CallRecords:
         if run.config != self._config() or run.scope != self._principal.scope.path:
             return None
         attempt = attempt_id(run_id, round_, slot, "production")
-        known = attempt in self._records.attempts.recorded_ids(run_id, round_)
-        return (run_id, round_, attempt) if known else None
+        return attempt if attempt in self._records.attempts.recorded_ids(run_id, round_) else None
 
     def close(self) -> None:
         """Say that the run is over."""

@@ -17,6 +17,7 @@ from agentlab.errors import AgentLabError, RecordsError
 from agentlab.executors.toolbox import Fault, Toolbox
 from agentlab.models.redaction import known
 from agentlab.records import Records
+from agentlab.records.feedback import LONGEST_COMMENT
 from agentlab.sandbox import SettledBox
 from agentlab.serve.mcp import own_tools
 from agentlab.serve.mcp.answers import (
@@ -29,7 +30,6 @@ from agentlab.serve.mcp.answers import (
 )
 from agentlab.serve.mcp.call_records import CallRecords, call_name
 from agentlab.serve.mcp.episode import Done, Episode
-from agentlab.serve.mcp.feedback import keep_feedback
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.offerings import Offered, Offerings
 from agentlab.serve.mcp.pages import line, plain
@@ -107,7 +107,10 @@ class Caller:
         """
         self._used = time.monotonic()
         if name in (own_tools.SEARCH, own_tools.FEEDBACK):
-            return self._aside(name, arguments)
+            try:
+                return await self._aside(name, arguments)
+            except RecordsError as error:
+                raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
         if self._waiting >= self.limits.waiting:
             raise RefusedCallError(TOO_MANY, "Too many calls wait already; one is made at a time.")
         self._waiting += 1
@@ -164,7 +167,7 @@ class Caller:
             raise RefusedCallError(INVALID_PARAMS, f"The tool {shown!r} is withheld: {why}.")
         raise RefusedCallError(INVALID_PARAMS, f"There is no tool {shown!r}; list them again.")
 
-    def _aside(self, name: str, arguments: dict[str, Any]) -> Told:
+    async def _aside(self, name: str, arguments: dict[str, Any]) -> Told:
         """A tool that needs no environment."""
         self.tool(name)
         asked = _read(name, arguments)
@@ -172,7 +175,8 @@ class Caller:
             return asked
         if isinstance(asked, own_tools.SearchArguments):
             return Told(self._found(asked))
-        return self._feedback(cast("own_tools.FeedbackArguments", asked))
+        feedback = cast("own_tools.FeedbackArguments", asked)
+        return await asyncio.to_thread(self._feedback, feedback)
 
     def _found(self, asked: own_tools.SearchArguments) -> SearchAnswer:
         listing = self.offerings.listing
@@ -194,15 +198,19 @@ class Caller:
         )
 
     def _feedback(self, asked: own_tools.FeedbackArguments) -> Told:
-        place = self._calls.attempt_of(asked.call)
-        if place is None:
+        """Keep what a user says of a call, by the rules of `Agent.feedback`."""
+        attempt = self._calls.attempt_of(asked.call)
+        if attempt is None:
             return Told(None, failed=True, text="There is no call of that id among yours.")
-        run_id, round_, attempt = place
-        comment = plain(known().text(asked.comment), 2000)
-        new = keep_feedback(
-            self._records, run_id, round_, attempt, success=asked.success, comment=comment
+        new = self._records.feedback.add(
+            attempt,
+            success=asked.success,
+            comment=plain(known().text(asked.comment), LONGEST_COMMENT),
+            scope=self.principal.scope,
         )
-        return Told(FeedbackAnswer(call=asked.call, recorded=new))
+        outcome = self._records.trajectories.outcome(attempt)
+        by = None if outcome.success is None else outcome.score.source
+        return Told(FeedbackAnswer(call=asked.call, recorded=new, success=outcome.success, by=by))
 
     async def _begin(self, arguments: dict[str, Any]) -> Told:
         self.tool(own_tools.BEGIN)

@@ -41,7 +41,7 @@ class BeginArguments(Frozen):
 
 
 class FeedbackArguments(Frozen):
-    """Say how a call turned out for the user, so that skills go on being judged."""
+    """Say how a call turned out for the user; it counts where no effect check decided."""
 
     call: Annotated[
         str, Field(max_length=100, description="The id that the call's answer gave as `call`.")
