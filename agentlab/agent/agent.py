@@ -38,7 +38,7 @@ class Agent:
         library: the workspace whose library it uses; `AGENTLAB_WORKSPACE` or `.agentlab`.
         environment_options: options of the environment.
         tool_calls: what each attempt may spend.
-        seed: of the draws that withhold items, with the attempt's number.
+        seed: of the draws that withhold items, with the run and the attempt's number.
         withhold: whether items are withheld now and then, so that their effect is measured.
         box: where skill code runs.
         executor: how a chat model attempts tasks; empty is `react`.

@@ -103,25 +103,6 @@ class Engine:
         self._insights = (
             InsightLibrary(self.records, self._home, scope=terms.scope) if self._chats else None
         )
-        measured = terms.withhold and terms.learning != "off"
-        self._offering = Offering(
-            self.records,
-            self._library,
-            self._insights,
-            environment=self._home,
-            scope=terms.scope,
-            attribution=AttributionConfig() if measured else None,
-            retrieval=config.retrieval,
-            advice=config.advice,
-            seed=config.seed,
-        )
-        self._asking = Asking(self.environment, config.environment, free=self._chats)
-        self._rewriting = Rewriting(self.records, self._home, terms.scope)
-        self._pool = WorkerPool(
-            os.cpu_count() or 1, box=where.name, blobs=self.records.workspace.blobs
-        )
-        self.seating = Seating(self.records, config)
-        self._attempting = Attempting(self.records, self._pool, self.seating, Watchers(observers))
         said: JsonObject = {
             "command": "agent",
             "environment": config.environment,
@@ -135,6 +116,26 @@ class Engine:
             said |= {"executor": config.acting, "evaluator": config.evaluator}
         versions = package_versions(where)
         self.run_id = _begin(self.records, said, versions, config.seed, terms.scope)
+        measured = terms.withhold and terms.learning != "off"
+        self._offering = Offering(
+            self.records,
+            self._library,
+            self._insights,
+            environment=self._home,
+            scope=terms.scope,
+            attribution=AttributionConfig() if measured else None,
+            retrieval=config.retrieval,
+            advice=config.advice,
+            # Of this run's own: agents that live for one request would all draw the same.
+            seed=derive_seed(config.seed, self.run_id),
+        )
+        self._asking = Asking(self.environment, config.environment, free=self._chats)
+        self._rewriting = Rewriting(self.records, self._home, terms.scope)
+        self._pool = WorkerPool(
+            os.cpu_count() or 1, box=where.name, blobs=self.records.workspace.blobs
+        )
+        self.seating = Seating(self.records, config)
+        self._attempting = Attempting(self.records, self._pool, self.seating, Watchers(observers))
         self._slots = itertools.count()
         self._made = itertools.count(1)
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="agentlab-aside")

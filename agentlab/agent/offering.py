@@ -61,7 +61,7 @@ class Offering:
         attribution: how items are withheld; None withholds nothing.
         retrieval: of skills.
         advice: of insights.
-        seed: of the draws, with the attempt's number.
+        seed: of the draws, with the attempt's number; another for each run.
     """
 
     def __init__(

@@ -151,7 +151,7 @@ class Library:
             withhold: whether skills are withheld now and then from an episode with a task, so
                 that their effect is measured; an episode without one says nothing of it.
             tool_calls: what each episode may spend.
-            seed: of the draws that withhold skills, with the episode's number.
+            seed: of the draws that withhold skills, with the run and the episode's number.
             box: where skill code runs.
             scope: for whom: what is the tenant's and the user's own serves beside what is
                 everybody's, and what is on record of it stays theirs.

@@ -42,7 +42,7 @@ class Offering:
         room: how many skills can be told for one task.
         attribution: how skills are withheld; None for never.
         tool_calls: what an episode may spend.
-        seed: of the draws, with the episode's number.
+        seed: of the draws, with the run and the episode's number.
         scope: whose episodes they are.
     """
 
@@ -84,7 +84,8 @@ class Offering:
                 for skill, score in self._chosen(task, goal=goal)
             ],
             calls=self._library.calls(),
-            seed=self._seed,
+            # Of this run's own: programs that hold one episode each would all draw the same.
+            seed=derive_seed(self._seed, self._run_id),
             round_=0,
             slot=slot,
         )

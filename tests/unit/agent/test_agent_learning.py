@@ -85,6 +85,21 @@ def test_feedback_is_the_outcome_of_the_draws(tmp_path: Path) -> None:
     assert all(draw.success is not draw.withheld for draw in draws)
 
 
+def test_agents_of_one_request_each_draw_anew(tmp_path: Path) -> None:
+    """As in a web application that makes an agent for each request."""
+    item = Insight(id="insight-1", environment="courier", condition="happy", advice="smile")
+    with Records.open(Workspace.open(tmp_path)) as records:
+        records.items.save_insight(item)
+        for status in ("quarantined", "verified", "active"):
+            records.items.move(item.id, status, reason="tested")
+    for _ in range(10):
+        with chatting(tmp_path) as agent:
+            agent.run("be happy")
+    with Records.open(Workspace.open(tmp_path)) as records:
+        draws = records.trajectories.draws(item_id=item.id)
+    assert len(draws) == 10 and {draw.withheld for draw in draws} == {True, False}
+
+
 def test_failed_and_helped_attempts_still_count_nowhere(tmp_path: Path) -> None:
     with opened(tmp_path) as records:
         broken, helped = (a_spec(n, a_task(n), kind="production") for n in range(2))
