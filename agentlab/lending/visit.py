@@ -118,7 +118,6 @@ class Visit:
         self._solved = False
         self._broken = False
         self._fault = ""
-        self._calls = 0
         self._effects: list[JsonValue] = []
 
     @classmethod
@@ -169,7 +168,6 @@ class Visit:
                 return self._told(name, error=BROKEN if self._broken else OVER)
             if wanted.skill is not None and not self._serves(wanted.skill.id):
                 return self._told(name, error=OUT.format(name=wanted.skill.name))
-            self._calls += 1
             try:
                 if wanted.skill is None:
                     return await self._tool(
@@ -206,11 +204,10 @@ class Visit:
                     usage=done.usage,
                 )
             trajectory = done.trajectory
-            if self._goal and self._calls:
+            # Scored though nothing was called: who is denied a skill may have nothing to call.
+            score = Score(explanation="nothing was asked for")
+            if self._goal:
                 score = await scored(self.spec, trajectory, "verifier", self._runtime)
-            else:
-                why = "nothing was called" if not self._calls else "nothing was asked for"
-                score = Score(explanation=why)
             evidence: JsonObject = {**score.evidence, "effects": list(self._effects)}
             return AttemptOutcome(
                 attempt_id=self.spec.id,

@@ -180,6 +180,14 @@ def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) 
     assert {row.item_name for row in draws if row.withheld} == withheld
 
 
+def test_a_task_at_which_nothing_was_called_is_not_solved(shop: Path) -> None:
+    """Else the attempts from which skills are withheld would drop out of their effect."""
+    with opened(shop) as library:
+        library.begin(library.tasks(1, seed=3)[0])
+        outcome = library.end()
+    assert outcome is not None and outcome.success is False
+
+
 def test_a_skill_is_never_offered_to_the_task_it_came_from(tmp_path: Path) -> None:
     stock(tmp_path / "own", tmp_path / "keys")
     with opened(tmp_path / "own") as library:
