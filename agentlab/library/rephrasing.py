@@ -40,8 +40,6 @@ MOST_STATES = 2_000
 """Requests in a chain, the most frequent first; what is rarer has no support anyway."""
 LEAST_SUPPORT = 5
 """Walks from a request that must have come to success by the rewrite."""
-
-
 SAME = 1e-9
 """Probabilities that differ by less are the same."""
 
@@ -90,7 +88,7 @@ class Rewrite(NamedTuple):
     support: int
     """Walks from the request that came to success by it."""
     before: Estimate
-    """How often the request ends in success where it is the last that was attempted."""
+    """How often the request ends in success; not where it was the last, and nobody knows."""
     after: Estimate
     """The same of the rewrite."""
 
@@ -104,13 +102,14 @@ def normalised(request: str) -> str:
 def walks(rows: Iterable[RequestRow]) -> list[Walk]:
     """The walks of conversations, from requests in the order of asking.
 
+    A conversation is its scope's: two that have one name in two scopes are two.
     A success ends a walk, and the next request of the conversation begins another. One that is
     followed by another request without success was said again; where a conversation stops, the
     walk ends as its last attempt did.
     """
-    conversations: dict[str, list[RequestRow]] = {}
+    conversations: dict[tuple[str, str], list[RequestRow]] = {}
     for row in rows:
-        conversations.setdefault(row.session, []).append(row)
+        conversations.setdefault((row.scope, row.session), []).append(row)
     found: list[Walk] = []
     for told in conversations.values():
         path: list[str] = []
@@ -128,7 +127,8 @@ def walks(rows: Iterable[RequestRow]) -> list[Walk]:
 def chain_of(found: Sequence[Walk]) -> Chain:
     """The chain whose probabilities are the walks' relative frequencies.
 
-    Requests beyond the most frequent ones are left out of the walks.
+    Requests beyond the most frequent ones are left out of the walks; how a walk ended that ended
+    with one of them is then not known.
     """
     counted = Counter(request for walk in found for request in walk.requests)
     frequent = sorted(counted, key=lambda request: (-counted[request], request))[:MOST_STATES]
@@ -141,7 +141,8 @@ def chain_of(found: Sequence[Walk]) -> Chain:
         for here, there in pairwise(path):
             counts[here, there] += 1
         if path:
-            counts[path[-1], size + ENDINGS.index(walk.ending)] += 1
+            ending = walk.ending if walk.requests[-1] in place else "unknown"
+            counts[path[-1], size + ENDINGS.index(ending)] += 1
     # A state is in a walk, and each place of a walk leads on or ends it: no row is zero.
     shares = counts / counts.sum(axis=1, keepdims=True) if size else counts
     return Chain(states, shares[:, :size], shares[:, size:])

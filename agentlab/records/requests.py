@@ -29,6 +29,8 @@ class RequestRow(NamedTuple):
     """What was attempted: what was said, or what it was rewritten to."""
     success: bool | None
     """Of the attempt, as far as that is known now."""
+    scope: str = ""
+    """Path of the scope in which it was said."""
 
 
 class Requests:
@@ -67,7 +69,11 @@ class Requests:
     def latest(
         self, environment: str, *, scope: Scope = SHARED, limit: int = 10_000
     ) -> list[RequestRow]:
-        """The newest requests that the scope may read, in the order of asking."""
+        """The newest requests that the scope may read, in the order of asking.
+
+        Of attempts that completed: one whose environment failed, or whose caller did not wait,
+        says nothing of the words.
+        """
         columns = [ATTEMPTS.c.success if n == "success" else REQUESTS.c[n] for n in _COLUMNS]
         query = (
             select(*columns)
@@ -75,6 +81,7 @@ class Requests:
             .where(
                 REQUESTS.c.environment == environment,
                 REQUESTS.c.scope.in_(scope.readable),
+                ATTEMPTS.c.status == "completed",
             )
             .order_by(REQUESTS.c.serial.desc())
             .limit(limit)

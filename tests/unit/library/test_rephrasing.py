@@ -145,6 +145,23 @@ def test_conversations_are_cut_into_walks() -> None:
     assert walks(rows) == [Walk(*each) for each in expected]
 
 
+def test_conversations_of_one_name_in_two_scopes_are_two() -> None:
+    rows = [
+        RequestRow("attempt-1", "s", "play maj", "play maj", False, "acme"),
+        RequestRow("attempt-2", "s", "lights on", "lights on", True, "acme/ann"),
+    ]
+    assert walks(rows) == [Walk(("play maj",), "failure"), Walk(("lights on",), "success")]
+
+
+def test_the_success_of_a_rare_request_is_not_that_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agentlab.library.rephrasing.MOST_STATES", 1)
+    chain = chain_of([Walk(("a", "b"), "success"), Walk(("a",), "failure")])
+    assert chain.states == ("a",)
+    assert chain.absorbing.tolist() == [[0.0, 0.5, 0.5]]
+
+
 def _conversations(number: int, before: str, after: str) -> list[RequestRow]:
     rows: list[RequestRow] = []
     for each in range(number):
