@@ -65,6 +65,17 @@ class Asking:
             )
         return self._made(words, seed)
 
+    def understands(self, instruction: str) -> bool:
+        """Whether the words are of the environment's grammar, so that what they mean is known."""
+        grammar = self._known()
+        if grammar is None:
+            return False
+        try:
+            grammar.parse(instruction.strip())
+        except InvalidTaskError:
+            return False
+        return True
+
     def _make(self, words: str, seed: int) -> Task:
         grammar = self._known()
         if grammar is None:

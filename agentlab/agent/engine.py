@@ -34,6 +34,7 @@ from agentlab.graph.practice import toolset_name
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.insights import InsightLibrary
+from agentlab.library.rephrasing import Rewrite
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
@@ -156,7 +157,7 @@ class Engine:
         self._check(task, shape, seconds, session)
         slot = next(self._slots)
         said = task if isinstance(task, str) else ""
-        rewrite = self._rewriting.of(said) if said and self.terms.learning == "on" else None
+        rewrite = self._rewrite(said) if said and self.terms.learning == "on" else None
         offer = self._offering.rewriting(rewrite, slot) if rewrite is not None else None
         instead = rewrite.instead if rewrite and offer and not offer.withheld else None
         made = (
@@ -174,6 +175,15 @@ class Engine:
             self._aside.submit(self._offering.catch_up)
         self._count()
         return result_of(spec, outcome, answer, fault, asked)
+
+    def _rewrite(self, said: str) -> Rewrite | None:
+        """What to attempt instead, where the words leave open what they mean.
+
+        Words of the grammar say what is to be verified; others in their place would be another
+        goal, and its success no sign that the user got what was asked for.
+        """
+        found = self._rewriting.of(said)
+        return None if found is None or self._asking.understands(said) else found
 
     def _check(
         self, task: Task | str, shape: type[BaseModel] | None, seconds: float | None, session: str

@@ -2,7 +2,8 @@
 
 What `library.rephrasing` mines is used here: by scope, only where learning is on, always told in
 the result, and measured like any item, by leaving a request as it is now and then. A rewrite whose
-measured effect is shown to be harmful is used no more.
+measured effect is shown to be harmful is used no more. What is measured is whether the words that
+were attempted came to success, so that words of a grammar, which say their goal, are left alone.
 """
 
 from __future__ import annotations

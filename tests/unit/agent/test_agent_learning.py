@@ -186,6 +186,30 @@ def test_a_request_that_was_said_again_is_rewritten_and_measured(tmp_path: Path)
         assert agent.run("give me joy").rewritten_from is None
 
 
+def test_words_that_say_what_is_verified_are_not_rewritten(tmp_path: Path) -> None:
+    """Another goal in their place may succeed more often, and is not what was asked for."""
+    with chatting(tmp_path, learning="on") as agent:
+        for number in range(10):
+            assert agent.run("Go to the market.", session=f"{number}").success is False
+            agent.feedback(agent.run("make me happy", session=f"{number}"), success=True)
+        assert list(agent._engine._rewriting.look_again()) == ["go to the market"]  # pyright: ignore[reportPrivateUsage] - what was mined
+        results = [agent.run("Go to the market.") for _ in range(8)]
+    assert {result.instruction for result in results} == {"Go to the market."}
+
+
+def test_an_attempt_that_broke_off_says_nothing_of_its_words(tmp_path: Path) -> None:
+    with opened(tmp_path) as records:
+        specs = [a_spec(n, a_task(n), kind="production") for n in range(3)]
+        broken = AttemptOutcome(attempt_id=specs[0].id, status="infrastructure_failure", error="x")
+        records.attempts.record(specs[0], broken)
+        records.attempts.record(specs[1], an_outcome(specs[1]))
+        records.attempts.plan(RUN, 0, [specs[2]])
+        for spec in specs:
+            records.requests.add(spec.id, environment="courier", session="s", said="go", asked="go")
+        kept = [row.attempt_id for row in records.requests.latest("courier")]
+        assert kept == [specs[1].id]
+
+
 def test_a_rewrite_that_does_harm_is_used_no_more(tmp_path: Path) -> None:
     with chatting(tmp_path, learning="on") as agent:
         _teach(agent, 10)
