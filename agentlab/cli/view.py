@@ -33,8 +33,8 @@ def view(
     directory of a run.
     """
     from agentlab.analysis.runs import located
-    from agentlab.graph.reports import practice_run
     from agentlab.records import Records, Workspace
+    from agentlab.view.pages.runs import shown
     from agentlab.view.starting import check_extra, serve
 
     check_extra()
@@ -46,7 +46,7 @@ def view(
         )
     home = homes.pop() if homes else workspace
     with Records.open(Workspace.open(home, create=False)) as records:
-        ids = [practice_run(records, run).run_id for _, run in places]
+        ids = [shown(records, run) for _, run in places]
         if html is not None:
             from agentlab.analysis.figures import count
             from agentlab.view.bundle import write

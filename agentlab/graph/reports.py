@@ -26,6 +26,8 @@ PSEUDO_RUNS = {
     "evaluate": "an evaluation",
     "agent": "an agent",
     "library": "a library that was lent",
+    "mcp serve": "an MCP client",
+    "learn": "an agent that learnt from them",
     "verify": "the verification of a library",
     "import": "the verification of a pack",
     "gate": "a gate",

@@ -105,6 +105,8 @@ def _plan(records: Records, only: Sequence[str]) -> Iterator[_Planned]:
     yield from _library(records)
     for run_id in ids:
         yield from _of_run(records, run_id)
+    for use in listed.uses:
+        yield from _attempts(records, use.run_id)
 
 
 def _library(records: Records) -> Iterator[_Planned]:
@@ -145,6 +147,10 @@ def _of_run(records: Records, run_id: str) -> Iterator[_Planned]:
     proposed = tasks.make(records, run_id, limit=LISTED)
     path, title = path_of("tasks", run_id), f"Tasks of {run_id}"
     yield _Planned(path, "tasks.html", title, "tasks", run_id, proposed, "list")
+    yield from _attempts(records, run_id)
+
+
+def _attempts(records: Records, run_id: str) -> Iterator[_Planned]:
     tried = attempts.make(records, run_id, limit=LISTED)
     path, title = path_of("attempts", run_id), f"Attempts of {run_id}"
     yield _Planned(path, "attempts.html", title, "attempts", run_id, tried, "list")
@@ -225,6 +231,7 @@ def _render(renderer: Renderer, places: Places, each: _Planned, *, first: bool =
         section=each.section,
         run_id=each.run_id,
         of_run=bool(each.run_id),
+        practised=places.to("overview", each.run_id) is not None,
         standalone=True,
         place=places.place(each.path),
         first=first,

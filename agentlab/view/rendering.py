@@ -43,6 +43,8 @@ class Frame(Frozen):
     """The run that the navigation leads through; empty where there is none."""
     of_run: bool = False
     """Whether the page is of that run."""
+    practised: bool = True
+    """Whether that run has rounds and tasks; one of an agent has attempts alone."""
     live: str = ""
     """Where its events come from; empty for a page that stays as it is."""
     serial: int = 0

@@ -89,6 +89,7 @@ class Site:
             section=section,
             run_id=run_id or self.newest(),
             of_run=bool(run_id),
+            practised=not run_id or runs.is_practice(self.records, run_id),
             live=f"/events?run={run_id}" if run_id else "/events",
             serial=serial,
             form=self.keys.form,
@@ -98,9 +99,7 @@ class Site:
 
     def newest(self) -> str:
         """The run that the navigation leads to from pages of no run."""
-        if self.only:
-            return self.only[-1]
-        rows = practice_runs(self.records)
+        rows = [r for r in practice_runs(self.records) if not self.only or r.run_id in self.only]
         return rows[-1].run_id if rows else ""
 
     def tell(self, item_id: str, said: ItemDecision | str) -> None:
@@ -152,7 +151,9 @@ def _run_pages(app: FastAPI, site: Site) -> None:
     def begin() -> Response:
         rows = practice_runs(records)
         ids = site.only or [row.run_id for row in rows]
-        to = path_of("overview", ids[0]) if len(ids) == 1 else path_of("runs")
+        to = path_of("runs")
+        if len(ids) == 1:
+            to = path_of("overview" if runs.is_practice(records, ids[0]) else "attempts", ids[0])
         return RedirectResponse(to, 303)
 
     @app.get("/runs")

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from agentlab.errors import UnknownNameError
 from agentlab.records import AttemptRow, Records
+from agentlab.records.feedback import FeedbackRow
 from agentlab.types import (
     Frozen,
     Invocation,
@@ -76,6 +77,8 @@ class AttemptShown(Frozen):
     ending: str
     reason: str
     assisted: bool
+    said: tuple[FeedbackRow, ...]
+    """What people said of it, oldest first, whether or not it became the score."""
     answer: str | None
     offers: tuple[Offer, ...]
     first: str
@@ -89,6 +92,15 @@ class AttemptShown(Frozen):
     files: tuple[tuple[str, str], ...]
     """Name and digest."""
     executor: str
+
+    @property
+    def offered(self) -> list[tuple[Offer, str]]:
+        """What was retrieved, each with what it is: `skill`, `insight` or `rewrite`."""
+        kinds = ("insight", "rewrite")
+        return [
+            (each, kind if (kind := each.item_id.partition("-")[0]) in kinds else "skill")
+            for each in self.offers
+        ]
 
 
 class AttemptPage(Frozen):
@@ -154,6 +166,7 @@ def _shown(records: Records, row: AttemptRow, start: int) -> AttemptShown:
         ending=outcome.ending,
         reason=cut(outcome.reason),
         assisted=outcome.assisted,
+        said=tuple(records.feedback.of(row.attempt_id)),
         answer=cut(trajectory.answer) if trajectory and trajectory.answer is not None else None,
         offers=spec.offers,
         first=cut(trajectory.initial.text) if trajectory else "",
