@@ -18,6 +18,7 @@ from agentlab.environments.registration import base_name
 from agentlab.events import AttemptFinished
 from agentlab.graph import nodes
 from agentlab.graph.admit import admit
+from agentlab.graph.approving import approval_in
 from agentlab.graph.attempts import finished_event
 from agentlab.graph.opening import package_versions
 from agentlab.graph.practice import Practice, RunState, RunStopped
@@ -72,8 +73,10 @@ async def learn(
     )
     if not solved:
         return report
+    # Where people let in what practice makes, they let in this as well.
+    admission = config.admission.model_copy(update={"approval": approval_in(records, environment)})
     # What has not proved its use yet is judged again with later attempts: no round is the last.
-    config = config.model_copy(update={"rounds": 2, "heldout": 0})
+    config = config.model_copy(update={"rounds": 2, "heldout": 0, "admission": admission})
     run_id = _begin(records, config, scope)
     before = _serving(records, environment, scope)
     with records.workspace.lock_run(run_id):
@@ -103,7 +106,7 @@ async def learn(
             "candidates": len(rows),
             "admitted": tuple(sorted(after[key] for key in after.keys() - before.keys())),
             "refused": sum(row.status == "retired" for row in rows),
-            "waiting": sum(row.status in ("candidate", "quarantined") for row in rows),
+            "waiting": sum(row.status in ("candidate", "quarantined", "verified") for row in rows),
         }
     )
 

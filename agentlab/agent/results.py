@@ -93,7 +93,7 @@ class LearningReport(Frozen):
     """Names of the skills that serve from now on."""
     refused: int
     waiting: int
-    """Candidates that have not proved their use yet."""
+    """Candidates that have not proved their use yet, or that a person is to approve."""
 
 
 class Asked(NamedTuple):

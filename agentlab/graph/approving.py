@@ -11,14 +11,16 @@ node that runs again asks again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from langgraph.types import interrupt
 
+from agentlab.environments.registration import base_name
 from agentlab.events import Event, InsightMoved, SkillMoved
 from agentlab.graph.practice import Practice, RunState, RunUpdate
 from agentlab.graph.trials import AdmissionRound, Move
 from agentlab.library.approval import SEQUENCE, waiting
+from agentlab.records import Records
 from agentlab.types import Insight, JsonObject, Skill, Status
 
 ASCENT: tuple[Status, ...] = ("quarantined", "verified", "active")
@@ -29,6 +31,16 @@ HEARD = "heard"
 def asks(practice: Practice) -> bool:
     """Whether a person is asked before anything serves."""
     return practice.config.admission.approval == "human"
+
+
+def approval_in(records: Records, environment: str) -> Literal["auto", "human"]:
+    """Whether people let in what serves there: as the last practice in it was told."""
+    for row in reversed(records.runs.all()):
+        admission, of = row.config.get("admission"), row.config.get("environment")
+        if "command" not in row.config and base_name(str(of)) == environment:
+            said = admission.get("approval") if isinstance(admission, dict) else None
+            return "human" if said == "human" else "auto"
+    return "auto"
 
 
 def path_of(practice: Practice) -> tuple[Status, ...]:

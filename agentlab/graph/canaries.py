@@ -30,7 +30,7 @@ from agentlab.config import BoxName, is_chat_model, parse_config
 from agentlab.environments.registration import base_name
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.events import Event
-from agentlab.graph.approving import ASCENT, ascend, asks
+from agentlab.graph.approving import ASCENT, approval_in, ascend, asks
 from agentlab.graph.gates import Gates
 from agentlab.graph.mending import NONE, SEARCH, Look, Mending
 from agentlab.graph.moves import carry_out
@@ -124,7 +124,7 @@ async def _verify(
             "rounds": 1,
             "heldout": 0,
             "attempt_seconds": SECONDS,
-            "admission": {"approval": _approval(records, base_name(environment.name))},
+            "admission": {"approval": approval_in(records, base_name(environment.name))},
             **options,
         }
         if is_chat_model(asked.hone):
@@ -165,15 +165,6 @@ async def _canaries(practice: Practice, asked: _Asked) -> CanaryReport:
         replays=sum(line.replays for line in lines),
         steps=verification.steps,
     )
-
-
-def _approval(records: Records, environment: str) -> JsonValue:
-    """Whether people let in what serves there: as the last practice in it was told."""
-    for row in reversed(records.runs.all()):
-        admission, of = row.config.get("admission"), row.config.get("environment")
-        if "command" not in row.config and base_name(str(of)) == environment:
-            return admission.get("approval", "auto") if isinstance(admission, dict) else "auto"
-    return "auto"
 
 
 def _asked(

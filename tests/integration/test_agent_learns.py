@@ -8,10 +8,27 @@ from pathlib import Path
 import pytest
 
 from agentlab import Agent
+from agentlab.config import AdmissionConfig, PracticeConfig
+from agentlab.library.approval import list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import Scope
 
 ACME, OTHER = Scope(tenant="acme"), Scope(tenant="other")
+
+
+@pytest.mark.timeout(240)
+def test_what_an_agent_learns_waits_for_people_where_practice_does(tmp_path: Path) -> None:
+    admission = AdmissionConfig(approval="human")
+    config = PracticeConfig(environment="courier", admission=admission).model_dump(mode="json")
+    with Records.open(Workspace.open(tmp_path)) as records:
+        records.runs.create("practised", config=config, versions={}, seed=0)
+    with Agent("courier", library=tmp_path, tenant="acme", learning="on", tool_calls=300) as agent:
+        for task in agent.tasks(24, seed=5):
+            agent.run(task)
+        report = agent.learn()
+    assert report.admitted == () and report.waiting >= 1
+    waiting = list_waiting(tmp_path, scope=ACME)
+    assert 1 <= len(waiting) <= report.waiting and {line.scope for line in waiting} == {"acme"}
 
 
 @pytest.mark.timeout(240)
