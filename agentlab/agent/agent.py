@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar, overload
 from pydantic import BaseModel
 
 from agentlab.agent.engine import Engine, Terms
-from agentlab.agent.portal import Portal
 from agentlab.agent.results import AttemptEnded, Learning, LearningReport, RunResult
 from agentlab.config import BoxName, parse_config
 from agentlab.errors import UsageError
 from agentlab.events import Event, watching
+from agentlab.lending.portal import Portal
 from agentlab.models.redaction import known
 from agentlab.protocols import HasTasks, Observer
 from agentlab.types import JsonObject, Scope, Task
@@ -113,7 +113,7 @@ class Agent:
             withhold=withhold,
         )
         self._engine = Engine(config, terms, library, observers)
-        self._portal = Portal()
+        self._portal = Portal("agent")
         self._held = AsyncExitStack()
 
     @property

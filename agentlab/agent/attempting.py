@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from agentlab.agent.answers import asked_again
 from agentlab.agent.offering import Offered
-from agentlab.agent.portal import SETTLE_SECONDS
 from agentlab.agent.results import Asked
 from agentlab.agent.seating import Seating
 from agentlab.errors import AgentLabError
@@ -28,6 +27,7 @@ from agentlab.graph.recording import AttemptWriter
 from agentlab.graph.seats import Seats
 from agentlab.graph.watching import Watchers
 from agentlab.graph.workers import WorkerPool
+from agentlab.lending.portal import SETTLE_SECONDS
 from agentlab.models.redaction import known
 from agentlab.records import Records
 from agentlab.types import AttemptOutcome, AttemptSpec, Scope

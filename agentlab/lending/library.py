@@ -125,7 +125,7 @@ class Library:
             seed=seed,
             scope=scope,
         )
-        self._portal = Portal(f"agentlab library {environment}")
+        self._portal = Portal("library")
 
     @classmethod
     def open(

@@ -121,7 +121,7 @@ def add_pack(
 
 def _verified(records: Records, digest: str, how: Verification) -> tuple[Checked, ...]:
     """What verification says; in a loop of its own, for the caller may be in one."""
-    portal = Portal("agentlab pack")
+    portal = Portal("pack")
     try:
         return portal.run(verify_pack(records, digest, how))
     finally:

@@ -1,73 +1,141 @@
-"""One event loop in a thread of its own, in which everything that is lent lives.
+"""An event loop of an agent's or a library's own, in a thread, for callers in whatever they are in.
 
-Environments, boxes and servers belong to the loop that opened them, and the programs that borrow
-a library have loops of their own, one after another, or none. So each handle keeps one: whoever
-asks waits for it, blocking or not, and nobody's loop is held up.
+`run` is then the same from a plain script, from any thread, in a notebook and inside a running
+loop. Environments, boxes and servers belong to the loop that opened them, and the programs that
+use them have loops of their own, one after another, or none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from agentlab.errors import UsageError
 
 T = TypeVar("T")
 
+SETTLE_SECONDS = 30.0
+"""That what is broken off has to let go of what it holds, before it is left alone."""
+
 
 class Portal:
-    """Runs coroutines in its own thread. Close it when done."""
+    """Runs coroutines for threads that wait for them. Close it when done.
 
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
+    Args:
+        owner: whose it is, as errors say it: `agent`, `library` or `pack`.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the work gives; blocks until it is there.
+        """What the coroutine returns; an interrupt here cancels it and waits until it has ended.
 
         Raises:
-            UsageError: it is closed, or asked from its own thread, which would wait for itself.
+            UsageError: the call comes from inside the portal's own loop, which would wait for
+                itself, or it is closed.
         """
-        self._refuse(work)
-        done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        wait, cancel, result = self.begin(work)
         try:
-            return done.result()
+            wait(None)
         except BaseException:
-            done.cancel()  # Ctrl-C while waiting: the work is broken off too
+            cancel()
+            wait(SETTLE_SECONDS)
             raise
+        return result()
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """As `run`, from a running event loop; cancelling it cancels the work."""
-        self._refuse(work)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        try:
+            loop = self._started()
+        except UsageError:
+            work.close()
+            raise
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+    def begin(
+        self, work: Coroutine[Any, Any, T]
+    ) -> tuple[Callable[[float | None], bool], Callable[[], None], Callable[[], T]]:
+        """Begin a coroutine in the portal's loop, with the caller's context variables.
+
+        Returns:
+            What waits for its end (at most so many seconds), what cancels it, and what gives its
+            result once it has ended.
+
+        Raises:
+            UsageError: see `run`.
+        """
+        try:
+            loop = self._started()
+        except UsageError:
+            work.close()
+            raise
+        ended = threading.Event()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            tasks.append(loop.create_task(work))
+            tasks[0].add_done_callback(lambda _: ended.set())
+
+        # The handle takes the caller's context along, and the task takes it from there.
+        loop.call_soon_threadsafe(start)
+        return (
+            ended.wait,
+            lambda: loop.call_soon_threadsafe(lambda: tasks[0].cancel()) and None,
+            lambda: tasks[0].result(),
+        )
 
     def close(self) -> None:
-        """End the thread. Safe to call twice."""
-        if self._closed:
+        """Cancel what is under way and end the thread. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
             return
-        self._closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._end_all())
-        self._loop.close()
-
-    async def _end_all(self) -> None:
-        """End what somebody gave up waiting for."""
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-    def _refuse(self, work: Coroutine[Any, Any, object]) -> None:
-        if self._closed:
-            work.close()
-            raise UsageError("This library is closed; open it again with `Library.open`.")
-        if threading.current_thread() is self._thread:
-            work.close()
+        if threading.current_thread() is thread:
             raise UsageError(
-                "A skill's own call cannot wait for another of the same library; open a second one."
+                f"The {self._owner} cannot be closed from inside one of its own calls; do it after "
+                "the call."
             )
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise UsageError(f"The {self._owner} is closed; make another one.")
+            if threading.current_thread() is self._thread:
+                raise UsageError(
+                    f"This was called from inside a call of the same {self._owner}, which would "
+                    "wait for itself; use another one there."
+                )
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name=f"agentlab-{self._owner}", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=SETTLE_SECONDS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

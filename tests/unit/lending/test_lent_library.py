@@ -180,6 +180,14 @@ def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) 
     assert {row.item_name for row in draws if row.withheld} == withheld
 
 
+def test_a_library_is_closed_inside_a_running_loop(tmp_path: Path) -> None:
+    async def work() -> None:
+        with Library.open("courier", workspace=tmp_path) as library:
+            assert await library.afind("anything") == ()
+
+    asyncio.run(work())
+
+
 def test_a_task_at_which_nothing_was_called_is_not_solved(shop: Path) -> None:
     """Else the attempts from which skills are withheld would drop out of their effect."""
     with opened(shop) as library:
@@ -243,7 +251,7 @@ def test_close_ends_everything(shop: Path) -> None:
         library.call("at", {"place": {"kind": "place", "name": "mill"}})
         library.close()
         library.close()
-        with pytest.raises(UsageError, match="This library is closed"):
+        with pytest.raises(UsageError, match="The library is closed"):
             library.call("at", {})
     assert set(threading.enumerate()) <= before
     assert len(os.listdir("/proc/self/fd")) <= files + 1
