@@ -40,11 +40,8 @@ def called(records: Records, *, effect: bool | None) -> AttemptSpec:
 
 def say(records: Records, who: Principal, spec: AttemptSpec, *, success: bool) -> Told:
     """What a caller is told of its feedback."""
-    tool = SimpleNamespace()
-    listing = SimpleNamespace(tools={"feedback": tool}, withheld={})
-    offerings: Any = SimpleNamespace(
-        refresh=lambda: False, listing=listing, still=lambda _tool: True
-    )
+    listing = SimpleNamespace(tools={"feedback": "a tool"}, withheld={})
+    offerings: Any = SimpleNamespace(refresh=lambda: False, listing=listing, still=bool)
     caller = Caller(
         who,
         records,

@@ -8,7 +8,7 @@ import pytest
 
 from agentlab.errors import UsageError
 from agentlab.records import Records
-from agentlab.types import AttemptSpec, Offer, Scope, Score
+from agentlab.types import AttemptSpec, JsonObject, Offer, Scope, Score
 from agentlab.view.bundle import write
 from agentlab.view.guard import Keys
 from agentlab.view.pages import attempt, runs
@@ -21,7 +21,7 @@ ACME = Scope(tenant="acme")
 
 def in_use(records: Records) -> AttemptSpec:
     """An attempt of an agent's, of which somebody said that it worked."""
-    config = {"command": "agent", "environment": "courier"}
+    config: JsonObject = {"command": "agent", "environment": "courier"}
     records.runs.create(USE, config=config, versions={}, seed=0, scope=ACME)
     offers = (
         Offer(item_id="insight-1", name="insight-1", probability=0.5, withheld=False),
