@@ -29,6 +29,8 @@ class RequestRow(NamedTuple):
     """What was attempted: what was said, or what it was rewritten to."""
     success: bool | None
     """Of the attempt, as far as that is known now."""
+    scope: str = ""
+    """The path of whose it is; the same name of a conversation elsewhere is another one."""
 
 
 class Requests:

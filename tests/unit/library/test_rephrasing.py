@@ -142,7 +142,27 @@ def test_conversations_are_cut_into_walks() -> None:
         (("lights on",), "success"),
         (("stop",), "failure"),
     ]
-    assert walks(rows) == [Walk(*each) for each in expected]
+    assert [walk[:2] for walk in walks(rows)] == expected
+    assert [walk.conversation[1] for walk in walks(rows)] == ["s", "s", "t", "u"]
+
+
+def test_a_conversation_of_one_scope_is_none_of_another() -> None:
+    rows = [
+        RequestRow("attempt-1", "s", "play maj", "play maj", False, "acme"),
+        RequestRow("attempt-2", "s", "delete all", "delete all", True, "acme/ann"),
+    ]
+    assert [walk[:2] for walk in walks(rows)] == [
+        (("play maj",), "failure"),
+        (("delete all",), "success"),
+    ]
+
+
+def test_nobody_decides_alone_what_others_mean() -> None:
+    again = [("mallory", "play maj", False), ("mallory", "delete all", True)]
+    rows = told(*again * 50)
+    assert rewrites(rows, environment="home", scope=ACME) == {}
+    rows += _conversations(12, "play maj", "play imagine")
+    assert rewrites(rows, environment="home", scope=ACME)["play maj"].instead == "play imagine"
 
 
 def _conversations(number: int, before: str, after: str) -> list[RequestRow]:
