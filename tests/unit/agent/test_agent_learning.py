@@ -117,6 +117,18 @@ def test_feedback_later_from_another_process_and_from_no_other_tenant(tmp_path: 
             agent.feedback(key, success=False)
 
 
+def test_what_measures_the_library_is_not_for_people_to_say(tmp_path: Path) -> None:
+    """Ids follow from the run, round and place; a held-out result must not be anybody's to set."""
+    with opened(tmp_path) as records:
+        for number, kind in enumerate(("practice", "shadow", "evaluation")):
+            spec = a_spec(number, a_task(number), kind=kind)
+            unsure = an_outcome(spec).model_copy(update={"score": Score(source="judge")})
+            records.attempts.record(spec, unsure)
+            with pytest.raises(UnknownNameError, match="of this scope"):
+                records.feedback.add(spec.id, success=True)
+            assert records.trajectories.outcome(spec.id).score.source == "judge"
+
+
 # --- scopes -----------------------------------------------------------------------------------
 
 
