@@ -58,7 +58,7 @@ class Requests:
                 "attempt_id": attempt_id,
                 "environment": environment,
                 "scope": scope.path,
-                "session": session,
+                "session": plain(session),
                 "said": plain(said[:LONGEST_REQUEST]),
                 "asked": plain(asked[:LONGEST_REQUEST]),
                 "created_at": now(),

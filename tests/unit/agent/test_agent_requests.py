@@ -299,3 +299,19 @@ def test_an_open_agent_keeps_a_loops_connections(tmp_path: Path) -> None:
             return [result.success for result in done]
 
     assert asyncio.run(work()) == [None] * 8
+
+
+def test_what_users_type_is_kept_without_keys_and_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-typed-by-mistake-0123456789"
+    monkeypatch.setenv("SOME_API_KEY", key)
+    model = f"{RULES}:succeeding"
+    with Agent("courier", model=model, library=tmp_path, evaluator="verifier") as agent:
+        result = agent.run(f"be happy, my key is {key}", session=f"{key}\ud800")
+        assert result.instruction == "be happy, my key is [key]"
+    with Records.open(Workspace.open(tmp_path)) as records:
+        (row,) = records.requests.latest("courier")
+        assert (row.session, row.said) == ("[key]?", "be happy, my key is [key]")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if key.encode() in path.read_bytes()]
