@@ -21,7 +21,7 @@ from agentlab.errors import UsageError
 from agentlab.events import AttemptBegun, Event, ModelAnswered, StepTaken
 from agentlab.protocols import Execution, ExecutionContext
 from agentlab.records import Records, Workspace
-from agentlab.types import Observation, Trajectory, Usage
+from agentlab.types import Observation, Scope, Trajectory, Usage
 
 RULES = "scripted:tests.unit.agent.agent_rules"
 CALLER: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="nobody")
@@ -315,3 +315,14 @@ def test_what_users_type_is_kept_without_keys_and_whatever_it_is(
         assert (row.session, row.said) == ("[key]?", "be happy, my key is [key]")
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert kept and not [path for path in kept if key.encode() in path.read_bytes()]
+
+
+def test_what_a_node_asked_for_is_found_in_its_own_scope(tmp_path: Path) -> None:
+    with Agent("courier", library=tmp_path, tool_calls=5, tenant="acme") as agent:
+        task = agent.tasks(1)[0].model_copy(update={"source": "node 0123456789abcdef"})
+        key = agent.run(task).attempt_id
+    with Records.open(Workspace.open(tmp_path)) as records:
+        found = records.asked.answer(task, scope=Scope(tenant="acme"))
+        assert found is not None and found.attempt_id == key
+        for other in (Scope(), Scope(tenant="acme", user="ann"), Scope(tenant="other")):
+            assert records.asked.answer(task, scope=other) is None
