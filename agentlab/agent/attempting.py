@@ -101,11 +101,11 @@ class Attempting:
         kept = bool(asked.said and asked.session)
         if kept or any(0.0 < offer.probability < 1.0 for offer in spec.offers):
             await writer.plan(spec, at_once=own_loop and writer.under_way == 1)
-        if kept:
-            await asyncio.to_thread(self._keep, spec, asked)
-        if is_watched():
-            show(_begun(spec, offered))
         try:
+            if kept:
+                await asyncio.to_thread(self._keep, spec, asked)
+            if is_watched():
+                show(_begun(spec, offered))
             async with self._seating.seated() as (config, seats):
                 outcome = await run_attempt(
                     spec, evaluator=config.evaluator, pool=self._pool, seats=seats
@@ -139,9 +139,9 @@ class Attempting:
             spec.id,
             environment=spec.task.environment,
             scope=Scope.parse(spec.scope),
-            session=asked.session,
-            said=known().text(asked.said),
-            asked=known().text(asked.attempted),
+            session=known().text(asked.session),
+            said=asked.said,
+            asked=asked.attempted,
         )
 
     def _writer(self) -> _Writer:

@@ -36,6 +36,7 @@ from agentlab.graph.workers import WorkerPool, refuse_unguarded
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.rephrasing import Rewrite
 from agentlab.library.skills import SkillLibrary
+from agentlab.models.redaction import known
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
 from agentlab.registry import resolve
@@ -156,7 +157,7 @@ class Engine:
         """Attempt a task; see `Agent.run`."""
         self._check(task, shape, seconds, session)
         slot = next(self._slots)
-        said = task if isinstance(task, str) else ""
+        said = known().text(task) if isinstance(task, str) else ""
         rewrite = self._rewrite(said) if said and self.terms.learning == "on" else None
         offer = self._offering.rewriting(rewrite, slot) if rewrite is not None else None
         instead = rewrite.instead if rewrite and offer and not offer.withheld else None

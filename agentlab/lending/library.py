@@ -25,7 +25,7 @@ from agentlab.lending.offering import Offering
 from agentlab.lending.portal import Portal
 from agentlab.lending.shapes import OpenAITool, langchain_tools, openai_tool
 from agentlab.lending.visit import CallResult, Visit
-from agentlab.library.skills import Found, SkillLibrary
+from agentlab.library.skills import Found, SkillLibrary, closure
 from agentlab.models.prompts import DATA
 from agentlab.protocols import HasGrammar, HasSurvey, HasTasks
 from agentlab.records import Records, Workspace
@@ -383,8 +383,14 @@ class Library:
         return outcome
 
     def _serves(self, skill_id: str) -> bool:
+        """Whether a skill serves, and all that it calls is what the episode began with."""
         self._library.refresh()
-        return skill_id in self._library.skills
+        skill = self._library.skills.get(skill_id)
+        if skill is None or self._visit is None:
+            return False
+        begun = closure([skill], {each.name: each for each in self._visit.spec.skills})
+        now = self._library.with_callees([skill])
+        return {each.id for each in begun} == {each.id for each in now}
 
     def _start(self, setup: str | None, seed: int) -> Task:
         """A start state without a goal."""

@@ -44,7 +44,10 @@ from agentlab.types import (
 
 OVER = "The episode is over, so nothing was done; begin another."
 BROKEN = "The call before was broken off, so what there is now is not known; begin another episode."
-OUT = "The skill {name!r} was taken out of service, so it was not run; ask for the tools again."
+OUT = (
+    "The skill {name!r}, or one that it calls, was taken out of service, so it was not run; begin "
+    "another episode and ask for the tools again."
+)
 
 
 class CallResult(Frozen):
@@ -92,7 +95,7 @@ class Visit:
         runtime: where the skills' code runs; they are open in it.
         acting: records what is done.
         toolbox: what may be called, by which name.
-        serves: whether a skill still serves, by its id.
+        serves: whether a skill still serves, by its id, with what it calls.
         goal: whether the task asks for anything.
     """
 

@@ -11,8 +11,10 @@ where N[i, j] is the expected number of visits to j from i, and a summand is the
 who begins with i comes to success from j. The rewrite of i is the j with the largest summand.
 
 We differ in three things. Beside success and failure there is a third ending, where nobody knows;
-so every walk ends and I - Q can always be inverted. A rewrite needs support, and its own success
-must be shown to exceed that of the request: the intervals (Wilson's, 95 %) may not overlap. And
+so every walk ends and I - Q can always be inverted. A rewrite needs support from several
+conversations, and its own success must be shown to exceed that of the request: the intervals
+(Wilson's, 95 %) may not overlap. However often something is said in one conversation, it is one
+voice there, so that nobody decides alone what others mean. And
 walks are over what was *attempted*: a request that was rewritten counts for what it was rewritten
 to, so that a rewrite does not feed on itself; the requests that are left as they were, by a draw,
 go on telling how they do.
@@ -39,7 +41,7 @@ ENDINGS: tuple[Ending, ...] = ("success", "failure", "unknown")
 MOST_STATES = 2_000
 """Requests in a chain, the most frequent first; what is rarer has no support anyway."""
 LEAST_SUPPORT = 5
-"""Walks from a request that must have come to success by the rewrite."""
+"""Conversations in which a request must have come to success by the rewrite."""
 SAME = 1e-9
 """Probabilities that differ by less are the same."""
 
@@ -49,6 +51,8 @@ class Walk(NamedTuple):
 
     requests: tuple[str, ...]
     ending: Ending
+    conversation: tuple[str, str] = ("", "")
+    """Whose it is, and its name there: names of one scope mean nothing in another."""
 
 
 class Chain(NamedTuple):
@@ -86,9 +90,10 @@ class Rewrite(NamedTuple):
     instead: str
     """As it was last attempted with success."""
     support: int
-    """Walks from the request that came to success by it."""
+    """Conversations in which the request came to success by it."""
     before: Estimate
-    """How often the request ends in success; not where it was the last, and nobody knows."""
+    """How often the request ends in success, where its end is known; of each conversation at most
+    one success and one failure count."""
     after: Estimate
     """The same of the rewrite."""
 
@@ -111,16 +116,16 @@ def walks(rows: Iterable[RequestRow]) -> list[Walk]:
     for row in rows:
         conversations.setdefault((row.scope, row.session), []).append(row)
     found: list[Walk] = []
-    for told in conversations.values():
+    for key, told in conversations.items():
         path: list[str] = []
         for row in told:
             path.append(normalised(row.asked))
             if row.success:
-                found.append(Walk(tuple(path), "success"))
+                found.append(Walk(tuple(path), "success", key))
                 path = []
         if path:
             known = told[-1].success is not None
-            found.append(Walk(tuple(path), "failure" if known else "unknown"))
+            found.append(Walk(tuple(path), "failure" if known else "unknown", key))
     return found
 
 
@@ -161,53 +166,52 @@ def rewrites(
         rows: what the scope may read, in the order of asking.
         environment: where they were made.
         scope: whose the rewrites are.
-        support: walks that must have come to success that way.
+        support: conversations that must have come to success that way.
     """
-    found = walks(rows)
+    found = list(dict.fromkeys(walks(rows)))
     chain = chain_of(found)
-    if not chain.states:
-        return {}
     tallies = _tallies(found)
-    reached = _reached(found)
     spelt = {normalised(row.asked): row.asked for row in rows if row.success}
-    likely = chain.success_by
-    best = likely.argmax(axis=1)
+    places = {state: number for number, state in enumerate(chain.states)}
+    open_to: dict[str, dict[str, int]] = {}
+    for (request, instead), number in sorted(_reached(found).items()):
+        if number >= support and request in places and instead in places:
+            open_to.setdefault(request, {})[instead] = number
+    likely = chain.success_by if open_to else np.zeros((0, 0))
     made: dict[str, Rewrite] = {}
-    for number, request in enumerate(chain.states):
-        instead = chain.states[int(best[number])]
-        walked = reached[request, instead]
+    for request, voices in open_to.items():
+        own = likely[places[request]]
+        instead = max(voices, key=lambda other: own[places[other]])
         # Whoever comes to success as often by the words as they are is left alone.
-        if likely[number, best[number]] <= likely[number, number] + SAME:
-            continue
-        if instead not in spelt or walked < support:
+        if own[places[instead]] <= own[places[request]] + SAME or instead not in spelt:
             continue
         before, after = _rate(tallies, request), _rate(tallies, instead)
         if before is None or after is None or after.low <= before.high:
             continue
         key = derive_id("rewrite", environment, scope.path, request, instead)
-        made[request] = Rewrite(key, request, spelt[instead], walked, before, after)
+        made[request] = Rewrite(key, request, spelt[instead], voices[instead], before, after)
     return made
 
 
 def _tallies(found: Iterable[Walk]) -> Counter[tuple[str, bool]]:
-    """How often each request was attempted with success, and without."""
-    tallies = Counter[tuple[str, bool]]()
+    """In how many conversations each request was attempted with success, and without."""
+    seen: set[tuple[tuple[str, str], str, bool]] = set()
     for walk in found:
-        for request in walk.requests[:-1]:
-            tallies[request, False] += 1
+        seen |= {(walk.conversation, request, False) for request in walk.requests[:-1]}
         if walk.ending != "unknown":
-            tallies[walk.requests[-1], walk.ending == "success"] += 1
-    return tallies
+            seen.add((walk.conversation, walk.requests[-1], walk.ending == "success"))
+    return Counter((request, success) for _, request, success in seen)
 
 
 def _reached(found: Iterable[Walk]) -> Counter[tuple[str, str]]:
-    """In how many walks each request came to success by each later one."""
-    reached = Counter[tuple[str, str]]()
-    for walk in found:
-        if walk.ending == "success":
-            for request in set(walk.requests[:-1]):
-                reached[request, walk.requests[-1]] += 1
-    return reached
+    """In how many conversations each request came to success by each later one."""
+    seen = {
+        (walk.conversation, request, walk.requests[-1])
+        for walk in found
+        if walk.ending == "success"
+        for request in walk.requests[:-1]
+    }
+    return Counter((request, instead) for _, request, instead in seen)
 
 
 def _rate(tallies: Counter[tuple[str, bool]], request: str) -> Estimate | None:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from agentlab.records.database import Session
 from agentlab.records.encoding import encode
 from agentlab.records.tables import ATTEMPTS, PLANS, TASKS
-from agentlab.types import Task
+from agentlab.types import Scope, Task
 
 
 class Answer(NamedTuple):
@@ -31,10 +31,14 @@ class Asked:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def answer(self, task: Task) -> Answer | None:
+    def answer(self, task: Task, *, scope: Scope | None = None) -> Answer | None:
         """The first completed attempt at exactly this task, its source included; None for none.
 
         One that failed for reasons outside the agent, or was broken off, is no answer.
+
+        Args:
+            task: as it was asked for.
+            scope: whose attempt it must be; None for anybody's.
         """
         document = hashlib.sha256(encode(task).encode()).hexdigest()
         query = (
@@ -48,6 +52,8 @@ class Asked:
             )
             .order_by(ATTEMPTS.c.recorded_at, ATTEMPTS.c.id)
         )
+        if scope is not None:
+            query = query.where(ATTEMPTS.c.scope == scope.path)
         with self._session.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else Answer(*row)

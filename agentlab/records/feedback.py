@@ -3,7 +3,8 @@
 A verifier outranks a person, and a person outranks a judge: where a verifier decided, what is said
 is kept and changes nothing; anywhere else it becomes the attempt's score, with the one before it
 as evidence, and with that the outcome of every draw of the attempt. Nothing is overwritten that
-was said; the newest counts.
+was said; the newest counts. Only attempts in use can be named: what was practised or held out
+measures the library, and ids can be guessed.
 """
 
 from __future__ import annotations
@@ -51,17 +52,21 @@ class FeedbackStore:
         """Keep what somebody says of a recorded attempt; False when the last said the same.
 
         Args:
-            attempt_id: the attempt, of any process and however long ago.
+            attempt_id: the attempt in use (`production`), of any process and however long ago.
             success: whether it did what was wanted; None leaves the score as it is.
             comment: why; cut after `LONGEST_COMMENT` characters.
             scope: in which it was made; nobody else's attempts can be named.
 
         Raises:
-            UnknownNameError: no such attempt was recorded in that scope.
+            UnknownNameError: no such attempt in use was recorded in that scope.
         """
         said = plain(comment[:LONGEST_COMMENT])
         with self._session.write() as connection:
-            where = (ATTEMPTS.c.id == attempt_id, ATTEMPTS.c.scope == scope.path)
+            where = (
+                ATTEMPTS.c.id == attempt_id,
+                ATTEMPTS.c.scope == scope.path,
+                ATTEMPTS.c.kind == "production",
+            )
             status = connection.scalar(select(ATTEMPTS.c.status).where(*where))
             if status is None:
                 raise UnknownNameError("recorded attempt of this scope", attempt_id, ())

@@ -30,7 +30,7 @@ class RequestRow(NamedTuple):
     success: bool | None
     """Of the attempt, as far as that is known now."""
     scope: str = ""
-    """Path of the scope in which it was said."""
+    """The path of whose it is; the same name of a conversation elsewhere is another one."""
 
 
 class Requests:
@@ -58,7 +58,7 @@ class Requests:
                 "attempt_id": attempt_id,
                 "environment": environment,
                 "scope": scope.path,
-                "session": session,
+                "session": plain(session),
                 "said": plain(said[:LONGEST_REQUEST]),
                 "asked": plain(asked[:LONGEST_REQUEST]),
                 "created_at": now(),

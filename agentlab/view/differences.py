@@ -9,6 +9,9 @@ from agentlab.types import Frozen
 
 AROUND = 3
 """Lines that stayed, shown beside each change."""
+EXACT, MOST = 1000, 4000
+"""Lines that are compared as well as can be, and those that are compared at all: many lines that
+are alike take time by their square, and whoever wrote them may have meant that."""
 
 
 class DiffLine(Frozen):
@@ -23,8 +26,10 @@ class DiffLine(Frozen):
 def differences(before: str, after: str) -> tuple[DiffLine, ...]:
     """The lines of both; long stretches without a change are a gap."""
     old, new = before.splitlines(), after.splitlines()
+    long = max(len(old), len(new))
+    old, new = old[:MOST], new[:MOST]
     found: list[DiffLine] = []
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    matcher = SequenceMatcher(None, old, new, autojunk=long > EXACT)
     for number, group in enumerate(matcher.get_grouped_opcodes(AROUND)):
         if number:
             found.append(DiffLine(kind="gap"))
@@ -37,4 +42,6 @@ def differences(before: str, after: str) -> tuple[DiffLine, ...]:
                 continue
             found += [DiffLine(kind="gone", before=at + 1, text=old[at]) for at in range(i, j)]
             found += [DiffLine(kind="new", after=at + 1, text=new[at]) for at in range(k, m)]
+    if long > MOST:
+        found.append(DiffLine(kind="gap"))
     return tuple(found)

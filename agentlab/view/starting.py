@@ -63,6 +63,7 @@ def serve(
         site = Site(records, keys, only=only)
         config = uvicorn.Config(
             make_app(site),
+            http="h11",  # another parser that is installed would not bound what comes before a body
             log_level="error",
             access_log=False,  # it would write the token down
             server_header=False,

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from agentlab.records import Records, Workspace
+from agentlab.serve.mcp import connections
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.testing.hostile_messages import Hostile, hostile_messages, request
 from tests.integration.mcp_episode import told, words
@@ -268,3 +269,39 @@ def test_a_token_must_be_one(text: str) -> None:
 
     with pytest.raises(ConfigError):
         Tokens([(text, "")])
+
+
+def test_strangers_hold_no_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that ask nothing make room, and go when their time is over."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
+
+    async def work() -> None:
+        async with serving(make_library(tmp_path, "courier")) as place:
+            async with client(place.url) as before:
+                assert (await before.list_tools()).tools
+            held = [await asyncio.open_connection("127.0.0.1", place.port) for _ in range(200)]
+            for _, out in held:
+                out.write(b"POST /mcp HTTP/1.1\r\n")
+            async with client(place.url) as ann:
+                assert (await ann.list_tools()).tools
+            for come, out in held:
+                await asyncio.wait_for(come.read(), 10)
+                out.close()
+
+    asyncio.run(work())
+
+
+def test_a_head_is_bounded_and_a_stranger_is_let_go(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(make_library(tmp_path, "courier")) as place:
+            host = f"Host: 127.0.0.1:{place.port}\r\n"
+            long = f"POST /mcp HTTP/1.1\r\n{host}x: {'x' * 100_000}"
+            stranger = f"POST /mcp HTTP/1.1\r\n{host}content-length: 100000\r\n\r\n"
+            for sent, status in ((long, b"400"), (stranger, b"401")):
+                come, out = await asyncio.open_connection("127.0.0.1", place.port)
+                out.write(sent.encode())
+                answer = await asyncio.wait_for(come.read(), 10)  # to the end of the connection
+                assert answer.startswith(b"HTTP/1.1 " + status), answer[:200]
+                out.close()
+
+    asyncio.run(work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,28 @@ async def stolen_session(url: str, owner: str, thief: str) -> None:
         assert (await http.post(url, json=ready, headers=own)).status_code == 202
         listing = {"jsonrpc": "2.0", "id": 3, "method": "tools/list"}
         assert (await http.post(url, json=listing, headers=own)).status_code == 200
+
+
+def test_who_waits_for_the_records_holds_up_nobody_else(library: Path) -> None:
+    """Another process writes; the feedback of one caller waits for it, and the others do not."""
+
+    async def work() -> None:
+        async with serving(library, tokens=TOKENS) as place:
+            acme, beta = "acme-token-0123456789abcdef", "beta-token-0123456789abcdef"
+            async with client(place.url, acme) as one, client(place.url, beta) as other:
+                things = told(await one.call_tool("begin", {}))["shows"]["things"]
+                item = next(t["reference"] for t in things if t["properties"].get("cargo"))
+                done = told(await one.call_tool("holding", {"item": item}))
+                writer = sqlite3.connect(library / "records.db", isolation_level=None)
+                writer.execute("BEGIN IMMEDIATE")
+                said = {"call": done["call"], "success": True}
+                waiting = asyncio.create_task(one.call_tool("feedback", said))
+                await asyncio.sleep(0.3)
+                async with asyncio.timeout(2):
+                    assert (await other.list_tools()).tools
+                assert not waiting.done()
+                writer.rollback()
+                assert told(await waiting)["recorded"]
+                writer.close()
+
+    asyncio.run(work())

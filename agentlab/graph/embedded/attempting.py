@@ -19,7 +19,7 @@ from agentlab.errors import UsageError
 from agentlab.events import Event
 from agentlab.graph.embedded.node import Node, Turn, value_of
 from agentlab.graph.embedded.workspace import opened
-from agentlab.types import JsonObject, Task, Trajectory
+from agentlab.types import JsonObject, Scope, Task, Trajectory
 
 ASKED = "node "
 """How the source of a task begins that a node asked for."""
@@ -120,6 +120,16 @@ class HasWorkspace(Protocol):
         ...
 
 
+@runtime_checkable
+class HasScope(Protocol):
+    """An agent that says whose its attempts are."""
+
+    @property
+    def scope(self) -> Scope:
+        """The scope."""
+        ...
+
+
 def agent_node(
     agent: RunsTasks,
     *,
@@ -131,12 +141,13 @@ def agent_node(
     place = workspace
     if place is None and isinstance(agent, HasWorkspace):
         place = agent.workspace
+    whose = agent.scope if isinstance(agent, HasScope) else None
 
     async def work(state: Any, turn: Turn) -> dict[str, Any]:
         asked = _task(value_of(state, read), read)
         if turn.mark is not None:
             asked = asked.model_copy(update={"source": ASKED + turn.mark})
-        known = _on_record(asked, place) if turn.mark is not None else None
+        known = _on_record(asked, place, whose) if turn.mark is not None else None
         if known is None:
             known = _attempted(await _ran(agent, asked, turn))
             if turn.mark is not None and not _is_recorded(known["attempt_id"], place):
@@ -191,10 +202,10 @@ def _is_recorded(attempt_id: str, place: Path | str | None) -> bool:
         return bool(records.trajectories.outcomes([attempt_id]))
 
 
-def _on_record(asked: Task, place: Path | str | None) -> Attempted | None:
-    """What came of exactly this task, where an attempt at it is on record."""
+def _on_record(asked: Task, place: Path | str | None, whose: Scope | None) -> Attempted | None:
+    """What came of exactly this task, where an attempt at it is on record, by nobody else."""
     with opened(place) as records:
-        answer = records.asked.answer(asked)
+        answer = records.asked.answer(asked, scope=whose)
         if answer is None:
             return None
         outcome = records.trajectories.outcome(answer.attempt_id)

@@ -106,11 +106,15 @@ class Caller:
             RefusedCallError: there is no such tool, or too many calls wait.
         """
         self._used = time.monotonic()
-        if name in (own_tools.SEARCH, own_tools.FEEDBACK):
-            try:
+        try:
+            if name in (own_tools.SEARCH, own_tools.FEEDBACK):
                 return await self._aside(name, arguments)
-            except RecordsError as error:
-                raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
+            return await self._in_turn(name, arguments)
+        except RecordsError as error:
+            raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
+
+    async def _in_turn(self, name: str, arguments: dict[str, Any]) -> Told:
+        """A tool that acts in the episode, after the calls that came before."""
         if self._waiting >= self.limits.waiting:
             raise RefusedCallError(TOO_MANY, "Too many calls wait already; one is made at a time.")
         self._waiting += 1
@@ -119,8 +123,6 @@ class Caller:
                 if name == own_tools.BEGIN:
                     return await self._begin(arguments)
                 return await self._skill(name, arguments)
-        except RecordsError as error:
-            raise RefusedCallError(INTERNAL_ERROR, known().text(str(error))) from error
         finally:
             self._waiting -= 1
             self._used = time.monotonic()
@@ -175,8 +177,8 @@ class Caller:
             return asked
         if isinstance(asked, own_tools.SearchArguments):
             return Told(self._found(asked))
-        feedback = cast("own_tools.FeedbackArguments", asked)
-        return await asyncio.to_thread(self._feedback, feedback)
+        # Who writes may have to wait for another process; other callers must not wait with it.
+        return await asyncio.to_thread(self._feedback, cast("own_tools.FeedbackArguments", asked))
 
     def _found(self, asked: own_tools.SearchArguments) -> SearchAnswer:
         listing = self.offerings.listing

@@ -41,6 +41,7 @@ STRANGERS = 10
 """Requests without a known token that are answered at once."""
 DRAINED = 4
 """Times a message's size that is read before a body is refused as too large."""
+CLOSE = (b"connection", b"close")
 BODY_SECONDS = 15.0
 """That the body of a request may take to arrive."""
 
@@ -94,10 +95,10 @@ class Guard:
             return
         headers = _headers(scope)
         if (refusal := self._misplaced(scope, headers)) is not None:
-            return await _refuse(send, refusal)
+            return await _refuse(send, refusal, leave=True)
         principal = self._principal(headers)
         if principal is None:
-            return await _refuse(send, self._stranger())
+            return await _refuse(send, self._stranger(), leave=True)
         guest = self._guests[principal.name]
         if (wait := guest.allowance.take()) > 0:
             return await _refuse(send, _too_many("Too many requests; slow down.", wait))
@@ -217,8 +218,11 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    await _answer(send, refusal.status, error_line(refusal.code, refusal.text), refusal.headers)
+async def _refuse(send: Send, refusal: Refusal, *, leave: bool = False) -> None:
+    """Say why; who has shown no token keeps no connection, either."""
+    leave = leave or refusal.status in (408, 413)
+    headers = (*refusal.headers, CLOSE) if leave else refusal.headers
+    await _answer(send, refusal.status, error_line(refusal.code, refusal.text), headers)
 
 
 async def _answer(
@@ -226,7 +230,5 @@ async def _answer(
 ) -> None:
     length = str(len(body)).encode()
     about = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
-    if status in (408, 413):
-        about.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": about})
     await send({"type": "http.response.body", "body": body})

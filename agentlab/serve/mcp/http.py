@@ -15,6 +15,7 @@ import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from agentlab.errors import UsageError
+from agentlab.serve.mcp.connections import LARGEST_HEAD, MOST_IDLE, Connection
 from agentlab.serve.mcp.guard import PATH, Application, Guard
 from agentlab.serve.mcp.service import Service
 from agentlab.serve.mcp.tokens import Tokens
@@ -105,8 +106,11 @@ async def serve_http(
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            limit_concurrency=limits.at_once * len(applications) + 64,
-            h11_max_incomplete_event_size=16 * 1024,
+            # Room for every request that a token may have under way, beside those without one.
+            limit_concurrency=limits.at_once * len(applications) + 2 * MOST_IDLE,
+            # Named, because another parser that is installed would not bound the head.
+            http=Connection,
+            h11_max_incomplete_event_size=LARGEST_HEAD,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=2,
         )

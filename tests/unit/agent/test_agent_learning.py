@@ -14,7 +14,7 @@ from agentlab.agent.rewriting import Rewriting
 from agentlab.errors import UnknownNameError, UsageError
 from agentlab.records import Records, Workspace
 from agentlab.records.feedback import BEFORE
-from agentlab.types import SHARED, AttemptOutcome, Insight, Scope, Score
+from agentlab.types import SHARED, AttemptKind, AttemptOutcome, Insight, Scope, Score
 from tests.unit.records.samples import RUN, a_spec, a_task, an_outcome, opened
 
 RULES = "scripted:tests.unit.agent.agent_rules"
@@ -130,6 +130,19 @@ def test_feedback_later_from_another_process_and_from_no_other_tenant(tmp_path: 
             pytest.raises(UnknownNameError, match="of this scope"),
         ):
             agent.feedback(key, success=False)
+
+
+def test_what_measures_the_library_is_not_for_people_to_say(tmp_path: Path) -> None:
+    """Ids follow from the run, round and place; a held-out result must not be anybody's to set."""
+    kinds: tuple[AttemptKind, ...] = ("practice", "shadow", "evaluation")
+    with opened(tmp_path) as records:
+        for number, kind in enumerate(kinds):
+            spec = a_spec(number, a_task(number), kind=kind)
+            unsure = an_outcome(spec).model_copy(update={"score": Score(source="judge")})
+            records.attempts.record(spec, unsure)
+            with pytest.raises(UnknownNameError, match="of this scope"):
+                records.feedback.add(spec.id, success=True)
+            assert records.trajectories.outcome(spec.id).score.source == "judge"
 
 
 # --- scopes -----------------------------------------------------------------------------------

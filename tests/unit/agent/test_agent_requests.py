@@ -21,7 +21,7 @@ from agentlab.errors import UsageError
 from agentlab.events import AttemptBegun, Event, ModelAnswered, StepTaken
 from agentlab.protocols import Execution, ExecutionContext
 from agentlab.records import Records, Workspace
-from agentlab.types import Observation, Trajectory, Usage
+from agentlab.types import Observation, Scope, Trajectory, Usage
 
 RULES = "scripted:tests.unit.agent.agent_rules"
 CALLER: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="nobody")
@@ -299,3 +299,30 @@ def test_an_open_agent_keeps_a_loops_connections(tmp_path: Path) -> None:
             return [result.success for result in done]
 
     assert asyncio.run(work()) == [None] * 8
+
+
+def test_what_users_type_is_kept_without_keys_and_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-typed-by-mistake-0123456789"
+    monkeypatch.setenv("SOME_API_KEY", key)
+    model = f"{RULES}:succeeding"
+    with Agent("courier", model=model, library=tmp_path, evaluator="verifier") as agent:
+        result = agent.run(f"be happy, my key is {key}", session=f"{key}\ud800")
+        assert result.instruction == "be happy, my key is [key]"
+    with Records.open(Workspace.open(tmp_path)) as records:
+        (row,) = records.requests.latest("courier")
+        assert (row.session, row.said) == ("[key]?", "be happy, my key is [key]")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if key.encode() in path.read_bytes()]
+
+
+def test_what_a_node_asked_for_is_found_in_its_own_scope(tmp_path: Path) -> None:
+    with Agent("courier", library=tmp_path, tool_calls=5, tenant="acme") as agent:
+        task = agent.tasks(1)[0].model_copy(update={"source": "node 0123456789abcdef"})
+        key = agent.run(task).attempt_id
+    with Records.open(Workspace.open(tmp_path)) as records:
+        found = records.asked.answer(task, scope=Scope(tenant="acme"))
+        assert found is not None and found.attempt_id == key
+        for other in (Scope(), Scope(tenant="acme", user="ann"), Scope(tenant="other")):
+            assert records.asked.answer(task, scope=other) is None

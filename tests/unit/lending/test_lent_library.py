@@ -162,6 +162,27 @@ def test_what_is_retired_meanwhile_is_not_run(shop: Path, tmp_path: Path) -> Non
         assert "holding" not in [t["function"]["name"] for t in library.as_openai_tools()]
 
 
+def test_nor_is_what_calls_it(shop: Path, tmp_path: Path) -> None:
+    stock(tmp_path / "own", tmp_path / "keys")
+    with Records.open(Workspace.open(tmp_path / "own")) as records:
+        rows = {row.item.name: row.item for row in records.items.skills(status="active")}
+        change = {"id": "skill-0123456789abcdef", "name": "fetch", "skills": ("at",)}
+        source = rows["holding"].source.replace("def holding(", "def fetch(", 1)
+        fetch = rows["holding"].model_copy(update={**change, "source": source})
+        records.items.save_skill(fetch)
+        for status in ("quarantined", "verified", "active"):
+            records.items.move(fetch.id, status, reason="tested")
+    with opened(tmp_path / "own") as library:
+        task, arguments = holding(library)
+        for harmful in (False, True):
+            library.begin(task)
+            if harmful:
+                with Records.open(Workspace.open(tmp_path / "own")) as records:
+                    records.items.move(rows["at"].id, "retired", reason="harmful")
+            result = library.call("fetch", arguments)
+            assert ("taken out of service" in (result.error or "")) is harmful, result
+
+
 def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) -> None:
     withheld: set[str] = set()
     with Library.open("courier", workspace=shop, seed=7) as library:

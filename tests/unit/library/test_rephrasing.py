@@ -142,7 +142,27 @@ def test_conversations_are_cut_into_walks() -> None:
         (("lights on",), "success"),
         (("stop",), "failure"),
     ]
-    assert walks(rows) == [Walk(*each) for each in expected]
+    assert [walk[:2] for walk in walks(rows)] == expected
+    assert [walk.conversation[1] for walk in walks(rows)] == ["s", "s", "t", "u"]
+
+
+def test_a_conversation_of_one_scope_is_none_of_another() -> None:
+    rows = [
+        RequestRow("attempt-1", "s", "play maj", "play maj", False, "acme"),
+        RequestRow("attempt-2", "s", "delete all", "delete all", True, "acme/ann"),
+    ]
+    assert [walk[:2] for walk in walks(rows)] == [
+        (("play maj",), "failure"),
+        (("delete all",), "success"),
+    ]
+
+
+def test_nobody_decides_alone_what_others_mean() -> None:
+    again = [("mallory", "play maj", False), ("mallory", "delete all", True)]
+    rows = told(*again * 50)
+    assert rewrites(rows, environment="home", scope=ACME) == {}
+    rows += _conversations(12, "play maj", "play imagine")
+    assert rewrites(rows, environment="home", scope=ACME)["play maj"].instead == "play imagine"
 
 
 def test_conversations_of_one_name_in_two_scopes_are_two() -> None:
@@ -150,7 +170,10 @@ def test_conversations_of_one_name_in_two_scopes_are_two() -> None:
         RequestRow("attempt-1", "s", "play maj", "play maj", False, "acme"),
         RequestRow("attempt-2", "s", "lights on", "lights on", True, "acme/ann"),
     ]
-    assert walks(rows) == [Walk(("play maj",), "failure"), Walk(("lights on",), "success")]
+    assert walks(rows) == [
+        Walk(("play maj",), "failure", ("acme", "s")),
+        Walk(("lights on",), "success", ("acme/ann", "s")),
+    ]
 
 
 def test_the_success_of_a_rare_request_is_not_that_of_the_one_before(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -203,3 +204,9 @@ def test_the_command_writes_a_file_and_names_what_is_wrong(
     missing = CliRunner().invoke(cli, words)
     assert missing.exit_code == 2
     assert "pip install 'agentlab-practice[view]'" in missing.output
+
+
+def test_long_sources_of_lines_that_are_alike_are_compared_in_time() -> None:
+    before = time.process_time()
+    lines = differences("a\n" + "\n" * 50_000, "b\n" + "\n" * 50_000)
+    assert time.process_time() - before < 5 and lines[-1].kind == "gap"
