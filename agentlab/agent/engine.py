@@ -158,7 +158,10 @@ class Engine:
         self._check(task, shape, seconds, session)
         slot = next(self._slots)
         said = known().text(task) if isinstance(task, str) else ""
-        rewrite = self._rewrite(said) if said and self.terms.learning == "on" else None
+        rewrite = None
+        if said and self.terms.learning == "on":
+            # Now and then all requests are looked at for it, which nobody else should wait for.
+            rewrite = await asyncio.to_thread(self._rewrite, said)
         offer = self._offering.rewriting(rewrite, slot) if rewrite is not None else None
         instead = rewrite.instead if rewrite and offer and not offer.withheld else None
         made = (
