@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from agentlab.analysis.figures import count
-from agentlab.cli.options import DisplayName, option, output_options, workspace_option
+from agentlab.cli.options import DisplayName, option, output_options, scope_option, workspace_option
 from agentlab.cli.output import Output, opened
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ INSPECT = "inspect"
         help="Folder of the model that was asked, to check token ids with.")  # fmt: skip
 @option("--reserved", is_flag=True,
         help="With inspect: attempts at reserved tasks too, in files of their own.")  # fmt: skip
+@scope_option
 @workspace_option
 @output_options
 def export(
@@ -58,6 +59,7 @@ def export(
     licence: str | None,
     tokenizer: Path | None,
     reserved: bool,
+    scope: str,
     workspace: Path,
     as_json: bool,
     display: DisplayName | None,
@@ -71,6 +73,7 @@ def export(
             of_training = {
                 "--view": view, "--terms": terms, "--judged": judged, "--template": template,
                 "--estimator": estimator, "--licence": licence, "--tokenizer": tokenizer,
+                "--scope": scope,
             }  # fmt: skip
             _logs(
                 runs,
@@ -90,6 +93,7 @@ def export(
         from agentlab.records import Records, Workspace
         from agentlab.training.exporting import ExportRequest
         from agentlab.training.exporting import export as write
+        from agentlab.types import Scope
 
         request = ExportRequest(
             run_ids=tuple(dict.fromkeys(runs)),
@@ -101,6 +105,7 @@ def export(
             estimator=estimator,
             licence=licence or "",
             vocabulary=read_vocabulary(tokenizer) if tokenizer is not None else None,
+            scope=Scope.parse(scope),
         )
         with Records.open(Workspace.open(workspace, create=False)) as records:
             report = write(records, request, out)

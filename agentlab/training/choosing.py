@@ -29,6 +29,7 @@ from agentlab.training.views.splices import splices
 from agentlab.training.views.successes import cutoffs, successes
 from agentlab.training.views.verdicts import verdicts
 from agentlab.training.views.verifier import verifier_pairs
+from agentlab.types import SHARED, Scope
 
 ViewName = Literal[
     "successes",
@@ -87,6 +88,7 @@ class Choosing:
         rollouts: gives those that may be trained on, anew each time.
         refusals: what a view leaves out is added to.
         rounds: see `rollouts`.
+        scope: the same.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class Choosing:
         rollouts: Callable[[], Iterator[Rollout]],
         refusals: list[Refusal],
         rounds: tuple[int, int] | None = None,
+        scope: Scope = SHARED,
     ) -> None:
         self._rounds = rounds
+        self._scope = scope
         self._records = records
         self._run_ids = run_ids
         self._rollouts = rollouts
@@ -125,7 +129,9 @@ class Choosing:
 
     def _outline(self) -> Iterator[Outline]:
         for run_id in self._run_ids:
-            yield from self._records.trajectories.outline(run_id, rounds=self._rounds)
+            yield from self._records.trajectories.outline(
+                run_id, rounds=self._rounds, scope=self._scope
+            )
 
     def _successes(self) -> Iterator[Demonstration]:
         lengths: dict[str, list[int]] = {}
@@ -156,7 +162,10 @@ class Choosing:
         return verifier_pairs(self._rollouts(), Counter(row.task_id for row in self._outline()))
 
     def _chains(self) -> Iterator[Sample]:
-        sources = {row.item.id: row.item.source_attempts for row in self._records.items.skills()}
+        sources = {
+            row.item.id: row.item.source_attempts
+            for row in self._records.items.skills(scope=self._scope)
+        }
         return self._untried(chains(self._rollouts(), sources))
 
     def _advice(self, insight: str) -> str | None:

@@ -38,6 +38,7 @@ from agentlab.training.rollouts import Rollout, rollouts
 from agentlab.training.samples import Group, Sample, members_of
 from agentlab.training.tokens import Spoken, check_ids, spoken_by
 from agentlab.training.writing import Lines, Sink, open_sink
+from agentlab.types import SHARED, Scope
 
 __all__ = ["FORMATS", "VIEWS", "ExportReport", "ExportRequest", "ViewName", "export"]
 
@@ -65,6 +66,8 @@ class ExportRequest(NamedTuple):
     """Of the model that was asked: ids are checked with it, and rows of another are refused."""
     rounds: tuple[int, int] | None = None
     """Only rounds from the first up to, and without, the second, counted from 0."""
+    scope: Scope = SHARED
+    """Whose attempts: what is a tenant's or a user's leaves only where they are named."""
 
 
 def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
@@ -195,6 +198,7 @@ class _Writer:
                 self._rollouts,
                 self._refusals,
                 self._request.rounds,
+                self._request.scope,
             )
             for sample in choosing.samples(self._view):
                 self._spell(sample, sink, beside, values)
@@ -225,6 +229,7 @@ class _Writer:
             },
             estimator=rule,
             runs=self._request.run_ids,
+            scope=self._request.scope.path,
             refused=refused,
             tokenizer_sha256=spoken.tokenizer,
             chat_template_sha256=spoken.template,
@@ -245,7 +250,9 @@ class _Writer:
         """Those that may be trained on, as the user asked."""
         asked = self._request
         steps = self._view not in STEPLESS
-        for rollout in rollouts(self._records, asked.run_ids, asked.rounds, steps=steps):
+        for rollout in rollouts(
+            self._records, asked.run_ids, asked.rounds, steps=steps, scope=asked.scope
+        ):
             wanted = self._request.template
             if wanted is not None and wanted not in rollout.task.template:
                 continue

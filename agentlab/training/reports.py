@@ -25,6 +25,8 @@ class ExportReport(Frozen):
     format: str
     view: str
     runs: tuple[str, ...]
+    scope: str = ""
+    """Path of whose attempts they are; empty is everybody's."""
     data: str = "data.jsonl"
     """The file of the rows."""
     data_sha256: str = ""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agentlab.records import Records
 from agentlab.records.trajectories import Exportable
-from agentlab.types import ModelCall, Score, Step, Task
+from agentlab.types import SHARED, ModelCall, Scope, Score, Step, Task
 
 BATCH = 64
 """Attempts that are read at a time; no more are held."""
@@ -67,6 +67,7 @@ def rollouts(
     rounds: tuple[int, int] | None = None,
     *,
     steps: bool = True,
+    scope: Scope = SHARED,
 ) -> Iterator[Rollout]:
     """The rollouts of runs, in (run, round, slot) order, read a batch at a time.
 
@@ -77,6 +78,7 @@ def rollouts(
         run_ids: whose.
         rounds: only those from the first up to, and without, the second.
         steps: whether they are read with their steps.
+        scope: whose; what a tenant's users did is a tenant's only by its own name.
 
     Raises:
         UnknownNameError: there is no such run.
@@ -84,7 +86,9 @@ def rollouts(
     """
     for run_id in run_ids:
         records.runs.get(run_id)
-        for row in records.trajectories.exportable(run_id, batch=BATCH, rounds=rounds, steps=steps):
+        for row in records.trajectories.exportable(
+            run_id, batch=BATCH, rounds=rounds, steps=steps, scope=scope
+        ):
             found = _rollout(run_id, row)
             if found is not None:
                 yield found

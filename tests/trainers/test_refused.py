@@ -302,3 +302,11 @@ def test_a_missing_environment_is_told_with_how_to_make_it(
     monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", str(tmp_path))
     with pytest.raises(ConfigError, match="which is no Python"):
         train_python()
+
+
+def test_rows_of_a_tenant_say_whose_they_are(base: Path, tmp_path: Path) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    assert "scope" not in check_export(data, ("trl-sft",), read_model(base)).record
+    told = json.loads((data / "export.json").read_text(encoding="utf-8"))
+    (data / "export.json").write_text(json.dumps({**told, "scope": "acme"}), encoding="utf-8")
+    assert check_export(data, ("trl-sft",), read_model(base)).record["scope"] == "acme"

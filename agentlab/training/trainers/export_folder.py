@@ -41,11 +41,16 @@ class CheckedExport(NamedTuple):
     """What could not be looked at, in sentences."""
     practised: tuple[str, ...] = ()
     """Templates of its tasks: what is trained on them has seen their structure."""
+    scope: str = ""
+    """Path of whose attempts they are; empty is everybody's."""
 
     @property
     def record(self) -> JsonObject:
         """What of it belongs into `agentlab.json`."""
-        return {"export": str(self.folder), "sha256": self.sha256, "format": self.format}
+        whose: JsonObject = {"scope": self.scope} if self.scope else {}
+        return {
+            "export": str(self.folder), "sha256": self.sha256, "format": self.format, **whose,
+        }  # fmt: skip
 
 
 def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> CheckedExport:
@@ -95,7 +100,10 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
     notes += origins.notes
     of_view = told.get("notes")
     notes += tuple(str(each) for each in of_view) if isinstance(of_view, list) else ()
-    return looked._replace(notes=notes, practised=origins.practised)
+    scope = told.get("scope")
+    return looked._replace(
+        notes=notes, practised=origins.practised, scope=scope if isinstance(scope, str) else ""
+    )
 
 
 def _check_beside(folder: Path, told: object) -> None:

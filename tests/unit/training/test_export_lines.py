@@ -16,7 +16,7 @@ from agentlab.training.refusals import RefusedError
 from agentlab.training.rollouts import rollouts
 from agentlab.training.samples import Group
 from agentlab.training.tries import single
-from agentlab.types import Score, SplitRule, Trajectory
+from agentlab.types import Scope, Score, SplitRule, Trajectory
 from tests.unit.records.samples import RUN, a_spec, a_task, an_outcome, opened
 from tests.unit.training.attempts import calls, rollout
 
@@ -29,13 +29,14 @@ def record(
     *,
     templates: tuple[str, ...] = (),
     assisted: bool = False,
+    scope: str = "",
 ) -> list[str]:
     """Records attempts as (task, success), each under its chat template; their ids."""
     tasks = {number: a_task(number) for number, _ in attempts}
     records.tasks.add_proposals(RUN, 0, [(task, None) for task in tasks.values()], SplitRule())
     made: list[str] = []
     for slot, (number, success) in enumerate(attempts):
-        spec = a_spec(slot, tasks[number])
+        spec = a_spec(slot, tasks[number]).model_copy(update={"scope": scope})
         outcome = an_outcome(spec, success=success)
         template = templates[slot] if templates else "t"
         said = tuple(
@@ -94,6 +95,18 @@ def test_token_ids_of_two_chat_templates_are_not_mixed(form: str, tmp_path: Path
         report = exported(records, form, tmp_path / "out", view="groups")
     assert report.refused == {"mixed templates": 1}
     assert report.chat_template_sha256 == "one"
+
+
+def test_what_is_a_tenants_leaves_only_where_it_is_named(tmp_path: Path) -> None:
+    with opened(tmp_path / "ws") as records:
+        made = record(records, [(0, True), (0, False)], scope="acme")
+        for scope in ("", "acme/ann", "other"):
+            with pytest.raises(NothingToExportError):
+                exported(records, "trl-kto", tmp_path / "none", scope=Scope.parse(scope))
+        report = exported(records, "trl-kto", tmp_path / "out", scope=Scope(tenant="acme"))
+    assert (report.rows, report.scope) == (2, "acme")
+    origins = lines(tmp_path / "out", "provenance")
+    assert [line["rollouts"] for line in origins] == [[id_] for id_ in made]
 
 
 def test_rae_takes_tasks_that_were_tried_once(tmp_path: Path) -> None:
