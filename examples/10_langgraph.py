@@ -26,7 +26,10 @@ class State(TypedDict, total=False):
 
 if __name__ == "__main__":  # attempts run in worker processes, which import this file
     agentlab.add_pack("agentlab/courier", approve=True)
-    with agentlab.Library.open("courier") as library, agentlab.Agent("courier") as agent:
+    with (
+        agentlab.Library.open("courier") as library,
+        agentlab.Agent("courier", withhold=False) as agent,
+    ):
         graph = StateGraph(State).add_node("find", as_node(library)).add_node("act", as_node(agent))
         app = graph.add_edge(START, "find").add_edge("find", "act").compile()
         for task in library.tasks(2, seed=5):
