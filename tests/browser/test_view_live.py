@@ -27,7 +27,7 @@ from tests.unit.view.serving import served
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
-rounds = 2
+rounds = 4
 attempts = 8
 proposals = 10
 tool_calls = 100
@@ -186,7 +186,7 @@ def _tells_what_is_on_record(page: Page, workspace: Path, run_id: str, told: str
 
     # Attempts: page, records, log, and the report that the terminal prints.
     assert number(page, "attempts") == detail.attempts == len(verdicts)
-    assert len(finished) == len(attempts) == sum(event.attempts for event in rounds) == 16
+    assert len(finished) == len(attempts) == sum(event.attempts for event in rounds) == 32
     assert f"n={len(verdicts)}" in page.locator("[data-count='success']").inner_text()
     assert sum(e.success is True for e in finished) == detail.successes == sum(verdicts)
 
@@ -200,7 +200,7 @@ def _tells_what_is_on_record(page: Page, workspace: Path, run_id: str, told: str
     assert active == rounds[-1].active_skills == len(detail.learnt) > 0
     terminal = SKILLS.findall(told)[-1]
     assert int(terminal[2]) == active
-    assert line(page, "Round") == "2 of 2" and "Round 2 of 2 done" in told
+    assert line(page, "Round") == "4 of 4" and "Round 4 of 4 done" in told
     heldout = detail.heldout
     assert heldout is not None and heldout.n == 4
     shown = page.locator("dt:text('held out, with the library') + dd").inner_text()
