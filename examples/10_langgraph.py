@@ -27,7 +27,7 @@ class State(TypedDict, total=False):
 if __name__ == "__main__":  # attempts run in worker processes, which import this file
     agentlab.add_pack("agentlab/courier", approve=True)
     with (
-        agentlab.Library.open("courier") as library,
+        agentlab.Library("courier") as library,
         agentlab.Agent("courier", withhold=False) as agent,
     ):
         graph = StateGraph(State).add_node("find", as_node(library)).add_node("act", as_node(agent))

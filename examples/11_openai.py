@@ -14,7 +14,7 @@ import agentlab
 if __name__ == "__main__":  # what a pack brings is verified in worker processes
     agentlab.add_pack("agentlab/courier", approve=True)
     client, model = openai.OpenAI(), os.environ["OPENAI_MODEL"]
-    with agentlab.Library.open("courier", environment_tools=True, withhold=False) as library:
+    with agentlab.Library("courier", environment_tools=True, withhold=False) as library:
         task = library.tasks(1, seed=5)[0]
         messages: list[Any] = [{"role": "user", "content": library.begin(task)}]
         tools = library.as_openai_tools()

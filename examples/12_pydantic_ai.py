@@ -25,7 +25,7 @@ def tool(library: agentlab.Library, spec: agentlab.OpenAITool) -> Tool[object]:
 
 if __name__ == "__main__":  # what a pack brings is verified in worker processes
     agentlab.add_pack("agentlab/courier", approve=True)
-    with agentlab.Library.open("courier", environment_tools=True, withhold=False) as library:
+    with agentlab.Library("courier", environment_tools=True, withhold=False) as library:
         task = library.tasks(1, seed=5)[0]
         opening, tools = library.begin(task), library.as_openai_tools()
         model = OpenAIChatModel(os.environ["OPENAI_MODEL"])

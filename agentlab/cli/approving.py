@@ -44,7 +44,7 @@ def _waiting(kind: ItemKind) -> click.Command:
         display: DisplayName | None,
     ) -> None:
         with opened(as_json=as_json, display=display) as output:
-            from agentlab.library.approval import list_waiting
+            from agentlab.library.waiting import list_waiting
             from agentlab.types import Scope
 
             found = list_waiting(
@@ -114,7 +114,8 @@ def _decide(
     display: DisplayName | None,
 ) -> None:
     with opened(as_json=as_json, display=display) as output:
-        from agentlab.library.approval import decide_in, find_decided, find_waiting
+        from agentlab.library.approval import decide_in, find_decided
+        from agentlab.library.waiting import find_waiting
         from agentlab.types import Scope
 
         whose = Scope.parse(scope)
@@ -144,7 +145,7 @@ def _decide(
 
 
 def _show(line: WaitingItem, workspace: Path, output: Output) -> None:
-    from agentlab.library.approval import look_at
+    from agentlab.library.waiting import look_at
 
     seen = look_at(workspace, line.id)
     title = line.name if line.kind == "insight" else seen.signature

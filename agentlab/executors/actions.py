@@ -16,6 +16,7 @@ state is limited (`MOST_CALLS`), what the mission names comes first, and the res
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -240,6 +241,35 @@ def holds(precondition: Mapping[str, JsonValue], state: JsonObject | None) -> bo
         elif actual != wanted:
             return False
     return True
+
+
+def unfit(
+    skill: Skill,
+    arguments: Mapping[str, JsonValue],
+    state: JsonObject | None,
+    entities: Sequence[Entity],
+) -> str | None:
+    """Why a skill cannot run here, which no call needs to be made to find out; None where it can.
+
+    Args:
+        skill: what somebody asked for.
+        arguments: as they chose them.
+        state: what the environment tells of itself; None where it tells nothing.
+        entities: what the last observation shows. An argument that is none of them is let by:
+            it may be a text, or a thing that is not in sight.
+    """
+    if not holds(skill.precondition, state):
+        return f"its precondition {_spelt(skill.precondition)} fails here"
+    there = {canonical_json(each.reference): each for each in entities}
+    for parameter in skill.parameters:
+        thing = there.get(canonical_json(arguments.get(parameter.name)))
+        if thing is not None and not fits(parameter, thing, arguments):
+            return f"{parameter.name!r} must be a thing that has {_spelt(parameter.requires)}"
+    return None
+
+
+def _spelt(conditions: Mapping[str, JsonValue]) -> str:
+    return json.dumps(conditions, ensure_ascii=False, sort_keys=True)
 
 
 def bindings(

@@ -19,10 +19,10 @@ from agentlab.graph.practice import Practice
 from agentlab.graph.trials import AdmissionRound, record, shadow_place
 from agentlab.library import retirement
 from agentlab.library.admission import REJECTED
-from agentlab.library.approval import gate_evidence
 from agentlab.library.attribution import draws_of
 from agentlab.library.road import TRIES, InsightCase, insight_gates, walk
 from agentlab.library.skills import origins
+from agentlab.library.waiting import gate_evidence
 from agentlab.protocols import InsightContext
 from agentlab.records import DrawRow, Transaction
 from agentlab.types import (

@@ -19,7 +19,8 @@ from agentlab.environments.registration import base_name
 from agentlab.events import Event, InsightMoved, SkillMoved
 from agentlab.graph.practice import Practice, RunState, RunUpdate
 from agentlab.graph.trials import AdmissionRound, Move
-from agentlab.library.approval import SEQUENCE, waiting
+from agentlab.library.approval import SEQUENCE
+from agentlab.library.waiting import waiting
 from agentlab.records import Records
 from agentlab.types import Insight, JsonObject, Skill, Status
 

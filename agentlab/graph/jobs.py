@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import signature
 from itertools import permutations, product
@@ -67,6 +67,8 @@ from agentlab.types import (
     canonical_json,
     is_judged,
 )
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MOST_ACHIEVED = 5
@@ -181,8 +183,10 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def _leave(loop: asyncio.AbstractEventLoop) -> None:
     """Close what this process kept: boxes and servers have processes and folders."""
     for kept in (*_runtimes.values(), *_environments.values()):
-        with contextlib.suppress(Exception):  # foreign code must not keep the others open
+        try:
             loop.run_until_complete(kept.close())
+        except Exception as error:  # foreign code, which must not keep the others open
+            log.warning("%s did not close: %s", type(kept).__name__, error)
     loop.close()
 
 
@@ -202,8 +206,10 @@ def _forget(ref: EnvironmentRef) -> None:
     """What is half broken must not serve the next attempt, whichever worker that gets."""
     broken = _environments.pop(_key(ref), None)
     if broken is not None:
-        with contextlib.suppress(Exception):
+        try:
             _run(broken.close())
+        except Exception as error:  # it is broken, and nothing waits for it
+            log.warning("%s did not close: %s", type(broken).__name__, error)
 
 
 def _runtime(*unverified: Skill) -> SkillRuntime:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agentlab.events import Event, SkillMoved, SkillProposed
 from agentlab.graph.trials import AdmissionRound, Move
-from agentlab.library.approval import gate_evidence
+from agentlab.library.waiting import gate_evidence
 from agentlab.records import Transaction
 
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from agentlab.config import PracticeConfig
 from agentlab.graph.budgets import budget_of, spent_budget
-from agentlab.library.approval import waiting
+from agentlab.library.waiting import waiting
 from agentlab.records import Records
 from agentlab.types import JsonObject
 

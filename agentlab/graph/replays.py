@@ -272,3 +272,37 @@ async def effect_shows(
     inputs: JsonObject = {"initial": initial, "final": final, **arguments}
     shown = await runtime.evaluate(skill.effect_source, "check", inputs, origin=skill.origin)
     return shown is True
+
+
+class Shown(NamedTuple):
+    """What an effect check says after a skill ran for somebody."""
+
+    effect: bool | None
+    """None where it could not be asked."""
+    reason: str = ""
+    """Why it is not True."""
+
+
+async def effect_after(
+    skill: Skill,
+    initial: JsonObject | None,
+    final: JsonObject | None,
+    arguments: JsonObject,
+    runtime: SkillRuntime,
+) -> Shown:
+    """Ask the effect check of a skill that serves, which raises nothing.
+
+    Args:
+        skill: that ran.
+        initial: the state before; None where the environment tells none.
+        final: the state after, or None.
+        arguments: it was called with.
+        runtime: holds the check's box; may be the one in which the skill ran.
+    """
+    if initial is None or final is None:
+        return Shown(None, "the environment tells no state, so its effect cannot be checked")
+    try:
+        effect = await effect_shows(skill, initial, final, arguments, runtime)
+    except SkillFaultError as error:
+        return Shown(False, str(error))
+    return Shown(effect, "" if effect else "its effect check failed afterwards")

@@ -19,10 +19,10 @@ from pydantic import JsonValue
 
 from agentlab.config import BoxName
 from agentlab.environments.registration import base_name, make_environment
-from agentlab.errors import InvalidTaskError, SkillFaultError, UnknownNameError, UsageError
-from agentlab.executors.actions import bindings, holds
+from agentlab.errors import InvalidTaskError, UnknownNameError, UsageError
+from agentlab.executors.actions import bindings, unfit
 from agentlab.graph.practice import toolset_name
-from agentlab.graph.replays import effect_shows, run_skill
+from agentlab.graph.replays import effect_after, run_skill
 from agentlab.library.skills import SkillLibrary, closure
 from agentlab.protocols import Environment, HasGrammar, HasState, HasTasks, SkillRuntime
 from agentlab.records import Records, Workspace
@@ -97,9 +97,8 @@ async def run_by_itself(records: Records, asked: Asked, runtime: SkillRuntime) -
         task, entities = await _start(environment, skill, asked)
         state = await cast("HasState", environment).state()
         arguments = _bind(skill, asked.arguments, entities)
-        if not holds(skill.precondition, state):
-            wanted = json.dumps(skill.precondition, ensure_ascii=False, sort_keys=True)
-            return _report(skill, asked, task, arguments, f"its precondition {wanted} fails here")
+        if (why := unfit(skill, arguments, state, entities)) is not None:
+            return _report(skill, asked, task, arguments, why)
         await runtime.open((skill, *others), environment.tools)
         ran = await run_skill(skill.name, arguments, task, (), environment, runtime)
         if ran is None:
@@ -116,13 +115,8 @@ async def run_by_itself(records: Records, asked: Asked, runtime: SkillRuntime) -
                 },
             }
         )
-        try:
-            shown = await effect_shows(skill, ran.initial, ran.final, arguments, runtime)
-        except SkillFaultError as error:
-            return report.model_copy(update={"effect": False, "reason": str(error)})
-        if not shown and not report.reason:
-            report = report.model_copy(update={"reason": "its effect check failed afterwards"})
-        return report.model_copy(update={"effect": shown})
+        effect, why = await effect_after(skill, ran.initial, ran.final, arguments, runtime)
+        return report.model_copy(update={"effect": effect, "reason": report.reason or why})
     finally:
         await environment.close()
 

@@ -55,7 +55,7 @@ class Library:
     a running event loop and without one. Generated code runs in a box and never in this process.
 
     Example:
-        >>> with Library.open("courier") as library:
+        >>> with Library("courier") as library:
         ...     opening = library.begin(library.tasks(1, seed=5)[0])
         ...     names = [tool["function"]["name"] for tool in library.as_openai_tools()]
         ...     result = library.call("no_such_skill", {})
@@ -78,7 +78,26 @@ class Library:
         box: BoxName = "auto",
         scope: Scope = SHARED,
     ) -> None:
-        """See `open`."""
+        """Open it. Close it when done.
+
+        Args:
+            environment: a registered name.
+            workspace: whose library; `AGENTLAB_WORKSPACE` or `.agentlab`.
+            environment_options: options of the environment.
+            environment_tools: whether the environment's own tools stand beside the skills.
+            withhold: whether skills are withheld now and then from an episode with a task, so
+                that their effect is measured; an episode without one says nothing of it.
+            tool_calls: what each episode may spend.
+            seed: of the draws that withhold skills, with the run and the episode's number.
+            box: where skill code runs.
+            scope: for whom: what is the tenant's and the user's own serves beside what is
+                everybody's, and what is on record of it stays theirs.
+
+        Raises:
+            UnknownNameError: there is no such environment, or no such box.
+            RecordsError: the workspace cannot be used.
+            SkillRefusedError: the box cannot be used here.
+        """
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
         self._environment = make_environment(self._ref)
         self._own_tools = environment_tools
@@ -126,52 +145,6 @@ class Library:
             scope=scope,
         )
         self._portal = Portal("library")
-
-    @classmethod
-    def open(
-        cls,
-        environment: str,
-        *,
-        workspace: Path | str | None = None,
-        environment_options: JsonObject | None = None,
-        environment_tools: bool = False,
-        withhold: bool = True,
-        tool_calls: int = 1000,
-        seed: int = 0,
-        box: BoxName = "auto",
-        scope: Scope = SHARED,
-    ) -> Self:
-        """Open the library of an environment. Close it when done.
-
-        Args:
-            environment: a registered name.
-            workspace: whose library; `AGENTLAB_WORKSPACE` or `.agentlab`.
-            environment_options: options of the environment.
-            environment_tools: whether the environment's own tools stand beside the skills.
-            withhold: whether skills are withheld now and then from an episode with a task, so
-                that their effect is measured; an episode without one says nothing of it.
-            tool_calls: what each episode may spend.
-            seed: of the draws that withhold skills, with the run and the episode's number.
-            box: where skill code runs.
-            scope: for whom: what is the tenant's and the user's own serves beside what is
-                everybody's, and what is on record of it stays theirs.
-
-        Raises:
-            UnknownNameError: there is no such environment, or no such box.
-            RecordsError: the workspace cannot be used.
-            SkillRefusedError: the box cannot be used here.
-        """
-        return cls(
-            environment,
-            workspace=workspace,
-            environment_options=environment_options,
-            environment_tools=environment_tools,
-            withhold=withhold,
-            tool_calls=tool_calls,
-            seed=seed,
-            box=box,
-            scope=scope,
-        )
 
     @property
     def run_id(self) -> str:

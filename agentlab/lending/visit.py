@@ -17,10 +17,10 @@ from pydantic import JsonValue
 
 from agentlab.errors import AgentLabError, EnvironmentFaultError, SkillFaultError
 from agentlab.executors.acting import Acting, offered_skills, shown, told
-from agentlab.executors.actions import holds
+from agentlab.executors.actions import unfit
 from agentlab.executors.toolbox import Fault, Toolbox
 from agentlab.graph.jobs import scored
-from agentlab.graph.replays import effect_shows
+from agentlab.graph.replays import effect_after
 from agentlab.models.prompts import DATA, quoted
 from agentlab.models.redaction import known
 from agentlab.protocols import (
@@ -235,9 +235,9 @@ class Visit:
 
     async def _skill(self, name: str, skill: Skill, arguments: JsonObject) -> CallResult:
         initial = await self._state()
-        if not holds(skill.precondition, initial):
-            needs = json.dumps(skill.precondition, ensure_ascii=False, sort_keys=True)
-            return self._told(name, error=f"Not run: it needs {quoted(needs)}, which is not so.")
+        why = unfit(skill, arguments, initial, self._acting.seen.entities)
+        if why is not None:
+            return self._told(name, error=f"Not run: {quoted(why)}")
         before = self._acting.steps
         try:
             returned = await self._acting.use_skill(skill, arguments)
@@ -268,13 +268,9 @@ class Visit:
         self, skill: Skill, initial: JsonObject | None, arguments: JsonObject
     ) -> bool | None:
         final = await self._state()
-        if initial is None or final is None:
-            return None
-        try:
-            effect = await effect_shows(skill, initial, final, arguments, self._runtime)
-        except SkillFaultError:
-            effect = False
-        self._effects.append({"skill": skill.id, "shown": effect})
+        effect = (await effect_after(skill, initial, final, arguments, self._runtime)).effect
+        if effect is not None:
+            self._effects.append({"skill": skill.id, "shown": effect})
         return effect
 
     async def _state(self) -> JsonObject | None:

@@ -126,8 +126,10 @@ class _Handler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(Exception):
+        try:
             self._log.log(record)
+        except Exception:  # as `logging` wishes: told on stderr, and nobody's work is stopped
+            self.handleError(record)
 
 
 class _File:

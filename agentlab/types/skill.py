@@ -61,7 +61,7 @@ class Skill(Frozen):
     """One version of a skill.
 
     Example:
-        >>> with agentlab.Library.open("courier") as library:
+        >>> with agentlab.Library("courier") as library:
         ...     print(library.skills[0].signature)
         at(place: place)
 

@@ -99,7 +99,7 @@ class Task(Frozen):
     """One instruction with a start state and a verifier.
 
     Example:
-        >>> with agentlab.Library.open("courier") as library:
+        >>> with agentlab.Library("courier") as library:
         ...     (task,) = library.tasks(1, seed=5)
         >>> task.instruction, task.template
         ('Unlock the silver chest.', 'locked: unlocked')

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from agentlab.environments.web.chromium import arguments, chromium
 from agentlab.events import SkillMoved
-from agentlab.library.approval import waiting
+from agentlab.library.waiting import waiting
 from agentlab.records import Records, Workspace
 from agentlab.view.addresses import path_of
 from agentlab.view.bundle import write

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import agentlab
-from agentlab.library.approval import decide, waiting
+from agentlab.library.approval import decide
+from agentlab.library.waiting import waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import JsonObject
 from agentlab.types.report import WAITS

@@ -9,7 +9,7 @@ import pytest
 
 from agentlab import Agent
 from agentlab.config import AdmissionConfig, PracticeConfig
-from agentlab.library.approval import list_waiting
+from agentlab.library.waiting import list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import Scope
 

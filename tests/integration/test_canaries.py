@@ -15,7 +15,8 @@ from agentlab.envs.courier.environment import Courier
 from agentlab.events import Event, SkillMoved
 from agentlab.graph.canaries import verify_library
 from agentlab.graph.practice import toolset_name
-from agentlab.library.approval import decide, list_waiting
+from agentlab.library.approval import decide
+from agentlab.library.waiting import list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import Clause, EnvironmentRef, JsonObject, Parameter, Skill, skill_id
 from agentlab.types.report import CanaryReport

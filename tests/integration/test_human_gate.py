@@ -16,7 +16,7 @@ import agentlab
 from agentlab.analysis.runs import show_run
 from agentlab.cli.main import cli
 from agentlab.events import Event, RoundFinished, SkillMoved
-from agentlab.library.approval import list_waiting
+from agentlab.library.waiting import list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types.report import WAITS
 

@@ -69,7 +69,7 @@ def as_node(
 
     Example:
         >>> from agentlab import Library
-        >>> library = Library.open("courier")
+        >>> library = Library("courier")
         >>> node = as_node(library, read="question", write="skills", k=1)
         >>> node.invoke({"question": "Unlock the tin chest."})["skills"][0]["name"]
         'unlocked'

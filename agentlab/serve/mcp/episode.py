@@ -9,18 +9,17 @@ Nothing here writes records or speaks the protocol.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
+import logging
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import AgentLabError, EnvironmentFaultError, SkillFaultError
-from agentlab.executors.actions import holds
+from agentlab.errors import AgentLabError, EnvironmentFaultError
+from agentlab.executors.actions import unfit
 from agentlab.executors.recorder import Recorder
 from agentlab.graph.jobs import keep_blobs
-from agentlab.graph.replays import effect_shows
+from agentlab.graph.replays import effect_after
 from agentlab.models.redaction import known
 from agentlab.protocols import Environment, EpisodeOver
 from agentlab.records.blobs import Blobs
@@ -39,9 +38,9 @@ from agentlab.types import (
     ToolCall,
     Trajectory,
     Usage,
-    canonical_json,
-    fits,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
@@ -169,8 +168,10 @@ class Episode:
         runtime, self._runtime = self._runtime, None
         for kept in (runtime, environment):
             if kept is not None:
-                with contextlib.suppress(Exception):  # foreign code must not keep the other open
+                try:
                     await asyncio.shield(kept.close())
+                except Exception as error:  # foreign code, which must not keep the other open
+                    log.warning("%s did not close: %s", type(kept).__name__, error)
 
     async def close(self) -> None:
         """As `drop`. Safe to call twice."""
@@ -213,22 +214,18 @@ class _Work:
     async def run(self, callees: Sequence[Skill]) -> Done:
         await self._record.start()
         initial = self._record.trajectory().initial_state
-        if (unfit := self._unfit(initial)) is not None:
-            return self._done(reason=unfit)._replace(told=False)
+        why = unfit(self._skill, self._arguments, initial, self._before.entities)
+        if why is not None:
+            return self._done(reason=why)._replace(told=False)
         await self._runtime.open((self._skill, *callees), self._environment.tools)
         returned = await self._runtime.call(self._skill.name, self._arguments, self._perform)
         final = self._final()
-        reason = "" if returned.completed else returned.error or "it was stopped"
-        if initial is None or final is None:
-            reason = reason or "the environment tells no state, so its effect cannot be checked"
-            return self._done(completed=returned.completed, reason=reason)
-        try:
-            shown = await effect_shows(self._skill, initial, final, self._arguments, self._runtime)
-        except SkillFaultError as error:
-            return self._done(completed=returned.completed, effect=False, reason=str(error))
-        if not shown:
-            reason = reason or "its effect check failed afterwards"
-        return self._done(completed=returned.completed, effect=shown, reason=reason)
+        effect, why = await effect_after(
+            self._skill, initial, final, self._arguments, self._runtime
+        )
+        if not returned.completed:
+            why = returned.error or "it was stopped"
+        return self._done(completed=returned.completed, effect=effect, reason=why)
 
     def stopped(self, reason: str) -> Done:
         """What there is of a call that was cut off."""
@@ -248,19 +245,6 @@ class _Work:
     def _final(self) -> JsonObject | None:
         trajectory = self._record.trajectory()
         return trajectory.steps[-1].state if trajectory.steps else trajectory.initial_state
-
-    def _unfit(self, state: JsonObject | None) -> str | None:
-        """Why the skill cannot run here, which no call is made to find out."""
-        if self._skill.precondition and not holds(self._skill.precondition, state):
-            wanted = json.dumps(self._skill.precondition, ensure_ascii=False, sort_keys=True)
-            return f"its precondition {wanted} fails here"
-        there = {canonical_json(each.reference): each for each in self._before.entities}
-        for parameter in self._skill.parameters:
-            thing = there.get(canonical_json(self._arguments.get(parameter.name)))
-            if thing is not None and not fits(parameter, thing, self._arguments):
-                needed = json.dumps(parameter.requires, ensure_ascii=False, sort_keys=True)
-                return f"{parameter.name!r} must be a thing that has {needed}"
-        return None
 
     def _done(
         self,

@@ -7,7 +7,7 @@ that nothing of one is ever at hand where another is answered.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,8 @@ from agentlab.serve.mcp.pins import FILE, Pins
 from agentlab.serve.mcp.server import make_server
 from agentlab.serve.mcp.tokens import Principal
 from agentlab.types import EnvironmentRef, Frozen, Scope
+
+log = logging.getLogger(__name__)
 
 
 class Serving(Frozen):
@@ -124,8 +126,10 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for served in self.served.values():
             await served.caller.close()
-        with contextlib.suppress(Exception):  # foreign code must not keep the records open
+        try:
             await self._environment.close()
+        except Exception as error:  # foreign code, which must not keep the records open
+            log.warning("An environment did not close: %s: %s", type(error).__name__, error)
         for offerings in self._offerings.values():
             offerings.close()
         self._records.close()

@@ -7,8 +7,8 @@ import getpass
 from pydantic import JsonValue
 
 from agentlab.errors import UnknownNameError
-from agentlab.library.approval import waiting
 from agentlab.library.catalogue import measured_effect
+from agentlab.library.waiting import waiting
 from agentlab.records import Records
 from agentlab.types import Frozen, Insight, Skill
 from agentlab.types.approval import ItemDecision, WaitingItem

@@ -53,8 +53,8 @@ def test_names_and_tables_are_readings() -> None:
     assert [each.called for each in readings_of("look, list_notes")] == ["look", "list_notes"]
     (one,) = readings_of(table)
     assert one.called == "seen"
-    assert placed(one.arguments, "/work") == {"at": "/work/a"}
-    assert placed([1, "{folder}"], "/work") == [1, "/work"]
+    assert placed(one.arguments, "/granted") == {"at": "/granted/a"}
+    assert placed([1, "{folder}"], "/granted") == [1, "/granted"]
     assert [each.called for each in readings_of([table, "look"])] == ["seen", "look"]
 
 

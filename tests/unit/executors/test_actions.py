@@ -19,6 +19,7 @@ from agentlab.executors.actions import (
     bindings,
     holds,
     tool_calls,
+    unfit,
 )
 from agentlab.types import (
     Clause,
@@ -263,6 +264,22 @@ def test_bindings_respect_type_requirements_and_schemas() -> None:
     assert [b["x"] for b in bindings(_skill(narrow), None, BOXES)] == ["b"]
     other = Parameter(name="x", type="crate")
     assert list(bindings(_skill(other), None, BOXES)) == []
+
+
+def test_why_a_skill_cannot_run_here() -> None:
+    red = Parameter(name="x", type="box", requires={"hue": "red"})
+    skill = _skill(red).model_copy(update={"precondition": {"carrying": {"present": False}}})
+    free: JsonObject = {"carrying": None}
+    assert unfit(skill, {"x": "a"}, free, BOXES) is None
+    said = unfit(skill, {"x": "a"}, {"carrying": "b"}, BOXES)
+    assert said == 'its precondition {"carrying": {"present": false}} fails here'
+    assert unfit(skill, {"x": "b"}, free, BOXES) == '\'x\' must be a thing that has {"hue": "red"}'
+    # What is no thing in sight may still be there, and whoever is asked for nothing is not told.
+    assert unfit(skill, {"x": "elsewhere"}, free, BOXES) is None
+    assert unfit(skill, {}, free, BOXES) is None
+    assert unfit(_skill(red), {"x": "a"}, None, BOXES) is None
+    for arguments in bindings(skill, None, BOXES):
+        assert unfit(skill, arguments, free, BOXES) is None
 
 
 def test_bindings_to_a_clause() -> None:

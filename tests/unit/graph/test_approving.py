@@ -7,7 +7,8 @@ from pathlib import Path
 from agentlab.graph import selection
 from agentlab.graph.admit import admit
 from agentlab.graph.practice import Practice, RunState
-from agentlab.library.approval import decide, waiting
+from agentlab.library.approval import decide
+from agentlab.library.waiting import waiting
 from agentlab.types import Skill, skill_id
 from tests.unit.graph.test_gates import (
     DELIVER,

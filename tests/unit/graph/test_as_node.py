@@ -252,7 +252,7 @@ def test_cancelling_the_graph_breaks_off_the_attempt(tmp_path: Path) -> None:
 
 def test_retrieval_writes_plain_values_under_the_keys_that_were_named(tmp_path: Path) -> None:
     stock(tmp_path / "w", tmp_path / "keys")
-    with Library.open("courier", workspace=tmp_path / "w") as library:
+    with Library("courier", workspace=tmp_path / "w") as library:
         app = one_node(as_node(library, k=2), checkpointer=InMemorySaver())
         done = app.invoke({"query": "Unlock the tin chest."}, thread("one"))
         renamed = as_node(library, read="question", write="known")

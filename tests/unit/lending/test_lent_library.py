@@ -35,9 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(shop: Path, *, environment_tools: bool = False) -> Library:
-    return Library.open(
-        "courier", workspace=shop, withhold=False, environment_tools=environment_tools
-    )
+    return Library("courier", workspace=shop, withhold=False, environment_tools=environment_tools)
 
 
 def holding(library: Library) -> tuple[Task, JsonObject]:
@@ -185,7 +183,7 @@ def test_nor_is_what_calls_it(shop: Path, tmp_path: Path) -> None:
 
 def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) -> None:
     withheld: set[str] = set()
-    with Library.open("courier", workspace=shop, seed=7) as library:
+    with Library("courier", workspace=shop, seed=7) as library:
         for task in library.tasks(6, seed=2):
             library.begin(task)
             told = {tool["function"]["name"] for tool in library.as_openai_tools()}
@@ -203,7 +201,7 @@ def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) 
 
 def test_a_library_is_closed_inside_a_running_loop(tmp_path: Path) -> None:
     async def work() -> None:
-        with Library.open("courier", workspace=tmp_path) as library:
+        with Library("courier", workspace=tmp_path) as library:
             assert await library.afind("anything") == ()
 
     asyncio.run(work())
@@ -307,7 +305,7 @@ def test_a_tenants_skills_serve_and_are_recorded_in_its_scope_alone(tmp_path: Pa
         records.items.save_skill(private, status="active", scope=acme)
     seen: dict[str, list[str]] = {}
     for scope in (SHARED, acme, other):
-        with Library.open("courier", workspace=tmp_path / "own", scope=scope) as library:
+        with Library("courier", workspace=tmp_path / "own", scope=scope) as library:
             seen[scope.path] = [skill.name for skill in library.skills]
             library.begin()
             result = library.call("private_holding", {"item": {}})

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from agentlab.config import ConfigError, load_config
 from agentlab.errors import RecordsError, UnknownNameError, UsageError
 from agentlab.events import InsightMoved, SkillMoved
-from agentlab.library.approval import decide, gate_evidence, waiting
+from agentlab.library.approval import decide
+from agentlab.library.waiting import gate_evidence, waiting
 from agentlab.records import Records, Workspace
 from agentlab.types import SHARED, Insight, Scope, Skill
 from agentlab.types.approval import Verdict, WaitingItem

@@ -19,7 +19,7 @@ from agentlab.events import (
     TaskAdmitted,
     TaskRejected,
 )
-from agentlab.library.approval import gate_evidence
+from agentlab.library.waiting import gate_evidence
 from agentlab.records import PackRow, PackSkillRow, Records, Workspace
 from agentlab.records.gates import GateRow, Look
 from agentlab.records.policies import Policy, PolicyVersion
