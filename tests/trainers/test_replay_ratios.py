@@ -94,6 +94,29 @@ def test_four_tokens_by_hand(found: dict[str, Any]) -> None:
     assert worse == pytest.approx([0, 0.5 * 2 / 3, 0], abs=1e-6)
 
 
+def test_attempts_that_came_out_alike_take_no_step(
+    base: Path, tmp_path: Path, module_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", str(module_python))
+    rows = rows_of("trl-grpo-replay")
+    alike = [{**row, "reward": 1.0, "group_id": "alike"} for row in rows[:2]]
+    reports: list[training.TrainReport] = []
+    for name, given in (("mixed", rows), ("more", [*rows[:2], *alike, *rows[2:]])):
+        request = TrainRequest(
+            trainer="trl-grpo-replay",
+            data=(write_export(tmp_path / f"{name}-data", "trl-grpo-replay", base, given),),
+            base=base,
+            out=tmp_path / name,
+            parameters=Parameters(batch=2),
+        )
+        reports.append(training.train(request))
+    mixed, more = reports
+    assert (mixed.steps, more.steps, more.rows) == (3, 3, 8)
+    assert mixed.weights_sha256 == more.weights_sha256
+    assert "2 of 8 rows are of groups whose attempts came out alike" in " ".join(more.notes)
+    assert "came out alike" not in " ".join(mixed.notes)
+
+
 def test_of_a_conversation_the_replies_count_and_what_tools_said_does_not(
     found: dict[str, Any],
 ) -> None:

@@ -293,6 +293,16 @@ class _Training:
         found |= set(map(str, before)) if isinstance(before, list) else set()
         return found | set(drawn_in(self._work / LIVE).practised)
 
+    def _idle(self) -> tuple[str, ...]:
+        """What is to be said of recorded rows that no loss is formed of."""
+        idle = sum(not any(row) for row in self._advantages)
+        if not idle or settled(self._request)["beta"]:
+            return ()
+        return (
+            f"{idle} of {len(self._advantages)} rows are of groups whose attempts came out alike: "
+            "they have no advantage, no part in the loss and no place in a step.",
+        )
+
     def _drawn_rows(self) -> JsonObject:
         drawn = drawn_in(self._work / LIVE)
         return {"rows": drawn.rows, "tokens": drawn.tokens, "trained": drawn.trained}
@@ -360,7 +370,7 @@ class _Training:
             first_ratio=_ratio(steps),
             moved=_moved(record),
             resumed_from=self._resumed,
-            notes=tuple(note for each in self._exports for note in each.notes),
+            notes=(*(note for each in self._exports for note in each.notes), *self._idle()),
         )
 
 

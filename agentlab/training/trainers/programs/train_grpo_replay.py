@@ -12,7 +12,10 @@ become `old_per_token_logps`, against which TRL's own loss forms its ratio exp(n
 it. That is PPO's ratio to the behaviour policy, right for logged data of whatever age.
 
 A row that is one of several of its attempt counts by its weight, in the loss and in the number of
-tokens that the loss is divided by.
+tokens that the loss is divided by. A row without an advantage has no part in the loss, so long as
+nothing holds the policy to where it began (`beta`); such rows, those of groups whose attempts came
+out alike, are left out before batches are made. DAPO (Yu et al. 2025, section 3.2) draws until
+every group differs; recorded attempts cannot be drawn again, so steps get fewer instead.
 """
 
 from __future__ import annotations
@@ -49,11 +52,12 @@ def train(job: Job, answers: Answers) -> None:
 
 
 def prepare(job: Job) -> Prepared:
-    """The rows with what was recorded of them."""
+    """The rows that teach something, with what was recorded of them."""
     tokenizer = load_tokenizer(job)
-    rows = [recorded(row, drawn) for row, drawn in zip(job.rows(), job.advantages(), strict=True)]
-    for number, row in enumerate(rows, start=1):
+    found = [recorded(row, drawn) for row, drawn in zip(job.rows(), job.advantages(), strict=True)]
+    for number, row in enumerate(found, start=1):
         job.fits(len(row.prompt) + len(row.completion), number)
+    rows = [row for row in found if job["beta"] or any(row.advantages)]
 
     def build(model: Any) -> Replay:
         return Replay(job, rows, model, tokenizer)
