@@ -37,7 +37,8 @@
   };
 
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, select, textarea, dialog");
+    // The focus stays for a moment in a dialog that was closed.
+    const typing = event.target.closest("input, select, textarea, dialog[open]");
     if (event.key === "Escape" && typing && typing.matches("input")) { typing.blur(); return; }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (leading && Date.now() - leading < 1500) {
