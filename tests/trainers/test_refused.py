@@ -246,14 +246,26 @@ def test_what_rows_do_not_say_of_their_language_is_noted(base: Path, tmp_path: P
     assert check_export(told, ("trl-sft",), said).notes == tuple(report["notes"])
 
 
+def _tensors(folder: Path, name: str, **settings: Any) -> Path:
+    """One number under a name, as safetensors, with settings beside it."""
+    head = json.dumps({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    told = json.dumps({"peft_type": "LORA", **settings})
+    (folder / "adapter_config.json").write_text(told, encoding="utf-8")
+    return weights
+
+
 def _adapter(folder: Path, base: Path, **told: Any) -> Path:
-    """A trained folder around weights that need not be an adapter's: none is loaded here."""
+    """A trained folder around the least that is an adapter: none is loaded here."""
     folder.mkdir()
-    shutil.copyfile(base / "model.safetensors", folder / "adapter_model.safetensors")
+    shutil.copyfile(base / "model.safetensors", folder / "model.safetensors")
+    weights = _tensors(folder, "base_model.model.layers.0.q_proj.lora_A.weight")
+    whole = told.get("kind") == "model"
     record = {
         "name": "lab-v0003-00000000",
         "kind": "adapter",
-        "weights_sha256": digest_of(base / "model.safetensors"),
+        "weights_sha256": digest_of(base / "model.safetensors" if whole else weights),
         "base": {"weights_sha256": digest_of(base / "model.safetensors")},
         "tokenizer_sha256": digest_of(base / "tokenizer.json"),
         "chat_template_sha256": digest_of(base / "chat_template.jinja"),
@@ -272,7 +284,6 @@ def test_an_adapter_that_is_not_of_the_base(base: Path, tmp_path: Path) -> None:
     told = _adapter(tmp_path / "told", base, chat_template_sha256="0" * 64)
     assert "another chat template" in refused(data, base, tmp_path, adapter=told)
     whole = _adapter(tmp_path / "whole", base, kind="model")
-    shutil.copyfile(base / "model.safetensors", whole / "model.safetensors")
     assert "a whole model and no adapter" in refused(data, base, tmp_path, adapter=whole)
     assert "--method full" in refused(data, base, tmp_path, adapter=adapter, method="full")
 
@@ -286,6 +297,28 @@ def test_an_adapter_that_is_cut_short_or_changed(base: Path, tmp_path: Path) -> 
     assert "cut short or damaged" in refused(data, base, tmp_path, adapter=adapter)
     (adapter / "adapter_model.safetensors").write_bytes(weights[:-1] + b"\x01")
     assert "are not those that" in refused(data, base, tmp_path, adapter=adapter)
+
+
+@pytest.mark.usefixtures("no_trainer")
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("base_model.model.embed_tokens.weight", {}, "'base_model.model.embed_tokens.weight'"),
+        ("base_model.model.x.lora_B.weight", {"modules_to_save": ["x"]}, "'modules_to_save'"),
+        ("base_model.model.x.lora_B.weight", {"megatron_core": "m", "megatron_config": {}}, "mega"),
+        ("base_model.model.x.lora_B.weight", {"peft_type": "IA3"}, "is no LoRA"),
+    ],
+)
+def test_an_adapter_that_would_be_loaded_over_more_than_itself(
+    name: str, settings: dict[str, Any], said: str, base: Path, tmp_path: Path
+) -> None:
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    adapter = _adapter(tmp_path / "adapter", base)
+    weights = _tensors(adapter, name, **settings)
+    record = json.loads((adapter / "agentlab.json").read_text(encoding="utf-8"))
+    record["weights_sha256"] = digest_of(weights)
+    (adapter / "agentlab.json").write_text(json.dumps(record), encoding="utf-8")
+    assert said in refused(data, base, tmp_path, adapter=adapter)
 
 
 def test_a_missing_environment_is_told_with_how_to_make_it(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from agentlab.serve.local_server.asked import Refusal
 from agentlab.serve.local_server.slots import shape_of
+from agentlab.training.lora import why_not
 
 MOST = 64
 """Names served at a time."""
@@ -25,22 +25,6 @@ MODEL, CONFIG = "model.safetensors", "config.json"
 RECORD = "agentlab.json"
 """What a trainer says of the weights it wrote."""
 
-_OWN = re.compile(
-    r"base_model\.model\..+\.lora_(A\.weight|B\.weight|embedding_A|embedding_B|"
-    r"magnitude_vector(\.weight)?)"
-)
-"""Names of tensors that are an adapter's own. peft loads any other name over what it finds under
-it: the base model's weights, or another adapter's."""
-_PLAIN: Mapping[str, tuple[object, ...]] = {
-    "init_lora_weights": (None, True, False, "gaussian"),
-    "bias": (None, "none"),
-    "layer_replication": (None, []),
-    "modules_to_save": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    "megatron_config": (None,),
-}
-"""Settings with which peft changes the base model, or imports what a folder names; and their
-values with which it does not."""
 _LARGEST_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 
@@ -197,20 +181,8 @@ class Weights:
 
     def _adapter(self, name: str, folder: Path) -> Served:
         settings = _object(folder / ADAPTER_CONFIG)
-        if settings.get("peft_type") != "LORA":
-            raise _unfit(f"The adapter in {str(folder)!r} is no LoRA; only LoRA can be loaded.")
-        for setting, harmless in _PLAIN.items():
-            if settings.get(setting) not in harmless:
-                raise _unfit(
-                    f"The adapter in {str(folder)!r} sets {setting!r}, with which it would change "
-                    "the base model that others ask; train it without."
-                )
-        for tensor in _tensors(folder / ADAPTER):
-            if not _OWN.fullmatch(tensor):
-                raise _unfit(
-                    f"The adapter in {str(folder)!r} holds {tensor[:200]!r}, which is no weight of "
-                    "a LoRA adapter and would be loaded over somebody else's."
-                )
+        if (why := why_not(settings, _tensors(folder / ADAPTER))) is not None:
+            raise _unfit(f"The adapter in {str(folder)!r} {why}.")
         peft = self._libraries.peft
         self._loaded += 1
         inner = f"a{self._loaded}"

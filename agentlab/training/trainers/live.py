@@ -24,11 +24,10 @@ from agentlab.training.exporting import ExportRequest, export
 from agentlab.training.trainers.comparing import compared
 from agentlab.training.trainers.export_folder import check_export
 from agentlab.training.trainers.model_folder import ModelFolder, check_tensors, file_digest
-from agentlab.training.trainers.trained_folder import ADAPTER
+from agentlab.training.trainers.trained_folder import ADAPTER, SETTINGS
 from agentlab.types import JsonObject, derive_seed, digest
 
 FORM = "trl-grpo-replay"
-SETTINGS = "adapter_config.json"
 DRAWN = "drawn.json"
 """Of a step: what was drawn for it."""
 PATIENCE = 120.0

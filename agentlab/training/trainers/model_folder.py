@@ -88,8 +88,8 @@ def weights_digest(path: Path) -> str:
         raise TrainingRefusedError(str(error)) from error
 
 
-def check_tensors(path: Path) -> None:
-    """Look whether a safetensors file is as long as its head says.
+def check_tensors(path: Path) -> tuple[str, ...]:
+    """Look whether a safetensors file is as long as its head says; the names in it.
 
     Raises:
         TrainingRefusedError: it is not, or has no head that can be read.
@@ -103,14 +103,13 @@ def check_tensors(path: Path) -> None:
             head = cast("object", json.loads(file.read(length)))
         if not isinstance(head, dict):
             raise ValueError("its head is no object")
-        ends = [
-            int(cast("list[int]", each["data_offsets"])[1])
-            for name, each in cast("dict[str, dict[str, object]]", head).items()
-            if name != "__metadata__"
-        ]
+        held = cast("dict[str, dict[str, object]]", head)
+        names = tuple(name for name in held if name != "__metadata__")
+        ends = [int(cast("list[int]", held[name]["data_offsets"])[1]) for name in names]
         wanted = 8 + length + max(ends, default=0)
         if wanted != size:
             raise ValueError(f"it has {size} bytes and its head tells of {wanted}")
+        return names
     except FileNotFoundError:
         raise TrainingRefusedError(f"{str(path)!r} is missing; copy the folder again.") from None
     except (

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from agentlab.errors import TrainingRefusedError, UsageError
+from agentlab.training.lora import why_not
 from agentlab.training.trainers.model_folder import (
     ModelFolder,
     check_tensors,
@@ -29,6 +30,7 @@ from agentlab.types import JsonObject
 
 RECORD = "agentlab.json"
 ADAPTER = "adapter_model.safetensors"
+SETTINGS = "adapter_config.json"
 _VERSION = re.compile(r"lab-v(\d{4,})-[0-9a-f]{8}")
 
 
@@ -51,7 +53,8 @@ def read_trained(path: Path) -> TrainedFolder:
 
     Raises:
         UsageError: it is none.
-        TrainingRefusedError: its weights are cut short, damaged or not those of its record.
+        TrainingRefusedError: its weights are cut short, damaged or not those of its record, or an
+            adapter would be loaded over more than itself.
     """
     if not (path / RECORD).is_file():
         raise UsageError(f"{str(path)!r} is no trained folder (no {RECORD}); name one.")
@@ -66,16 +69,26 @@ def read_trained(path: Path) -> TrainedFolder:
             f"{RECORD} in {str(path)!r} is cut short or another's; train it again."
         )
     if kind == "adapter":
-        check_tensors(path / ADAPTER)
+        names = check_tensors(path / ADAPTER)
         sha256 = file_digest(path / ADAPTER)
     else:
+        names = ()
         sha256 = weights_digest(path)
     if record.get("weights_sha256") != sha256:
         raise TrainingRefusedError(
             f"The weights in {str(path)!r} are not those that {name!r} was given with (their hash "
             f"is {sha256[:8]}); train it again."
         )
+    if kind == "adapter" and (why := why_not(_settings(path), names)) is not None:
+        raise TrainingRefusedError(f"The adapter in {str(path)!r} {why}.")
     return TrainedFolder(path.absolute(), name, record)
+
+
+def _settings(path: Path) -> object:
+    try:
+        return cast("object", json.loads((path / SETTINGS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def check_going_on(trained: TrainedFolder, base: ModelFolder) -> None:
