@@ -60,14 +60,14 @@ trainer = "trl-sft"
 format = "trl-sft"
 view = "successes"
 seed = {seed}
-options = {{{course}, batch = 8, lr = {rate}}}
+options = {{{course}, batch = 8, lr = {rate}, schedule = "cosine"}}
 
 [[train]]
 trainer = "trl-grpo-replay"
 format = "trl-grpo-replay"
 estimator = "grpo"
 seed = {seed}
-options = {{epochs = 1, batch = 32, lr = 0.0002}}
+options = {{epochs = 1, batch = 32, lr = 0.0001}}
 
 [serve]
 launch = "local"
@@ -77,9 +77,10 @@ seed = {seed}
 tasks = {tasks}
 beside = {beside}
 heldout = {heldout}
+window = 64  # larger ones wait less for the slowest attempt of each
 tolerance = 0.001  # a CPU serves in the trainer's own float32
 """
-FULL = {"rounds": 4, "attempts": 256, "epochs": 2, "tasks": 768, "beside": 192, "heldout": 192}
+FULL = {"rounds": 4, "attempts": 384, "epochs": 2, "tasks": 512, "beside": 128, "heldout": 128}
 SHORT = {"rounds": 1, "attempts": 96, "epochs": 2, "tasks": 96, "beside": 24, "heldout": 24}
 RATE = 0.001
 """Of SFT, for two passes over some 200 rows: at 0.004 and three passes it came out worse than it

@@ -5,13 +5,31 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+
+def without_sound() -> None:
+    """Let LLaMA-Factory be imported beside a CPU's torch.
+
+    It imports torchaudio whatever it reads, whose only build on the index wants CUDA's libraries.
+    No export holds sound, so that an empty module does where the real one cannot be loaded.
+    """
+    try:
+        importlib.import_module("torchaudio")
+    except OSError:
+        for name in [name for name in sys.modules if name.startswith("torchaudio")]:
+            del sys.modules[name]
+        empty = ModuleType("torchaudio")
+        empty.__spec__ = ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = empty
 
 
 def main(folder: Path) -> str:
     """What was converted; raises where a row is skipped as broken."""
+    without_sound()
     parser: Any = importlib.import_module("llamafactory.data.parser")
     converter: Any = importlib.import_module("llamafactory.data.converter")
     (attributes,) = parser.get_dataset_list(["agentlab"], str(folder))
