@@ -104,7 +104,13 @@ async def learn(
         update={
             "run_id": run_id,
             "candidates": len(rows),
-            "admitted": tuple(sorted(after[key] for key in after.keys() - before.keys())),
+            "admitted": tuple(
+                sorted(
+                    after[key]
+                    for key in after.keys() - before.keys()
+                    if _let_in(records, key, run_id)
+                )
+            ),
             "refused": sum(row.status == "retired" for row in rows),
             "waiting": sum(row.status in ("candidate", "quarantined", "verified") for row in rows),
         }
@@ -127,6 +133,12 @@ def _serving(records: Records, environment: str, scope: Scope) -> dict[str, str]
     """The scope's own skills that serve: id to name."""
     rows = records.items.skills(environment=environment, status="active", scope=scope)
     return {row.item.id: row.item.name for row in rows if row.scope == scope.path}
+
+
+def _let_in(records: Records, item_id: str, run_id: str) -> bool:
+    """Whether it serves because of this run, and not of one that another process made meanwhile."""
+    moves = records.items.history(item_id)
+    return any(move.after == "active" and move.run_id == run_id for move in moves)
 
 
 def _copied(practice: Practice, found: list[Produced]) -> int:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentlab.embeddings.lexical import words
-from agentlab.library.index.ranking import contenders, rank
+from agentlab.library.index.ranking import IdOrder, contenders, rank
 
 K1, B = 1.2, 0.75
 _DENSE = 8
@@ -50,6 +50,7 @@ class Answer:
     """The scores of all documents for one query."""
 
     _ids: Sequence[str]
+    _order: IdOrder
     _rows: Mapping[str, int]
     _scores: NDArray[np.float64]
     _ideal: float
@@ -59,6 +60,10 @@ class Answer:
 
         Excluded ids leave no gap: the k best of the others are returned.
         """
+        return [self.of(identifier) for identifier in self.ids(k, exclude)]
+
+    def ids(self, k: int, exclude: Collection[str] = ()) -> list[str]:
+        """The ids of `best`."""
         scores = self._scores
         hidden = [self._rows[each] for each in exclude if each in self._rows]
         if hidden:
@@ -67,7 +72,7 @@ class Answer:
         sharing = np.flatnonzero(scores)
         likely = sharing[contenders(scores[sharing], k, _SLACK)]
         likely_scores = scores[likely].round(_DECIMALS)
-        return [self.of(self._ids[row]) for row in rank(likely, likely_scores, self._ids, k)]
+        return [self._ids[row] for row in rank(likely, likely_scores, self._order, k)]
 
     def of(self, identifier: str) -> Found:
         """What the answer says of one document; score 0 where no word is shared.
@@ -99,6 +104,7 @@ class BM25:
         self._total = 0.0
         self._weights: dict[str, _Term] = {}
         self._measured: NDArray[np.float64] | None = None
+        self._order: IdOrder | None = None
         self.add(documents or {})
 
     def __len__(self) -> int:
@@ -148,7 +154,9 @@ class BM25:
                 scores += times * weight.parts
             else:
                 scores[weight.rows] += times * weight.parts
-        return Answer(self._ids, self._rows, scores, ideal)
+        if self._order is None:
+            self._order = IdOrder(self._ids)
+        return Answer(self._ids, self._order, self._rows, scores, ideal)
 
     def _weigh(self, term: str) -> _Term:
         count, held = len(self._rows), self._frequency[term]
@@ -191,6 +199,7 @@ class BM25:
     def _forget(self) -> None:
         self._weights.clear()
         self._measured = None
+        self._order = None
 
     def _measure(self) -> NDArray[np.float64]:
         if self._measured is None:

@@ -154,7 +154,7 @@ class Retriever:
             if match.similarity > 0.0 and match.id not in exclude and match.id in self._tokens
         ][:depth]
         answer = self._bm25.ask(query)
-        worded = [found.id for found in answer.best(depth, exclude)]
+        worded = answer.ids(depth, exclude)
         fused: dict[str, float] = {}
         for ranking in (near, worded):
             for place, identifier in enumerate(ranking, start=1):

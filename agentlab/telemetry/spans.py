@@ -118,8 +118,9 @@ class Spans:
         for call in calls:
             self.chat(whose, call, inside, ended)
         self._steps(outcome, inside, began)
-        self._score(span, outcome, ended)
-        if outcome.status != "completed":
+        if outcome.status == "completed":
+            self._score(span, outcome, ended)
+        else:  # nobody evaluated it
             span.set_attribute(c.ERROR, outcome.status)
             # What went wrong may quote what was seen.
             span.set_status(Status(StatusCode.ERROR, self._told(outcome.error)))

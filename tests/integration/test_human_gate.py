@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import agentlab
 from agentlab.analysis.runs import show_run
 from agentlab.cli.main import cli
-from agentlab.events import Event, RoundFinished, SkillMoved
+from agentlab.events import Event, InsightMoved, RoundFinished, SkillMoved
 from agentlab.library.waiting import list_waiting
 from agentlab.records import Records, Workspace
 from agentlab.types.report import WAITS
@@ -42,15 +42,25 @@ def invoke(workspace: Path, *words: str) -> Result:
     return CliRunner().invoke(cli, arguments, env={"AGENTLAB_DISPLAY": "plain"})
 
 
-class Person:
-    """Decides at the end of each round, from another process, as somebody at a terminal would."""
+class Onlooker:
+    """Keeps what it is told."""
 
-    def __init__(self, workspace: Path) -> None:
-        self._workspace = workspace
+    def __init__(self) -> None:
         self.events: list[Event] = []
 
     def notify(self, event: Event) -> None:
         self.events.append(event)
+
+
+class Person(Onlooker):
+    """Decides at the end of each round, from another process, as somebody at a terminal would."""
+
+    def __init__(self, workspace: Path) -> None:
+        super().__init__()
+        self._workspace = workspace
+
+    def notify(self, event: Event) -> None:
+        super().notify(event)
         if isinstance(event, RoundFinished):
             for line in list_waiting(self._workspace):
                 verdict = "approve" if line.name == "holding" else "reject"
@@ -130,6 +140,54 @@ def test_a_run_pauses_at_the_gate_until_everything_is_decided(tmp_path: Path) ->
             words = ["skills", "reject", each.name, "--digest", each.digest, "--reason", "no"]
             assert invoke(tmp_path, *words).exit_code == 0
     assert end.status == "finished" and end.skills.admitted == 1 and end.skills.waiting == 0
+
+
+ADVISED: dict[str, Any] = {
+    **SMALL,
+    "model": "scripted:agentlab.testing.rules.roles:courier_rules",
+    "attempts": 8,
+    "proposals": 8,
+    "tool_calls": 60,
+    "seed": 3,
+    "admission.wait": True,
+}
+"""A round of this learns one insight and one skill."""
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_advice_waits_for_people_and_is_offered_once_they_approve(
+    tmp_path: Path, verdict: str
+) -> None:
+    report = agentlab.practice(workspace=tmp_path, **ADVISED)
+    assert (report.status, report.reason) == ("stopped", WAITS)
+    assert (report.insights.waiting, report.insights.admitted) == (1, 0)
+    for line in list_waiting(tmp_path, kind="skill"):
+        words = ["skills", "reject", line.name, "--digest", line.digest, "--reason", "no"]
+        assert invoke(tmp_path, *words).exit_code == 0
+    assert agentlab.resume(report.run_id, workspace=tmp_path).reason == WAITS
+    (line,) = list_waiting(tmp_path)
+    assert line.kind == "insight" and line.id in invoke(tmp_path, "insights", "waiting").stdout
+    words = ["insights", verdict, line.id, "--digest", line.digest, "--reason", "read it"]
+    done = invoke(tmp_path, *words, "--by", "ada")
+    assert done.exit_code == 0, done.output
+
+    seen = Onlooker()
+    agentlab.resume(report.run_id, workspace=tmp_path, observers=[seen])
+    told = [e for e in seen.events if isinstance(e, InsightMoved) and e.insight_id == line.id]
+    after = "active" if verdict == "approve" else "retired"
+    assert [(e.before, e.after, e.by) for e in told] == [("verified", after, "ada")]
+    with Records.open(Workspace.open(tmp_path)) as records:
+        row = records.items.insight(line.id)
+        offered = {
+            spec.round
+            for round_ in range(2)
+            for spec in records.attempts.planned(report.run_id, round_)
+            for offer in spec.offers
+            if offer.item_id == line.id and spec.kind == "practice"
+        }
+        moves = [move.after for move in records.items.history(line.id)]
+    assert row.status == after and moves == ["candidate", "quarantined", "verified", after]
+    assert offered == ({1} if verdict == "approve" else set())
 
 
 @pytest.mark.parametrize("group", ["skills", "insights"])

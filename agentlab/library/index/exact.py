@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agentlab.library.index.ranking import Rows, contenders, rank
+from agentlab.library.index.ranking import IdOrder, Rows, contenders, rank
 from agentlab.protocols import Match, Vectors
 
 DECIMALS = 9
@@ -55,6 +55,7 @@ class ExactIndex:
         self._matrix: Vectors = np.zeros((0, dimension), dtype=np.float32)
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
+        self._order = IdOrder(self._ids)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -74,10 +75,12 @@ class ExactIndex:
         if not self._ids and len(set(ids)) == len(ids):  # a whole library: no second copy
             self._matrix, self._ids = fresh, list(ids)
             self._rows = {identifier: row for row, identifier in enumerate(ids)}
+            self._order = IdOrder(self._ids)
             return
         for identifier in ids:
             if self._rows.setdefault(identifier, len(self._ids)) == len(self._ids):
                 self._ids.append(identifier)
+        self._order = IdOrder(self._ids)
         self._reserve(len(self._ids))
         self._matrix[[self._rows[identifier] for identifier in ids]] = fresh
 
@@ -92,6 +95,7 @@ class ExactIndex:
                 self._matrix[row] = self._matrix[len(self._ids)]
                 self._ids[row] = last
                 self._rows[last] = row
+        self._order = IdOrder(self._ids)
 
     def search(self, vector: Vectors, k: int) -> Sequence[Match]:
         """The k nearest by cosine, best first, ties by id.
@@ -109,7 +113,8 @@ class ExactIndex:
         rows = contenders(rough, k, _SLACK)
         scores = self._score(rows, query)
         by_row = dict(zip(rows.tolist(), scores.tolist(), strict=True))
-        return tuple(Match(self._ids[row], by_row[row]) for row in rank(rows, scores, self._ids, k))
+        best = rank(rows, scores, self._order, k)
+        return tuple(Match(self._ids[row], by_row[row]) for row in best)
 
     def similarities(self, vector: Vectors, ids: Iterable[str]) -> dict[str, float]:
         """The cosine of each known id, the same number that `search` gives.

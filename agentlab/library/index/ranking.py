@@ -7,8 +7,6 @@ the order in which items were added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import nsmallest
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,29 +15,50 @@ Rows = NDArray[np.intp]
 Scores = NDArray[np.float64] | NDArray[np.float32]
 
 
-def rank(rows: Rows, scores: Scores, ids: Sequence[str], k: int) -> list[int]:
+class IdOrder:
+    """Where each row's id stands among all ids in order, worked out when first asked for.
+
+    Comparing whole numbers costs numpy next to nothing; comparing thousands of texts for each
+    search costs more than the search. Good until the ids change; make another one then.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+        self._places: Rows | None = None
+
+    @property
+    def places(self) -> Rows:
+        """One number a row, shape `(len(ids),)`; smaller is earlier."""
+        if self._places is None:
+            rows = sorted(range(len(self._ids)), key=self._ids.__getitem__)
+            places = np.empty(len(rows), dtype=np.intp)
+            places[rows] = np.arange(len(rows), dtype=np.intp)
+            self._places = places
+        return self._places
+
+
+def rank(rows: Rows, scores: Scores, order: IdOrder, k: int) -> list[int]:
     """The first k of `rows`, higher score first, ties by id; `scores[i]` is that of `rows[i]`.
 
     Only ids of equal score are compared, and only those that can be among the first k.
     """
-    if k <= 0 or not len(rows):
+    count = min(k, len(rows))
+    if count <= 0:
         return []
-    order = np.argsort(-scores, kind="stable")
-    if k < len(rows):
-        last = scores[order[k - 1]]
-        order = order[: int(np.searchsorted(-scores[order], -last, side="right"))]
-    ranked = scores[order]
-    edges = [0, *(np.flatnonzero(np.diff(ranked)) + 1).tolist(), len(order)]
-    places: list[int] = rows[order].tolist()
-    result: list[int] = []
-    for first, end in pairwise(edges):
-        if end - first == 1:
-            result.append(places[first])
-        else:
-            result.extend(nsmallest(k - len(result), places[first:end], key=ids.__getitem__))
-        if len(result) == k:
-            break
-    return result
+    if count < len(rows):
+        last = np.partition(scores, len(scores) - count)[len(scores) - count]
+        sure, tied = np.flatnonzero(scores > last), np.flatnonzero(scores == last)
+        free = count - len(sure)
+        if free < len(tied):
+            tied = tied[np.argpartition(order.places[rows[tied]], free - 1)[:free]]
+        chosen = np.concatenate((sure, tied))
+        rows, scores = rows[chosen], scores[chosen]
+    sequence = np.argsort(-scores, kind="stable")
+    ranked = scores[sequence]
+    if (ranked[1:] == ranked[:-1]).any():
+        sequence = np.lexsort((order.places[rows], -scores))
+    found: list[int] = rows[sequence].tolist()
+    return found
 
 
 def contenders(scores: Scores, k: int, slack: float = 0.0) -> Rows:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentlab.embeddings.lexical import LexicalEmbedder, words
 from agentlab.library.bm25 import BM25, K1, B
 from agentlab.library.index.exact import ExactIndex
-from agentlab.library.index.ranking import contenders, rank
+from agentlab.library.index.ranking import IdOrder, contenders, rank
 from agentlab.library.retrieval import RRF, Retriever, token_count
 
 DOCUMENTS = {
@@ -108,7 +108,39 @@ def test_rank_is_sorting(values: list[float], k: int, rng: random.Random) -> Non
     scores = np.array(values)
     likely = contenders(scores, k)
     expected = sorted(range(len(values)), key=lambda row: (-values[row], ids[row]))[:k]
-    assert rank(likely, scores[likely], ids, k) == expected
+    order = IdOrder(ids)
+    assert rank(likely, scores[likely], order, k) == expected
+    assert rank(np.arange(len(ids), dtype=np.intp), scores, order, k) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 30), st.integers(0, 2)), min_size=1, max_size=40
+    ),
+    st.integers(1, 12),
+)
+def test_ties_are_sorted_after_every_change(changes: list[tuple[bool, int, int]], k: int) -> None:
+    near = np.array([[3.0, 4.0], [4.0, 3.0], [0.0, 5.0]], dtype=np.float32)
+    cosines, query = (0.6, 0.8, 0.0), np.array([1.0, 0.0], dtype=np.float32)
+    lines = ("lamp", "lamp lamp", "gate")
+    index, worded, held = ExactIndex(2), BM25(), dict[str, int]()
+    for added, number, kind in changes:
+        name = f"{number * 7 % 31:02d}"
+        if added:
+            held[name] = kind
+            index.upsert([name], near[[kind]])
+            worded.add({name: lines[kind]})
+        else:
+            held.pop(name, None)
+            index.remove([name])
+            worded.remove([name])
+        nearest = sorted(held, key=lambda each: (-cosines[held[each]], each))[:k]
+        assert [match.id for match in index.search(query, k)] == nearest
+        answer = worded.ask("lamp")
+        scored = {each: answer.of(each).score for each in held}
+        sharing = [each for each in held if scored[each] > 0.0]
+        expected = sorted(sharing, key=lambda each: (-scored[each], each))[:k]
+        assert answer.ids(k) == expected == [found.id for found in answer.best(k)]
 
 
 def test_exact_does_not_depend_on_position() -> None:

@@ -23,9 +23,7 @@ from agentlab.graph.watching import Watchers
 from agentlab.records import Records
 from agentlab.telemetry import tracing
 from agentlab.telemetry.spans import LONGEST, LONGEST_CONTENT
-from agentlab.types import (
-    AttemptOutcome,
-)
+from agentlab.types import AttemptOutcome, Score
 from tests.unit.records.samples import RUN, a_spec, a_task, opened
 from tests.unit.telemetry.conversation import KEY, SCRIPT, a_conversation
 
@@ -100,12 +98,6 @@ def test_an_attempt_is_a_tree_of_its_record(
     }  # fmt: skip
     assert said["gen_ai.request.temperature"] == 0.5 and "gen_ai.request.seed" not in said
     assert said["gen_ai.response.finish_reasons"] == ("stop",)
-    (event,) = attempt.events
-    assert dict(event.attributes or {}) == {
-        "gen_ai.evaluation.name": "judge",
-        "gen_ai.evaluation.score.label": "failure",
-        "gen_ai.evaluation.score.value": 0.5,
-    }
 
 
 @pytest.mark.parametrize("content", [False, True])
@@ -139,6 +131,39 @@ def test_content_is_off_unless_asked_for_and_secrets_never_go_along(
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_a_score_is_an_event_of_its_attempt(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter, content: bool
+) -> None:
+    spans = told(tmp_path, provider, exporter, content=content)
+    (attempt,) = spans["attempt"]
+    (event,) = attempt.events
+    assert (event.name, event.timestamp) == ("gen_ai.evaluation.result", attempt.end_time)
+    expected: dict[str, object] = {
+        "gen_ai.evaluation.name": "judge",
+        "gen_ai.evaluation.score.label": "failure",
+        "gen_ai.evaluation.score.value": 0.5,
+    }
+    if content:
+        expected["gen_ai.evaluation.explanation"] = f"{SCRIPT} no"
+    assert dict(event.attributes or {}) == expected
+    assert not any(span.events for kind in spans if kind != "attempt" for span in spans[kind])
+
+
+def test_an_unknown_score_has_no_value(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    unsure = a_conversation().model_copy(update={"score": Score(source="judge")})
+    with recorded(tmp_path, unsure), tracing(tmp_path, provider=provider) as observer:
+        observer.attempt(unsure.attempt_id)
+    (attempt,) = (s for s in exporter.get_finished_spans() if s.name.startswith("invoke_agent"))
+    (event,) = attempt.events
+    assert dict(event.attributes or {}) == {
+        "gen_ai.evaluation.name": "judge",
+        "gen_ai.evaluation.score.label": "unknown",
+    }
+
+
 def test_an_attempt_that_failed_is_an_error_without_times(
     tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
@@ -151,6 +176,7 @@ def test_an_attempt_that_failed_is_an_error_without_times(
     assert (attempt.attributes or {})["error.type"] == "infrastructure_failure"
     assert not attempt.status.is_ok and attempt.status.description is None
     assert "agentlab.attempt.success" not in (attempt.attributes or {})
+    assert attempt.events == (), "nobody evaluated it"
     assert (round_.attributes or {})["agentlab.round.complete"] is False
     assert (run.attributes or {})["agentlab.span"] == "run"
 
