@@ -10,11 +10,11 @@ offering does; plain rates would also compare tasks for which more or less is fo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from agentlab.records import DrawRow
 from agentlab.records.browsing import Counted
+from agentlab.records.summaries import ArmCount
 from agentlab.statistics import Estimate, Stratum, stratified_difference, wilson
 
 
@@ -61,26 +61,14 @@ def estimate(successes: int, n: int) -> Estimate | None:
     return Estimate(successes / n, *wilson(successes, n), n)
 
 
-def library_effect(draws: Sequence[DrawRow]) -> Estimate | None:
+def library_effect(counts: Iterable[ArmCount]) -> Estimate | None:
     """What offering all that was retrieved did, against withholding all of it.
-
-    Practice attempts with a known verdict count; those of which a part was withheld do not.
 
     Returns:
         The difference in success with its interval, n the attempts that count; None where no
         stratum has both.
     """
-    attempts: dict[str, list[DrawRow]] = defaultdict(list)
-    for draw in draws:
-        if draw.kind == "practice" and draw.success is not None:
-            attempts[draw.attempt_id].append(draw)
-    strata: dict[tuple[int, frozenset[str]], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for rows in attempts.values():
-        gone = sum(row.withheld for row in rows)
-        if gone not in (0, len(rows)):
-            continue
-        stratum = strata[rows[0].round, frozenset(row.item_id for row in rows)]
-        place = 2 if gone else 0
-        stratum[place] += rows[0].success is True
-        stratum[place + 1] += 1
-    return stratified_difference(Stratum(*counts) for counts in strata.values())
+    return stratified_difference(
+        Stratum(each.offered_successes, each.offered, each.withheld_successes, each.withheld)
+        for each in counts
+    )

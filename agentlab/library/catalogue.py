@@ -71,15 +71,29 @@ def show_skill(
 
 
 def skill_detail(
-    records: Records, name: str, *, environment: str | None = None, scope: Scope = SHARED
+    records: Records,
+    name: str,
+    *,
+    environment: str | None = None,
+    scope: Scope = SHARED,
+    own: bool = False,
 ) -> SkillDetail:
     """One skill in full, from records that are open.
+
+    Args:
+        records: open.
+        name: of the skill.
+        environment: the library's; it need not be named where there is one.
+        scope: in which it is looked for and measured.
+        own: whether it must be the scope's own, and none of a scope around it.
 
     Raises:
         UnknownNameError: there is no skill of that name; suggests near ones.
         UsageError: several environments have one, and none of them is named.
     """
     rows = _of_one_environment(records, name, environment, scope)
+    if own and not (rows := [each for each in rows if each.scope == scope.path]):
+        raise UnknownNameError(f"skill of {scope}", name, ())
     row = max(rows, key=lambda r: (r.status == "active", depth(r.scope), r.item.version))
     rows = [each for each in rows if each.scope == row.scope]
     skill = row.item

@@ -55,6 +55,8 @@ class AttemptFilter(NamedTuple):
     round: int | None = None
     library: LibraryArm | None = None
     task_id: str | None = None
+    scope: str | None = None
+    """Path of the scope in which they were made; empty for the shared one."""
     text: str = ""
     """Is in the instruction, the template, the error, or begins an id."""
 
@@ -246,6 +248,14 @@ class Browsing:
                 for row in connection.execute(query)
             ]
 
+    def scopes(self, run_id: str) -> list[str]:
+        """Paths of the scopes in which a run's recorded attempts were made."""
+        query = select(ATTEMPTS.c.scope).where(
+            ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.status.is_not(None)
+        )
+        with self._session.read() as connection:
+            return sorted(connection.scalars(query.distinct()))
+
     def proposals(
         self,
         run_id: str,
@@ -392,6 +402,8 @@ def _attempts_like(wanted: AttemptFilter) -> list[ColumnElement[bool]]:
         found.append(ATTEMPTS.c.round == wanted.round)
     if wanted.task_id is not None:
         found.append(ATTEMPTS.c.task_id == wanted.task_id)
+    if wanted.scope is not None:
+        found.append(ATTEMPTS.c.scope == wanted.scope)
     if wanted.outcome is not None:
         found += _outcome(wanted.outcome)
     if wanted.library is not None:
@@ -406,10 +418,20 @@ def _attempts_like(wanted: AttemptFilter) -> list[ColumnElement[bool]]:
                 ATTEMPTS.c.error.icontains(wanted.text, autoescape=True),
                 ATTEMPTS.c.id.startswith(wanted.text, autoescape=True),
                 ATTEMPTS.c.task_id.startswith(wanted.text, autoescape=True),
-                _instruction().icontains(wanted.text, autoescape=True),
+                ATTEMPTS.c.id.in_(_asked(wanted.text)),
             )
         )
     return found
+
+
+def _asked(text: str) -> Select[Any]:
+    """Attempts that were asked for in such words.
+
+    Each table is read once from its beginning to its end. To look up the plan and the task of
+    attempt after attempt takes three times as long where few or none fit.
+    """
+    tasks = select(DOCUMENTS.c.digest).where(_instruction().icontains(text, autoescape=True))
+    return select(PLANS.c.attempt_id).where(PLANS.c.task.in_(tasks.correlate(None))).correlate(None)
 
 
 def _outcome(outcome: Outcome) -> list[ColumnElement[bool]]:

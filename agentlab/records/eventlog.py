@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from agentlab.events import Event, rebuild
 from agentlab.records.database import Session, add, now
@@ -46,20 +46,7 @@ class EventLog:
             query = query.where(EVENTS.c.run_id.in_(run_ids))
         with self._session.read() as connection:
             rows = connection.execute(query.order_by(EVENTS.c.serial).limit(limit)).all()
-        return [
-            EventRow(
-                row.serial,
-                rebuild(
-                    row.kind,
-                    row.run_id,
-                    row.round,
-                    row.slot,
-                    row.sequence,
-                    decode_object(row.payload, table="events", key=row.serial),
-                ),
-            )
-            for row in rows
-        ]
+        return [event_row(row) for row in rows]
 
     def of(self, run_id: str, kind: type[Kind]) -> list[Kind]:
         """A run's events of one class, in the order in which they were recorded."""
@@ -70,23 +57,20 @@ class EventLog:
         )
         with self._session.read() as connection:
             rows = connection.execute(query).all()
-        found = [
-            rebuild(
-                kind.__name__,
-                run_id,
-                row.round,
-                row.slot,
-                row.sequence,
-                decode_object(row.payload, table="events", key=row.serial),
-            )
-            for row in rows
-        ]
+        found = [event_row(row).event for row in rows]
         return [event for event in found if isinstance(event, kind)]
 
     def all(self, run_id: str) -> list[Event]:
         """Content events of a run by (round, slot, sequence), for comparing two runs."""
         events = [row.event for row in self.after(run_id) if not row.event.lifecycle]
         return sorted(events, key=lambda event: (event.round, event.slot, event.sequence))
+
+
+def event_row(row: Row[Any]) -> EventRow:
+    """An event and its number, from a row of `EVENTS`."""
+    payload = decode_object(row.payload, table="events", key=row.serial)
+    event = rebuild(row.kind, row.run_id, row.round, row.slot, row.sequence, payload)
+    return EventRow(row.serial, event)
 
 
 def append(connection: Connection, events: Sequence[Event]) -> None:

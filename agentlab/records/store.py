@@ -34,6 +34,7 @@ from agentlab.records.production import Production
 from agentlab.records.requests import Requests
 from agentlab.records.role_calls import RoleCalls
 from agentlab.records.runs import Nodes, Runs
+from agentlab.records.summaries import Summaries
 from agentlab.records.tasks import Tasks
 from agentlab.records.trajectories import Trajectories
 from agentlab.records.vectors import VectorStore
@@ -52,6 +53,7 @@ class Transaction:
         self.asked = Asked(session)
         self.trajectories = Trajectories(session)
         self.browsing = Browsing(session)
+        self.summaries = Summaries(session)
         self.items = Items(session)
         self.vectors = VectorStore(session)
         self.events = EventLog(session)

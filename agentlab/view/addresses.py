@@ -77,9 +77,12 @@ class Places:
         return self._places[path]
 
     def to(self, page: str, *parts: Part, **filters: str | int | None) -> str | None:
-        """The page's place; a filter is left out, for the file shows what it has."""
+        """The page's place; a filter is left out, for the file shows what it has.
+
+        All but the scope: what is one tenant's is not what another has under that name.
+        """
         exact = self._places.get(path_of(page, *parts, **filters))
-        found = exact or self._places.get(path_of(page, *parts))
+        found = exact or self._places.get(path_of(page, *parts, scope=filters.get("scope")))
         return None if found is None else f"#{found}"
 
     def blob(self, digest: str) -> str | None:

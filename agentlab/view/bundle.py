@@ -20,6 +20,7 @@ from agentlab.analysis.figures import count
 from agentlab.analysis.runs import practice_runs
 from agentlab.errors import RecordsError, UsageError
 from agentlab.records import Records
+from agentlab.types import Scope
 from agentlab.view.addresses import Places, path_of
 from agentlab.view.following import Following
 from agentlab.view.pages import (
@@ -112,9 +113,10 @@ def _plan(records: Records, only: Sequence[str]) -> Iterator[_Planned]:
 def _library(records: Records) -> Iterator[_Planned]:
     held = skills.make(records)
     yield _Planned(path_of("skills"), "skills.html", "Skills", "skills", "", held, "list")
-    for place, name in sorted({(s.line.environment, s.line.name) for s in held.lines}):
-        made = skill.make(records, place, name)
-        path = path_of("skill", place, name)
+    named = {(s.line.environment, s.line.name, s.line.scope) for s in held.lines}
+    for place, name, scope in sorted(named):
+        made = skill.make(records, place, name, scope=Scope.parse(scope))
+        path = path_of("skill", place, name, scope=scope)
         yield _Planned(path, "skill.html", f"Skill {name}", "skills", "", made, "skill")
     advice = insights.make(records)
     path = path_of("insights")

@@ -1,8 +1,8 @@
 """Following runs by their event log: what happens now and what has happened, of one or several.
 
-A run is told by the tally that the terminal shows, kept up from the log by number. Whoever opens a
-page late is told from the same tally as whoever was there from the start, and a run that was
-resumed goes on in the same log.
+A run is told by the tally that the terminal shows, begun from counts of its log and kept up by
+number. Whoever opens a page late is told the same as whoever was there from the start, and a run
+that was resumed goes on in the same log.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from agentlab.graph.budgets import changes_of
 from agentlab.records import EventRow, Records, RunRow
 from agentlab.statistics import Estimate
 from agentlab.types import Frozen
+from agentlab.view.summed import SummedTally
 from agentlab.view.telling import told
 
 BATCH = 2000
@@ -90,14 +91,16 @@ class Followed:
         """
         with self._lock:
             if self._effect[0] != rounds:
-                draws = records.trajectories.draws(run_id=self._run_id)
-                over = [draw for draw in draws if draw.round < rounds]
-                self._effect = (rounds, library_effect(over))
+                counts = records.summaries.arms(self._run_id, rounds)
+                self._effect = (rounds, library_effect(counts))
             return self._effect[1]
 
     def _catch_up(self, records: Records, row: RunRow) -> Tally:
         if self._tally is None:
-            self._tally = Tally(Plan.of(row.config, budgets=changes_of(records, self._run_id)))
+            tally = SummedTally(Plan.of(row.config, budgets=changes_of(records, self._run_id)))
+            log = tally.begin(records, self._run_id, newest=FEED)
+            self._tally, self._serial = tally, log.serial
+            self._feed.extend(log.newest)
         while True:
             found = records.events.after(self._run_id, self._serial, limit=BATCH)
             for heard in found:

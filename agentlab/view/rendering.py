@@ -25,6 +25,7 @@ from agentlab.analysis.foreign import clean
 from agentlab.types import Frozen
 from agentlab.version import __version__
 from agentlab.view.addresses import Addresses
+from agentlab.view.scopes import shown, spelt
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -75,7 +76,9 @@ class Renderer:
         )
         told: dict[str, Any] = self._environment.globals  # typed as what jinja itself puts there
         told |= {"to": addresses.to, "blob": addresses.blob, "count": count, "version": __version__}
-        self._environment.filters.update(when=_when, python=_python, whole=_whole)
+        self._environment.filters.update(
+            when=_when, python=_python, whole=_whole, spelt=spelt, whose=shown
+        )
 
     def page(self, template: str, frame: Frame, page: object) -> str:
         """A page whole, or the part of it that a file takes."""

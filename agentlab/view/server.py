@@ -21,8 +21,9 @@ from agentlab.errors import AgentLabError, RecordsError, UnknownNameError, Usage
 from agentlab.library.approval import decide
 from agentlab.records import Records
 from agentlab.records.browsing import AttemptFilter, LibraryArm, Outcome, ProposalFilter
-from agentlab.types import AttemptKind
+from agentlab.types import AttemptKind, Scope
 from agentlab.types.approval import ItemDecision, Verdict
+from agentlab.view import scopes
 from agentlab.view.addresses import Paths, path_of
 from agentlab.view.following import Following
 from agentlab.view.guard import Application, Guard, Keys
@@ -198,6 +199,7 @@ def _run_pages(app: FastAPI, site: Site) -> None:
             round=_round(asked),
             library=_choice(asked.get("library"), get_args(LibraryArm)),
             task_id=asked.get("task") or None,
+            scope=scopes.asked(asked.get("scope", "")),
             text=asked.get("q", "").strip(),
         )
         page = attempts.make(
@@ -220,20 +222,35 @@ def _library_pages(app: FastAPI, site: Site) -> None:
     records = site.records
 
     @app.get("/skills")
-    def show_skills(environment: str = "", status: str = "", q: str = "") -> Response:
-        page = skills.make(records, environment=environment, status=status, text=q)
+    def show_skills(
+        environment: str = "", status: str = "", scope: str = "", q: str = ""
+    ) -> Response:
+        page = skills.make(
+            records, environment=environment, status=status, scope=scopes.asked(scope), text=q
+        )
         return site.show("skills.html", "skills", "Skills", page)
 
     @app.get("/skills/{environment}/{name}")
-    def show_skill(environment: str, name: str, version: str = "", against: str = "") -> Response:
+    def show_skill(
+        environment: str, name: str, scope: str = "", version: str = "", against: str = ""
+    ) -> Response:
         page = skill.make(
-            records, environment, name, version=_number(version), against=_number(against)
+            records,
+            environment,
+            name,
+            scope=Scope.parse(scope),
+            version=_number(version),
+            against=_number(against),
         )
         return site.show("skill.html", "skills", f"Skill {name}", page)
 
     @app.get("/insights")
-    def show_insights(environment: str = "", status: str = "", q: str = "") -> Response:
-        page = insights.make(records, environment=environment, status=status, text=q)
+    def show_insights(
+        environment: str = "", status: str = "", scope: str = "", q: str = ""
+    ) -> Response:
+        page = insights.make(
+            records, environment=environment, status=status, scope=scopes.asked(scope), text=q
+        )
         return site.show("insights.html", "insights", "Insights", page)
 
     @app.get("/insights/{insight_id}")
@@ -273,7 +290,8 @@ def _gate(app: FastAPI, site: Site) -> None:
         told = site.told.get(request.query_params.get("decided", ""))
         done = told if isinstance(told, ItemDecision) else None
         fault = told if isinstance(told, str) else ""
-        page = waiting.make(records, done=done, fault=fault)
+        scope = scopes.asked(request.query_params.get("scope", ""))
+        page = waiting.make(records, done=done, fault=fault, scope=scope)
         return site.show("waiting.html", "waiting", "Waiting", page)
 
     @app.post("/waiting/{item_id}")
@@ -295,6 +313,7 @@ def _gate(app: FastAPI, site: Site) -> None:
                 digest=said.get("digest", ""),
                 reason=said.get("reason", ""),
                 by=said.get("by", ""),
+                scope=None,
             )
         except UsageError as error:
             site.tell(item_id, str(error))

@@ -25,7 +25,8 @@ COPY = (
     "INSERT INTO attempts SELECT id || '-' || :r, run_id, :r, slot, kind, task_id || '-' || :r,"
     " group_id || '-' || :r, environment, template, split, offered, withheld, status, success,"
     " error, tool_calls, steps, tokens, usd, cpu_seconds, wall_seconds, first_tool_calls,"
-    " first_steps, first_cpu_seconds, skills_used, recorded_at FROM attempts WHERE round = 0",
+    " first_steps, first_cpu_seconds, skills_used, recorded_at, scope FROM attempts"
+    " WHERE round = 0",
     *(
         f"INSERT INTO {table} SELECT x.attempt_id || '-' || :r, {columns} FROM {table} x"
         " JOIN attempts a ON a.id = x.attempt_id WHERE a.round = 0"

@@ -142,7 +142,7 @@ def test_first_paint_of_a_long_list(
         print(f"  of the same page over {PER_ROUND:,} attempts: {ratio:.1f} times")
         for name, seconds in others.items():
             print(f"  {name}: median {seconds:.2f} s, n=3")
-        print(f"  overview, the first time (its whole log is read): {first:.2f} s, n=1")
+        print(f"  overview, the first time: {first:.2f} s, n=1")
 
 
 def _listed(page: Page, address: str) -> str:

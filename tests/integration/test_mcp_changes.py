@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from mcp import MCPError
+from mcp import Client, MCPError
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated, ToolsListChanged
 
 from agentlab.records import Records, Workspace
@@ -18,6 +18,7 @@ from agentlab.version import __version__
 from tests.integration.mcp_episode import skills_of, told
 from tests.integration.mcp_http import client, serving
 from tests.integration.mcp_library import make_library, pack_skills, renamed, walk
+from tests.integration.test_mcp_skills import stdio
 
 QUICK = ServeLimits(poll_seconds=0.05, rate=10_000, burst=10_000)
 NEVER = ServeLimits(poll_seconds=3600, rate=10_000, burst=10_000)
@@ -120,6 +121,46 @@ def test_changes_are_announced_over_older_sessions(tmp_path: Path) -> None:
             assert heard == {
                 "notifications/tools/list_changed", "notifications/resources/list_changed"
             }  # fmt: skip
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_changes_are_announced_over_stdio(tmp_path: Path, mode: str) -> None:
+    library = make_library(tmp_path, "courier")
+    skills = {skill.name: skill for skill in pack_skills("courier")}
+    wanted = {"notifications/tools/list_changed", "notifications/resources/list_changed"}
+    events: dict[type[Any], str] = {ToolsListChanged: "tools", ResourcesListChanged: "resources"}
+
+    async def work() -> None:
+        told_of: asyncio.Queue[str] = asyncio.Queue()
+
+        async def hear(message: Any) -> None:
+            await told_of.put(str(getattr(message, "method", "")))
+
+        async def listen(found: Client, ready: asyncio.Event) -> None:
+            async with found.listen(tools_list_changed=True, resources_list_changed=True) as heard:
+                ready.set()
+                async for event in heard:
+                    await told_of.put(f"notifications/{events[type(event)]}/list_changed")
+
+        started = stdio(library, "--environment", "courier")
+        async with Client(started, mode=mode, message_handler=hear) as found:
+            assert "holding" in await skills_of(found)
+            listening: asyncio.Task[None] | None = None
+            if mode == "auto":
+                ready = asyncio.Event()
+                listening = asyncio.create_task(listen(found, ready))
+                await asyncio.wait_for(ready.wait(), 20)
+            with Records.open(Workspace.open(library)) as records:
+                records.items.move(skills["holding"].id, "retired", reason="for a test")
+            seen: set[str] = set()
+            while not wanted <= seen:
+                seen.add(await asyncio.wait_for(told_of.get(), 20))
+            assert "holding" not in await skills_of(found)
+            if listening is not None:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
 
     asyncio.run(work())
 

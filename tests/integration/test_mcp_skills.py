@@ -74,13 +74,15 @@ def stdio(library: Path, *words: str) -> StdioServerParameters:
     )
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_over_stdio(tmp_path: Path, mode: str) -> None:
-    library = make_library(tmp_path, "courier")
+@pytest.mark.parametrize(
+    ("pack", "mode"), [("courier", "auto"), ("courier", "legacy"), ("babyai", "auto")]
+)
+def test_over_stdio(tmp_path: Path, pack: str, mode: str) -> None:
+    library = make_library(tmp_path, pack)
 
     async def work() -> tuple[str, list[str]]:
-        async with Client(stdio(library, "--environment", "courier"), mode=mode) as found:
-            calls = await every_skill(found, "courier")
+        async with Client(stdio(library, "--environment", pack), mode=mode) as found:
+            calls = await every_skill(found, pack)
             feedback = await found.call_tool("feedback", {"call": calls[0], "success": True})
             assert told(feedback)["recorded"] is True
             return found.protocol_version, calls
@@ -91,7 +93,7 @@ def test_over_stdio(tmp_path: Path, mode: str) -> None:
     assert [known[call] for call in calls] == [True] * len(calls)
     with Records.open(Workspace.open(library)) as records:
         uses = records.attempts.uses()
-        assert all(uses[skill.id] >= 1 for skill in pack_skills("courier"))
+        assert all(uses[skill.id] >= 1 for skill in pack_skills(pack))
 
 
 def test_what_a_skill_is_can_be_read(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 A tool is looked up in what is offered at that moment, and the skill behind it is asked for in the
 records once more: what was retired a moment ago is no tool any more. What a call gives is data;
-a call that cannot be made at all is the protocol's error (`RefusedCallError`).
+a call that cannot be made at all is the protocol's error (`RefusedCallError`). The episode is at
+work in a thread of its own, see `apart`; who this is and what is offered is decided here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from agentlab.errors import AgentLabError, RecordsError
 from agentlab.executors.toolbox import Fault, Toolbox
@@ -28,6 +30,7 @@ from agentlab.serve.mcp.answers import (
     begin_answer,
     call_answer,
 )
+from agentlab.serve.mcp.apart import PATIENCE, Apart, UnderWay, Work
 from agentlab.serve.mcp.call_records import CallRecords, call_name
 from agentlab.serve.mcp.episode import Done, Episode
 from agentlab.serve.mcp.limits import ServeLimits
@@ -36,7 +39,6 @@ from agentlab.serve.mcp.pages import line, plain
 from agentlab.serve.mcp.tokens import Principal
 from agentlab.serve.mcp.wire import INTERNAL_ERROR, INVALID_PARAMS, TOO_MANY
 from agentlab.types import (
-    AttemptSpec,
     EnvironmentRef,
     Frozen,
     JsonObject,
@@ -44,6 +46,10 @@ from agentlab.types import (
     ToolSpec,
     ToolUse,
 )
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class RefusedCallError(Exception):
@@ -94,10 +100,12 @@ class Caller:
         self._calls = CallRecords(records, principal, ref, box, limits)
         self._episode = Episode(ref, box.name, limits, records.blobs)
         self._stale = stale
+        self._apart = Apart(f"agentlab-mcp-{principal.name}")
         self._lock = asyncio.Lock()
         self._waiting = 0
         self._used = time.monotonic()
         self._ending: set[asyncio.Task[None]] = set()
+        """Calls that were cancelled and are being brought to their end."""
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Told:
         """Call a tool.
@@ -120,6 +128,7 @@ class Caller:
         self._waiting += 1
         try:
             async with self._lock:
+                await self._ended()
                 if name == own_tools.BEGIN:
                     return await self._begin(arguments)
                 return await self._skill(name, arguments)
@@ -130,15 +139,20 @@ class Caller:
     async def tidy(self) -> None:
         """Let go of an episode that nobody has used for long."""
         idle = time.monotonic() - self._used > self.limits.idle_seconds
-        if idle and not self._lock.locked():
+        in_use = self._lock.locked() or bool(self._ending)
+        if idle and not in_use and self._apart.started:
             async with self._lock:
-                await self._episode.close()
+                await self._made(self._episode.close)
 
     async def close(self) -> None:
         """End the episode and the run. Safe to call twice."""
         if self._ending:
-            await asyncio.wait(self._ending)
-        await self._episode.close()
+            await asyncio.wait(self._ending, timeout=PATIENCE)
+        if self._apart.started:
+            closing = asyncio.create_task(self._apart.start(self._episode.close).result())
+            await asyncio.wait([closing], timeout=PATIENCE)
+            closing.cancel()
+            await asyncio.to_thread(self._apart.close)
         self._calls.close()
 
     def look(self) -> None:
@@ -220,7 +234,8 @@ class Caller:
         if isinstance(asked, Told):
             return asked
         try:
-            seen = await self._episode.begin(cast("own_tools.BeginArguments", asked))
+            wanted = cast("own_tools.BeginArguments", asked)
+            seen = await self._made(lambda: self._episode.begin(wanted))
         except AgentLabError as error:
             return Told(None, failed=True, text=plain(known().text(str(error)), 2000))
         task = self._episode.task
@@ -246,21 +261,49 @@ class Caller:
         assert task is not None
         callees = self.offerings.callees(skill)
         spec = await asyncio.to_thread(self._calls.plan, task, skill, callees, given)
-        try:
-            done = await self._episode.call(skill, callees, given)
-        except asyncio.CancelledError:
-            # Nobody waits for an answer; what was done is recorded all the same.
-            self._later(spec, self._episode.cut_off())
-            raise
-        await asyncio.to_thread(self._calls.record, spec, done)
+
+        def record(done: Done) -> None:
+            self._calls.record(spec, done)
+
+        # Where nobody waits for an answer any more, what was done is recorded all the same.
+        done = await self._made(lambda: self._episode.call(skill, callees, given), record)
+        await asyncio.to_thread(record, done)
         over = self._episode.over or self._episode.task is None
         answer = call_answer(call_name(spec), name, skill, done, over=over, limits=self.limits)
         return Told(answer, failed=done.success is not True and not _unknown(done))
 
-    def _later(self, spec: AttemptSpec, done: Done) -> None:
-        work = asyncio.create_task(asyncio.to_thread(self._calls.record, spec, done))
-        self._ending.add(work)
-        work.add_done_callback(self._ending.discard)
+    async def _made(self, work: Work[T], left: Callable[[T], object] | None = None) -> T:
+        """What comes of work in the thread of the environment.
+
+        Args:
+            work: to do there.
+            left: what to do with it, in a thread, where the call is cancelled meanwhile.
+        """
+        under_way = self._apart.start(work)
+        try:
+            return await under_way.result()
+        except asyncio.CancelledError:
+            under_way.cancel()
+            ending = asyncio.create_task(self._wind_up(under_way, left))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            raise
+
+    async def _wind_up(self, under_way: UnderWay[T], left: Callable[[T], object] | None) -> None:
+        try:
+            done = await under_way.result()
+        except asyncio.CancelledError:
+            return
+        except Exception as error:  # nobody waits for it any more
+            log.warning("A call was broken off: %s: %s", type(error).__name__, error)
+            return
+        if left is not None:
+            await asyncio.to_thread(left, done)
+
+    async def _ended(self) -> None:
+        """Wait for calls that were cancelled, for the episode takes one at a time."""
+        while self._ending:
+            await asyncio.wait(self._ending)
 
 
 def _read(name: str, arguments: dict[str, Any]) -> Frozen | Told:

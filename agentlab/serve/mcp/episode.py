@@ -132,12 +132,11 @@ class Episode:
     async def call(self, skill: Skill, callees: Sequence[Skill], arguments: JsonObject) -> Done:
         """Carry out a verified skill; whatever goes wrong is in what comes of it.
 
-        When it is cancelled, what was done until then is lost to the caller: `cut_off` tells it.
+        So is that it was cancelled: what was done until then is told, and the episode is over.
         """
         environment, seen = self._environment, self.seen
         assert environment is not None and seen is not None and self.task is not None
         work = _Work(environment, seen, skill, arguments, self._open(), self._limits)
-        self._work = work
         try:
             async with asyncio.timeout(self._limits.call_seconds):
                 done = await work.run(callees)
@@ -146,7 +145,7 @@ class Episode:
             return work.stopped(f"it did not end within {self._limits.call_seconds:g} s")
         except asyncio.CancelledError:
             await self.drop()
-            raise
+            return work.stopped("the client broke it off")._replace(told=False)
         except (AgentLabError, OSError) as error:
             await self.drop()
             return work.failed(known().text(str(error)))
@@ -156,10 +155,6 @@ class Episode:
         self.seen = done.seen
         self.over = work.over
         return done
-
-    def cut_off(self) -> Done:
-        """What there is of the call that was cancelled."""
-        return self._work.stopped("the client broke it off")._replace(told=False)
 
     async def drop(self) -> None:
         """Give the environment up; the next episode makes a new one."""

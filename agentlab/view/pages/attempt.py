@@ -81,6 +81,8 @@ class AttemptShown(Frozen):
     """What people said of it, oldest first, whether or not it became the score."""
     answer: str | None
     offers: tuple[Offer, ...]
+    whose: dict[str, str]
+    """The path of the scope of each skill that was offered, by its id and by its name."""
     first: str
     """The observation before the first step."""
     first_images: tuple[str, ...]
@@ -169,6 +171,7 @@ def _shown(records: Records, row: AttemptRow, start: int) -> AttemptShown:
         said=tuple(records.feedback.of(row.attempt_id)),
         answer=cut(trajectory.answer) if trajectory and trajectory.answer is not None else None,
         offers=spec.offers,
+        whose=_whose(records, spec.offers),
         first=cut(trajectory.initial.text) if trajectory else "",
         first_images=trajectory.initial.images if trajectory else (),
         first_state=pretty(trajectory.initial_state if trajectory else None),
@@ -182,6 +185,17 @@ def _shown(records: Records, row: AttemptRow, start: int) -> AttemptShown:
         files=tuple(sorted(outcome.files.items())),
         executor=spec.executor,
     )
+
+
+def _whose(records: Records, offers: tuple[Offer, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for offer in offers:
+        try:
+            path = records.items.skill(offer.item_id).scope
+        except UnknownNameError:  # an insight, or an item of another workspace
+            continue
+        found |= {offer.item_id: path, offer.name: path}
+    return found
 
 
 def _makers(invocations: tuple[Invocation, ...]) -> dict[int, Invocation]:

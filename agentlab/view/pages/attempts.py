@@ -14,6 +14,7 @@ from agentlab.records.browsing import (
 from agentlab.types import Frozen
 from agentlab.view.figures import Figure, rate_figure
 from agentlab.view.pages.leafing import Leafing, leafing
+from agentlab.view.scopes import choices
 
 
 class KindLine(Frozen):
@@ -33,6 +34,8 @@ class AttemptsPage(Frozen):
     """Of the whole run, whatever is filtered."""
     total: int
     rounds: tuple[int, ...]
+    scopes: tuple[str, ...]
+    """In which its attempts were made, by path."""
     wanted: AttemptFilter
     rows: tuple[ListedAttempt, ...]
     leafing: Leafing
@@ -41,6 +44,11 @@ class AttemptsPage(Frozen):
     def round_choices(self) -> list[tuple[str, str]]:
         """Rounds to choose from, counted from 1."""
         return [(str(each + 1), str(each + 1)) for each in self.rounds]
+
+    @property
+    def scope_choices(self) -> list[tuple[str, str]]:
+        """Scopes to choose from."""
+        return choices(self.scopes)
 
 
 def make(
@@ -68,6 +76,7 @@ def make(
         kinds=_kinds(counts),
         total=sum(each.n for each in counts),
         rounds=tuple(sorted({each.round for each in counts})),
+        scopes=tuple(records.browsing.scopes(run_id)),
         wanted=wanted,
         rows=page.rows,
         leafing=leafing(page.rows, newer=page.newer, older=page.older),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from agentlab.library.admission import REJECTED
 from agentlab.library.advice import insight_detail, insight_lines
 from agentlab.records import Records
-from agentlab.types import Frozen
+from agentlab.types import Frozen, Scope
 from agentlab.types.report import InsightDetail, InsightLine
 from agentlab.view.figures import Figure, difference_figure, rate_figure
 from agentlab.view.pages.attempt import pretty
 from agentlab.view.pages.skill import EffectLine, MoveLine
+from agentlab.view.scopes import choices, owners
 
 
 class InsightShown(Frozen):
@@ -26,6 +27,9 @@ class InsightsPage(Frozen):
     environments: tuple[str, ...]
     environment: str
     status: str
+    scope: str | None
+    """Path of the scope whose alone are shown; None is every one."""
+    scopes: tuple[str, ...]
     text: str
     refused: int
 
@@ -33,6 +37,11 @@ class InsightsPage(Frozen):
     def environment_choices(self) -> list[tuple[str, str]]:
         """Environments to choose from."""
         return [(each, each) for each in self.environments]
+
+    @property
+    def scope_choices(self) -> list[tuple[str, str]]:
+        """Scopes to choose from."""
+        return choices(self.scopes)
 
 
 class InsightPage(Frozen):
@@ -46,24 +55,37 @@ class InsightPage(Frozen):
 
 
 def make(
-    records: Records, *, environment: str = "", status: str = "", text: str = ""
+    records: Records,
+    *,
+    environment: str = "",
+    status: str = "",
+    scope: str | None = None,
+    text: str = "",
 ) -> InsightsPage:
     """The insights, oldest first; refused ones only where their status is asked for."""
-    rows = records.items.insights()
-    places = sorted({row.item.environment for row in rows})
-    rows = [row for row in rows if not environment or row.item.environment == environment]
+    every = records.items.insights(scope=None)
+    places = sorted({row.item.environment for row in every})
+    rows = [
+        row
+        for row in every
+        if (not environment or row.item.environment == environment)
+        and (scope is None or row.scope == scope)
+    ]
     kept = [row for row in rows if not row.reason.startswith(REJECTED)]
     shown = [row for row in rows if row.status == status] if status else kept
     wanted = text.casefold()
     return InsightsPage(
         lines=tuple(
             InsightShown(line=line, effect=difference_figure(line.effect))
-            for line in insight_lines(records, shown)
+            for row in shown
+            for line in insight_lines(records, [row], scope=Scope.parse(row.scope))
             if wanted in f"{line.id} {line.condition} {line.advice}".casefold()
         ),
         environments=tuple(places),
         environment=environment,
         status=status,
+        scope=scope,
+        scopes=tuple(owners(every)),
         text=text,
         refused=len(rows) - len(kept),
     )
@@ -75,7 +97,9 @@ def make_insight(records: Records, insight_id: str) -> InsightPage:
     Raises:
         UnknownNameError: there is none.
     """
-    detail = insight_detail(records, insight_id)
+    rows = records.items.insights(scope=None)
+    whose = next((row.scope for row in rows if row.item.id == insight_id), "")
+    detail = insight_detail(records, insight_id, scope=Scope.parse(whose))
     found = detail.measured
     named = [
         ("success where offered", rate_figure(found.success_with if found else None)),
@@ -95,6 +119,7 @@ def make_insight(records: Records, insight_id: str) -> InsightPage:
                 reason=move.reason,
                 evidence=pretty(move.evidence),
                 run_id=move.run_id,
+                scope=move.scope,
                 created=move.created_at,
             )
             for move in records.items.history(detail.id)

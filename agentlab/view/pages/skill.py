@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from agentlab.library.catalogue import skill_detail
 from agentlab.records import ItemRow, Move, Records
-from agentlab.types import Frozen, Skill
+from agentlab.types import SHARED, Frozen, Scope, Skill
 from agentlab.types.report import SkillDetail
 from agentlab.view.differences import DiffLine, differences
 from agentlab.view.drawing import Drawing, draw
 from agentlab.view.figures import Figure, difference_figure, rate_figure
 from agentlab.view.pages.attempt import pretty
+from agentlab.view.scopes import nearest
 
 
 class VersionLine(Frozen):
@@ -36,6 +37,8 @@ class MoveLine(Frozen):
     evidence: str
     run_id: str | None
     created: str
+    scope: str
+    """Path of the scope whose it was from then on."""
 
 
 class EffectLine(Frozen):
@@ -62,6 +65,8 @@ class SkillPage(Frozen):
     diff: tuple[DiffLine, ...]
     moves: tuple[MoveLine, ...]
     drawing: Drawing
+    whose: dict[str, str]
+    """The path of the scope of each skill that is named beside it, by name."""
     tests: tuple[str, ...]
     precondition: str
 
@@ -76,6 +81,7 @@ def make(
     environment: str,
     name: str,
     *,
+    scope: Scope = SHARED,
     version: int | None = None,
     against: int | None = None,
 ) -> SkillPage:
@@ -85,16 +91,23 @@ def make(
         records: open.
         environment: the library's.
         name: of the skill.
+        scope: whose it is; what is around that scope is another's.
         version: which; by default the one that serves, or else the newest.
         against: the version to compare it with; by default the one before it.
 
     Raises:
-        UnknownNameError: there is no skill of that name.
+        UnknownNameError: the scope has no skill of that name.
     """
-    detail = skill_detail(records, name, environment=environment)
+    detail = skill_detail(records, name, environment=environment, scope=scope, own=True)
     rows = sorted(
-        records.items.skills(name=name, environment=environment), key=lambda row: row.item.version
+        (
+            row
+            for row in records.items.skills(name=name, environment=environment, scope=scope)
+            if row.scope == scope.path
+        ),
+        key=lambda row: row.item.version,
     )
+    serving = nearest(records.items.skills(environment=environment, scope=scope), scope)
     main = next((row for row in rows if row.item.version == version), None)
     main = main or next(row for row in rows if row.item.id == detail.id)
     other = _other(rows, main, against)
@@ -113,7 +126,8 @@ def make(
             for row in rows
             for move in records.items.history(row.item.id)
         ),
-        drawing=_drawing(records, detail),
+        drawing=_drawing(list(serving.values()), detail),
+        whose={name: row.scope for name, row in serving.items()} | {name: scope.path},
         tests=tuple(pretty(test) for test in main.item.tests),
         precondition=pretty(main.item.precondition),
     )
@@ -151,6 +165,7 @@ def _move(version: int, move: Move) -> MoveLine:
         evidence=pretty(move.evidence),
         run_id=move.run_id,
         created=move.created_at,
+        scope=move.scope,
     )
 
 
@@ -169,10 +184,9 @@ def _effects(detail: SkillDetail) -> tuple[EffectLine, ...]:
     return tuple(EffectLine(what=what, figure=figure) for what, figure in named if figure)
 
 
-def _drawing(records: Records, detail: SkillDetail) -> Drawing:
+def _drawing(rows: list[ItemRow[Skill]], detail: SkillDetail) -> Drawing:
     """The skill, who calls it and what it calls."""
     near = {detail.name, *detail.callers, *detail.skills}
-    rows = records.items.skills(environment=detail.environment, status="active")
     serving = {row.item.name: row.item.skills for row in rows if row.item.name in near}
     calls = {name: [c for c in called if c in near] for name, called in serving.items()}
     if detail.name not in calls:

@@ -10,11 +10,12 @@ from agentlab.errors import UnknownNameError
 from agentlab.library.catalogue import measured_effect
 from agentlab.library.waiting import waiting
 from agentlab.records import Records
-from agentlab.types import Frozen, Insight, Skill
+from agentlab.types import Frozen, Insight, Scope, Skill
 from agentlab.types.approval import ItemDecision, WaitingItem
 from agentlab.types.report import SkillEffect
 from agentlab.view.figures import Figure, difference_figure
 from agentlab.view.pages.attempt import pretty
+from agentlab.view.scopes import choices
 
 SAID = ("gate", "passed", "reason")
 
@@ -49,6 +50,9 @@ class WaitingPage(Frozen):
     """All that waits, oldest first."""
 
     items: tuple[WaitingShown, ...]
+    scope: str | None
+    """Path of the scope whose alone are shown; None is every one."""
+    scopes: tuple[str, ...]
     by: str
     """Who is asked, unless another name is given."""
     done: ItemDecision | None = None
@@ -56,11 +60,27 @@ class WaitingPage(Frozen):
     fault: str = ""
     """Why a verdict was not taken."""
 
+    @property
+    def scope_choices(self) -> list[tuple[str, str]]:
+        """Scopes to choose from."""
+        return choices(self.scopes)
 
-def make(records: Records, *, done: ItemDecision | None = None, fault: str = "") -> WaitingPage:
-    """What waits in the workspace."""
+
+def make(
+    records: Records,
+    *,
+    done: ItemDecision | None = None,
+    fault: str = "",
+    scope: str | None = None,
+) -> WaitingPage:
+    """What waits in the workspace, of every scope or of one."""
+    items = waiting(records, scope=None)
     return WaitingPage(
-        items=tuple(_shown(records, item) for item in waiting(records)),
+        items=tuple(
+            _shown(records, item) for item in items if scope is None or item.scope == scope
+        ),
+        scope=scope,
+        scopes=tuple(sorted({item.scope for item in items})),
         by=_who(),
         done=done,
         fault=fault,
@@ -69,7 +89,7 @@ def make(records: Records, *, done: ItemDecision | None = None, fault: str = "")
 
 def number(records: Records) -> int:
     """How much waits."""
-    return len(waiting(records))
+    return len(waiting(records, scope=None))
 
 
 def _shown(records: Records, item: WaitingItem) -> WaitingShown:
@@ -80,7 +100,7 @@ def _shown(records: Records, item: WaitingItem) -> WaitingShown:
     evidence = dict(records.items.history(item.id)[-1].evidence)
     gates = evidence.pop("gates", None)
     evidence.pop("waits", None)
-    measured: SkillEffect = measured_effect(records, found)
+    measured: SkillEffect = measured_effect(records, found, scope=Scope.parse(item.scope))
     return WaitingShown(
         item=item,
         signature=found.signature if isinstance(found, Skill) else found.id,
