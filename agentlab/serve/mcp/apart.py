@@ -87,6 +87,7 @@ class Apart:
         """End the thread; one that is blocked is left to end with the process."""
         thread, loop = self._thread, self._loop
         self._thread = self._loop = None
+        self._ready.clear()
         if thread is None or loop is None:
             return
         loop.call_soon_threadsafe(loop.stop)
