@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, cast
 
 from agentlab.environments.registration import make_environment
 from agentlab.errors import EnvironmentFaultError, InvalidTaskError
-from agentlab.executors.actions import bindings, holds
+from agentlab.executors.fitting import bindings, holds
 from agentlab.graph.replays import effect_shows, run_skill
 from agentlab.protocols import Environment, HasGrammar, HasState, HasTasks, SkillRuntime
 from agentlab.sandbox import open_settled

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agentlab.executors.actions import bindings
+from agentlab.executors.fitting import bindings
 from agentlab.graph.given import Told
 from agentlab.graph.replays import effect_shows, run_skill
 from agentlab.graph.starts import ReplayRequest, Start, Starts

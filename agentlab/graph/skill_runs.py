@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from agentlab.config import BoxName
 from agentlab.environments.registration import base_name, make_environment
 from agentlab.errors import InvalidTaskError, UnknownNameError, UsageError
-from agentlab.executors.actions import bindings, unfit
+from agentlab.executors.fitting import bindings, unfit
 from agentlab.graph.practice import toolset_name
 from agentlab.graph.replays import effect_after, run_skill
 from agentlab.library.skills import SkillLibrary, closure

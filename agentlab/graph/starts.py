@@ -17,7 +17,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from agentlab.errors import EnvironmentFaultError, InvalidTaskError
-from agentlab.executors.actions import bindings, holds, tool_calls
+from agentlab.executors.actions import tool_calls
+from agentlab.executors.fitting import bindings, holds
 from agentlab.graph.given import Told, offered
 from agentlab.library.admission import passed
 from agentlab.proposers.surroundings import without_goal

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from agentlab.errors import AgentLabError, EnvironmentFaultError, SkillFaultError
 from agentlab.executors.acting import Acting, offered_skills, shown, told
-from agentlab.executors.actions import unfit
+from agentlab.executors.fitting import unfit
 from agentlab.executors.toolbox import Fault, Toolbox
 from agentlab.graph.jobs import scored
 from agentlab.graph.replays import effect_after

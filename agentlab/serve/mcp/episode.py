@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from agentlab.environments.registration import make_environment
 from agentlab.errors import AgentLabError, EnvironmentFaultError
-from agentlab.executors.actions import unfit
+from agentlab.executors.fitting import unfit
 from agentlab.executors.recorder import Recorder
 from agentlab.graph.jobs import keep_blobs
 from agentlab.graph.replays import effect_after

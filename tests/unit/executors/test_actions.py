@@ -16,11 +16,9 @@ from agentlab.executors.actions import (
     Action,
     ActionSpace,
     Costs,
-    bindings,
-    holds,
     tool_calls,
-    unfit,
 )
+from agentlab.executors.fitting import bindings, holds, unfit
 from agentlab.types import (
     Clause,
     Entity,
