@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, get_args, overload
 
 from pydantic import BaseModel
 
@@ -56,7 +56,9 @@ class Agent:
         observers: are told of each attempt when it is on record.
 
     Raises:
-        UsageError: a name is unknown, or both `scope` and `tenant` are given.
+        UsageError: a name is unknown, both `scope` and `tenant` are given, or `learning` is none of
+            its words.
+        ConfigError: an option cannot be what it is given as.
 
     Example:
         >>> with agentlab.Agent("courier", tool_calls=5, tenant="acme") as agent:
@@ -91,6 +93,11 @@ class Agent:
     ) -> None:
         if scope is not None and (tenant or user):
             raise UsageError("Give an agent a `scope`, or a `tenant` with a `user`; not both.")
+        if learning not in get_args(Learning):
+            words = " or ".join(map(repr, get_args(Learning)))
+            raise UsageError(f"An agent's `learning` is {words}, not {learning!r}.")
+        if learn_after < 0:
+            raise UsageError("An agent's `learn_after` is a number of attempts, or 0 for never.")
         said = {"executor": executor, "evaluator": evaluator}
         config = parse_config(
             {

@@ -9,8 +9,10 @@ what came of it when the episode ends, so that items go on being measured.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -43,6 +45,8 @@ from agentlab.types.scope import SHARED, Scope
 
 if TYPE_CHECKING:
     from langchain_core.tools import StructuredTool
+
+log = logging.getLogger(__name__)
 
 MOST_TOOLS = 128
 """Tools that providers take in one request."""
@@ -275,14 +279,17 @@ class Library:
         if self._closed:
             return
         self._closed = True
-        try:
-            with contextlib.suppress(AgentLabError):
+        with ExitStack() as stack:  # each is closed, whatever the ones before it say
+            stack.callback(self._records.close)
+            stack.callback(self._records.runs.set_status, self._run_id, "finished")
+            stack.callback(self._library.close)
+            stack.callback(self._portal.close)
+            stack.callback(lambda: self._portal.run(self._environment.close()))
+            stack.callback(lambda: self._portal.run(self._runtime.close()))
+            try:
                 self._portal.run(self._end())
-        finally:
-            self._portal.run(self._leave())
-            self._portal.close()
-            self._library.close()
-            self._records.close()
+            except AgentLabError as error:
+                log.warning("The last episode that was lent is not on record: %s", error)
 
     def __enter__(self) -> Self:
         return self
@@ -294,10 +301,6 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    async def _leave(self) -> None:
-        await self._runtime.close()
-        await self._environment.close()
 
     async def _begin(self, task: Task | None, setup: str | None, seed: int) -> str:
         if task is not None and task.environment != base_name(self._ref.name):

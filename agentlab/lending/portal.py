@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from agentlab.errors import UsageError
@@ -52,12 +53,15 @@ class Portal:
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """As `run`, from a running event loop; cancelling it cancels the work."""
+        with self._opened(work) as loop:
+            future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
-            loop = self._started()
-        except UsageError:
-            work.close()
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):
+                raise self._ended() from None
             raise
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
     def begin(
         self, work: Coroutine[Any, Any, T]
@@ -71,25 +75,28 @@ class Portal:
         Raises:
             UsageError: see `run`.
         """
-        try:
-            loop = self._started()
-        except UsageError:
-            work.close()
-            raise
         ended = threading.Event()
         tasks: list[asyncio.Task[T]] = []
 
-        def start() -> None:
-            tasks.append(loop.create_task(work))
-            tasks[0].add_done_callback(lambda _: ended.set())
+        with self._opened(work) as loop:
 
-        # The handle takes the caller's context along, and the task takes it from there.
-        loop.call_soon_threadsafe(start)
-        return (
-            ended.wait,
-            lambda: loop.call_soon_threadsafe(lambda: tasks[0].cancel()) and None,
-            lambda: tasks[0].result(),
-        )
+            def start() -> None:
+                tasks.append(loop.create_task(work))
+                tasks[0].add_done_callback(lambda _: ended.set())
+
+            # The handle takes the caller's context along, and the task takes it from there.
+            loop.call_soon_threadsafe(start)
+
+        def cancel() -> None:
+            with suppress(RuntimeError):  # the loop is closed, and what ran there has ended
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+
+        def result() -> T:
+            if self._closed and tasks[0].cancelled():
+                raise self._ended()
+            return tasks[0].result()
+
+        return ended.wait, cancel, result
 
     def close(self) -> None:
         """Cancel what is under way and end the thread. Safe to call twice."""
@@ -107,22 +114,38 @@ class Portal:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    @contextmanager
+    def _opened(self, work: Coroutine[Any, Any, object]) -> Generator[asyncio.AbstractEventLoop]:
+        """The loop, which is not closed for the block; work that cannot begin is closed."""
         with self._lock:
-            if self._closed:
-                raise UsageError(f"The {self._owner} is closed; make another one.")
-            if threading.current_thread() is self._thread:
-                raise UsageError(
-                    f"This was called from inside a call of the same {self._owner}, which would "
-                    "wait for itself; use another one there."
-                )
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name=f"agentlab-{self._owner}", daemon=True
-                )
-                self._thread.start()
-            return self._loop
+            try:
+                loop = self._started()
+            except UsageError:
+                work.close()
+                raise
+            yield loop
+
+    def _ended(self) -> UsageError:
+        return UsageError(
+            f"The {self._owner} was closed while this was under way; close it when its calls have "
+            "ended."
+        )
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise UsageError(f"The {self._owner} is closed; make another one.")
+        if threading.current_thread() is self._thread:
+            raise UsageError(
+                f"This was called from inside a call of the same {self._owner}, which would "
+                "wait for itself; use another one there."
+            )
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=_serve, args=(self._loop,), name=f"agentlab-{self._owner}", daemon=True
+            )
+            self._thread.start()
+        return self._loop
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -33,7 +33,7 @@ from agentlab.records.encoding import decode
 from agentlab.records.tables import ATTEMPTS, DOCUMENTS, EVENTS, PLANS, PROPOSALS, RUNS, TASKS
 from agentlab.types import AttemptKind, AttemptSpec, Task
 
-Outcome = Literal["success", "failure", "unknown", "infrastructure"]
+Outcome = Literal["verdict", "success", "failure", "unknown", "infrastructure"]
 LibraryArm = Literal["offered", "partly", "withheld", "none"]
 """Of what was retrieved for an attempt: all offered, some withheld, all withheld, nothing found."""
 PAGE = 50
@@ -436,6 +436,8 @@ def _asked(text: str) -> Select[Any]:
 
 def _outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
     match outcome:
+        case "verdict":
+            return [ATTEMPTS.c.success.is_not(None)]
         case "success":
             return [ATTEMPTS.c.success.is_(True)]
         case "failure":

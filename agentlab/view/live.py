@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple
 
 from agentlab.records import EventRow, Records
-from agentlab.view.telling import told
 
 EVERY_SECONDS = 0.4
 BEAT_SECONDS = 15.0
@@ -76,11 +75,6 @@ def _listen(records: Records, serial: int, run_ids: Sequence[str] | None) -> Hea
 
 
 def _message(serial: int, events: Sequence[EventRow]) -> str:
-    data = {
-        "serial": serial,
-        "events": [
-            {"serial": row.serial, "run": row.event.run_id, "text": told(row.event).text}
-            for row in events
-        ],
-    }
+    # What happened is for the page to ask: it is then escaped, filtered and counted in one place.
+    data = {"serial": serial, "events": len(events)}
     return f"id: {serial}\nevent: happened\ndata: {json.dumps(data)}\n\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 Scheme = Literal["light", "dark"]
 # Read when this is loaded: each test gets an environment without our variables.
-ARTEFACTS = Path(os.environ.get("AGENTLAB_ARTEFACTS") or tempfile.mkdtemp(prefix="agentlab-seen-"))
+ARTEFACTS = Path(os.environ.get("AGENTLAB_ARTEFACTS") or Path(__file__).parent / ".artefacts")
 GRAVE = frozenset({"serious", "critical"})
 
 

@@ -266,6 +266,49 @@ def test_a_call_from_its_own_loop_is_refused(tmp_path: Path) -> None:
                 agent.run(task)
 
 
+def test_an_agent_that_is_closed_under_a_call_says_so(tmp_path: Path) -> None:
+    with slow(60.0) as executor:
+        agent = Agent("courier", model=executor, library=tmp_path)
+        task = agent.tasks(1)[0]
+        said: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                agent.run(task)
+            except BaseException as error:
+                said.append(error)
+
+        caller = threading.Thread(target=run)
+        caller.start()
+        assert Slow.begun.wait(30)
+        agent.close()
+        caller.join(30)
+        assert not caller.is_alive()
+    (error,) = said
+    assert isinstance(error, UsageError) and "was closed while this was under way" in str(error)
+
+
+def test_a_stream_of_an_agent_that_is_closed_says_so(tmp_path: Path) -> None:
+    with slow(60.0) as executor:
+        agent = Agent("courier", model=executor, library=tmp_path)
+        stream = agent.stream(agent.tasks(1)[0])
+        assert isinstance(next(stream), AttemptBegun)
+        left = agent.stream(agent.tasks(1)[0])
+        next(left)
+        agent.close()
+        with pytest.raises(UsageError, match="was closed while this was under way"):
+            list(stream)
+        left.close()  # there is nothing to cancel any longer, and nothing to say
+
+
+def test_what_an_agent_cannot_be_is_said(tmp_path: Path) -> None:
+    wrong: Any = "maybe"
+    with pytest.raises(UsageError, match="'off' or 'observe' or 'on', not 'maybe'"):
+        Agent("courier", library=tmp_path, learning=wrong)
+    with pytest.raises(UsageError, match="`learn_after` is a number"):
+        Agent("courier", library=tmp_path, learn_after=-1)
+
+
 def test_a_closed_agent_says_so(tmp_path: Path) -> None:
     agent = Agent("courier", library=tmp_path)
     (task,) = agent.tasks(1, seed=1)

@@ -205,6 +205,8 @@ def test_a_library_is_closed_inside_a_running_loop(tmp_path: Path) -> None:
             assert await library.afind("anything") == ()
 
     asyncio.run(work())
+    with Records.open(Workspace.open(tmp_path)) as records:
+        assert [run.status for run in records.runs.all()] == ["finished"]
 
 
 def test_a_task_at_which_nothing_was_called_is_not_solved(shop: Path) -> None:

@@ -115,18 +115,18 @@ def test_a_stream_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         ]
         records.events.append(events)
         first = told(heard(records, 0, 2)[1])
-        assert len(first["events"]) == 10
+        assert first == {"serial": 10, "events": 10}
         second = told(heard(records, 7, 2)[1])
-        assert [each["serial"] for each in second["events"]] == [8, 9, 10]
+        assert second == {"serial": 10, "events": 3}
         only = told(heard(records, 0, 2, ["two"])[1])
-        assert {each["run"] for each in only["events"]} == {"two"}
+        assert only == {"serial": 10, "events": 5}
 
 
 def test_a_stream_tells_long_logs_in_parts_and_the_end_of_a_run(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as records:
         records.events.append([TaskAdmitted(run_id="one", sequence=n) for n in range(AT_ONCE + 3)])
         (_, *messages) = heard(records, 0, 3)
-        sizes = [len(told(each)["events"]) for each in messages]
+        sizes = [told(each)["events"] for each in messages]
         assert sizes == [AT_ONCE, 3]
 
         async def end() -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a_stream_tells_long_logs_in_parts_and_the_end_of_a_run(tmp_path: Path) 
                     return told(message)
             raise AssertionError
 
-        assert asyncio.run(end())["events"] == []
+        assert asyncio.run(end())["events"] == 0
 
 
 def test_late_and_early_watchers_are_told_the_same(tmp_path: Path) -> None:

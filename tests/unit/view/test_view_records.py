@@ -124,6 +124,11 @@ def test_filters_find_what_they_say(tmp_path: Path) -> None:
         assert slots(AttemptFilter(outcome="failure")) == [3, 4]
         assert slots(AttemptFilter(outcome="unknown")) == [5]
         assert slots(AttemptFilter(outcome="infrastructure")) == [6]
+        judged = [
+            *slots(AttemptFilter(outcome="success")),
+            *slots(AttemptFilter(outcome="failure")),
+        ]
+        assert sorted(slots(AttemptFilter(outcome="verdict"))) == sorted(judged)
         assert slots(AttemptFilter(library="offered")) == [0, 2, 4]
         assert slots(AttemptFilter(library="withheld")) == [1, 3, 5]
         assert slots(AttemptFilter(library="none")) == [6]
