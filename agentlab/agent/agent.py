@@ -312,7 +312,12 @@ class Agent:
 
         Raises:
             UnknownNameError: no such attempt is on record in this agent's scope.
+            UsageError: `success` is neither, or the agent is closed.
         """
+        if self._engine.closed:
+            raise UsageError("The agent is closed; another one can say the same of that attempt.")
+        if success not in (True, False, None):  # 1 and 0 are what some languages say
+            raise UsageError(f"Feedback's `success` is True, False or None, not {success!r}.")
         key = run if isinstance(run, str) else run.attempt_id
         return self._engine.records.feedback.add(
             key, success=success, comment=known().text(comment), scope=self.scope

@@ -80,7 +80,9 @@ class Library:
         tool_calls: int = 1000,
         seed: int = 0,
         box: BoxName = "auto",
-        scope: Scope = SHARED,
+        scope: Scope | None = None,
+        tenant: str = "",
+        user: str = "",
     ) -> None:
         """Open it. Close it when done.
 
@@ -96,12 +98,18 @@ class Library:
             box: where skill code runs.
             scope: for whom: what is the tenant's and the user's own serves beside what is
                 everybody's, and what is on record of it stays theirs.
+            tenant: the same in words, with or without a `user`.
+            user: whose library of that tenant's.
 
         Raises:
             UnknownNameError: there is no such environment, or no such box.
+            UsageError: both `scope` and `tenant` are given, or a name is no plain one.
             RecordsError: the workspace cannot be used.
             SkillRefusedError: the box cannot be used here.
         """
+        if scope is not None and (tenant or user):
+            raise UsageError("Give a library a `scope`, or a `tenant` with a `user`; not both.")
+        scope = scope or Scope(tenant=tenant, user=user)
         self._ref = EnvironmentRef(name=environment, options=environment_options or {})
         self._environment = make_environment(self._ref)
         self._own_tools = environment_tools

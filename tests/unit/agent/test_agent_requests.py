@@ -307,6 +307,13 @@ def test_what_an_agent_cannot_be_is_said(tmp_path: Path) -> None:
         Agent("courier", library=tmp_path, learning=wrong)
     with pytest.raises(UsageError, match="`learn_after` is a number"):
         Agent("courier", library=tmp_path, learn_after=-1)
+    agent = Agent("courier", library=tmp_path)
+    no: Any = "no"
+    with pytest.raises(UsageError, match="True, False or None, not 'no'"):
+        agent.feedback("any", success=no)
+    agent.close()
+    with pytest.raises(UsageError, match="is closed"):
+        agent.feedback("any", success=True)
 
 
 def test_a_closed_agent_says_so(tmp_path: Path) -> None:
