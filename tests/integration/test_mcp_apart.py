@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from mcp import Client
 
 from agentlab.environments.registration import make_environment
+from agentlab.errors import EnvironmentFaultError
 from agentlab.protocols import Environment
 from agentlab.records import Records, Workspace
 from agentlab.serve.mcp import apart as apart_module
@@ -218,6 +220,53 @@ def test_an_environment_that_blocks_keeps_no_server_from_ending(
         assert records.runs.get(run).status == "finished"
 
 
+ENDINGS = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: type(ending).__name__)
+@pytest.mark.parametrize("method", ["reset", "step", "close"])
+def test_an_environment_that_would_end_the_program_ends_its_episode_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, ending: BaseException
+) -> None:
+    library = make_library(tmp_path, "courier")
+    own = getattr(COURIER, method)
+    armed = False
+
+    async def failing(environment: Environment, *given: Any) -> Any:
+        if armed:
+            raise ending
+        return await own(environment, *given)
+
+    monkeypatch.setattr(COURIER, method, failing)
+    shown = "sys.exit(3)" if isinstance(ending, SystemExit) else type(ending).__name__
+
+    async def work() -> None:
+        nonlocal armed
+        async with serving(library) as place, client(place.url) as found:
+            where = await begun(found)
+            armed = True
+            if method == "reset":
+                answer = await found.call_tool("begin", {"seed": 2})
+                assert answer.is_error and shown in words(answer)
+            if method == "step":
+                answer = await found.call_tool("at", {"place": where})
+                assert answer.is_error and shown in words(answer)
+            if method != "close":  # that is left to the end of the server
+                armed = False
+                answer = await found.call_tool("at", {"place": where})
+                assert "call `begin` first" in words(answer)
+                where = await begun(found)
+            assert told(await found.call_tool("at", {"place": where}))["worked"]
+
+    asyncio.run(work())
+    with Records.open(Workspace.open(library)) as records:
+        (run,) = records.runs.ids()
+        assert records.runs.get(run).status == "finished"
+        rows = records.attempts.all(run)
+        failed = ["infrastructure_failure"] if method == "step" else []
+        assert [row.status for row in rows] == [*failed, "completed"]
+
+
 @pytest.fixture
 def apart() -> Iterator[Apart]:
     made = Apart("for a test")
@@ -256,5 +305,26 @@ def test_what_work_raises_is_raised_where_it_is_waited_for(apart: Apart) -> None
     async def work() -> None:
         with pytest.raises(ValueError, match="it is broken"):
             await apart.start(fails).result()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+def test_work_that_would_end_the_thread_is_a_fault_and_the_thread_goes_on(
+    apart: Apart, in_a_task: bool
+) -> None:
+    async def leaves() -> None:
+        sys.exit(3)
+
+    async def starts() -> None:
+        await asyncio.create_task(leaves())
+
+    async def goes_on() -> str:
+        return "here"
+
+    async def work() -> None:
+        with pytest.raises(EnvironmentFaultError, match=r"sys\.exit\(3\)"):
+            await apart.start(starts if in_a_task else leaves).result()
+        assert await apart.start(goes_on).result() == "here"
 
     asyncio.run(work())

@@ -2,18 +2,22 @@
 
 An environment is foreign code, and may block whoever waits for it. Here that is its own caller and
 nobody else: the server's loop goes on. Work that is to be cancelled is asked to end and has its say
-first, so whoever starts it can wait for what became of it.
+first, so whoever starts it can wait for what became of it. What foreign code raises to end a
+program, or as if it had been cancelled, is a fault of the environment and ends nothing here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
+
+from agentlab.errors import EnvironmentFaultError
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,28 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 """Called in the thread, so that what is never begun leaves nothing behind."""
 PATIENCE = 5.0
 """Seconds that what blocks is waited for in the end."""
+
+
+async def foreign(work: Work[T]) -> T:
+    """What comes of foreign code, which may raise anything.
+
+    Raises:
+        EnvironmentFaultError: it raised what ends a loop or looks like a cancellation that nobody
+            asked for. Other exceptions, and a cancellation that was asked for, go through.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asked = task.cancelling()
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if task.cancelling() > asked:
+            raise
+        raise EnvironmentFaultError("The environment raised CancelledError.") from None
+    except SystemExit as error:
+        raise EnvironmentFaultError(f"The environment called sys.exit({error.code!r}).") from None
+    except (KeyboardInterrupt, GeneratorExit) as error:
+        raise EnvironmentFaultError(f"The environment raised {type(error).__name__}.") from None
 
 
 class UnderWay(Generic[T]):
@@ -54,7 +80,7 @@ class UnderWay(Generic[T]):
 
     async def _carry_out(self, work: Work[T]) -> None:
         try:
-            self._done.set_result(await work())
+            self._done.set_result(await foreign(work))
         except asyncio.CancelledError:
             self._done.cancel()
         except Exception as error:  # whoever waits for the result is told
@@ -70,41 +96,51 @@ class Apart:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._running: _Running | None = None
 
     @property
     def started(self) -> bool:
         """Whether there was work for it."""
-        return self._thread is not None
+        return self._running is not None
 
     def start(self, work: Work[T]) -> UnderWay[T]:
         """Begin work there."""
-        return UnderWay(self._loop or self._started(), work)
+        running = self._running
+        if running is None:
+            running = self._running = _Running(self._name)
+        return UnderWay(running.loop, work)
 
     def close(self) -> None:
         """End the thread; one that is blocked is left to end with the process."""
-        thread, loop = self._thread, self._loop
-        self._thread = self._loop = None
-        self._ready.clear()
-        if thread is None or loop is None:
-            return
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE)
-        if thread.is_alive():
+        running, self._running = self._running, None
+        if running is not None and not running.end():
             log.warning("The environment of %s blocks and was left behind.", self._name)
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+
+class _Running:
+    """A thread at work. Its loop is here before it is, so that nobody has to wait for either."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._ended = False
         # It may be blocked for good, and must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        self._ready.wait()
-        assert self._loop is not None
-        return self._loop
+
+    def end(self) -> bool:
+        """Ask it to end and wait for that; whether it did."""
+        self._ended = True
+        with contextlib.suppress(RuntimeError):  # it ended before it was asked
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            loop = self._loop = runner.get_loop()
-            self._ready.set()
-            loop.run_forever()
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.get_loop()
+            while not self._ended:
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    # Raised in a task of the environment's own: whoever waits for that is told.
+                    log.warning("An environment raised %s.", type(error).__name__)

@@ -32,7 +32,7 @@ from agentlab.serve.mcp.answers import (
 )
 from agentlab.serve.mcp.apart import PATIENCE, Apart, UnderWay, Work
 from agentlab.serve.mcp.call_records import CallRecords, call_name
-from agentlab.serve.mcp.episode import Done, Episode
+from agentlab.serve.mcp.episode import BROKEN_OFF, Done, Episode
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.offerings import Offered, Offerings
 from agentlab.serve.mcp.pages import line, plain
@@ -42,6 +42,7 @@ from agentlab.types import (
     EnvironmentRef,
     Frozen,
     JsonObject,
+    Observation,
     Skill,
     ToolSpec,
     ToolUse,
@@ -233,14 +234,25 @@ class Caller:
         asked = _read(own_tools.BEGIN, arguments)
         if isinstance(asked, Told):
             return asked
+        wanted = cast("own_tools.BeginArguments", asked)
+
+        async def begun() -> Observation:
+            seen = await self._episode.begin(wanted)
+            try:
+                self._calls.begin()
+            except RecordsError:  # no call of that episode could be put on record
+                await self._episode.drop()
+                raise
+            return seen
+
         try:
-            wanted = cast("own_tools.BeginArguments", asked)
-            seen = await self._made(lambda: self._episode.begin(wanted))
+            seen = await self._made(begun)
+        except RecordsError:
+            raise
         except AgentLabError as error:
             return Told(None, failed=True, text=plain(known().text(str(error)), 2000))
         task = self._episode.task
         assert task is not None
-        await asyncio.to_thread(self._calls.begin)
         return Told(begin_answer(task, seen, self.limits))
 
     async def _skill(self, name: str, arguments: dict[str, Any]) -> Told:
@@ -260,45 +272,43 @@ class Caller:
         task = self._episode.task
         assert task is not None
         callees = self.offerings.callees(skill)
-        spec = await asyncio.to_thread(self._calls.plan, task, skill, callees, given)
 
-        def record(done: Done) -> None:
+        # In the thread of the environment, where nothing of it can be cancelled halfway: where
+        # nobody waits for an answer any more, what was done is recorded all the same.
+        async def recorded() -> tuple[str, Done]:
+            spec = self._calls.plan(task, skill, callees, given)
+            try:
+                done = await self._episode.call(skill, callees, given)
+            except asyncio.CancelledError:
+                self._calls.record(spec, BROKEN_OFF)
+                raise
             self._calls.record(spec, done)
+            return call_name(spec), done
 
-        # Where nobody waits for an answer any more, what was done is recorded all the same.
-        done = await self._made(lambda: self._episode.call(skill, callees, given), record)
-        await asyncio.to_thread(record, done)
+        call, done = await self._made(recorded)
         over = self._episode.over or self._episode.task is None
-        answer = call_answer(call_name(spec), name, skill, done, over=over, limits=self.limits)
+        answer = call_answer(call, name, skill, done, over=over, limits=self.limits)
         return Told(answer, failed=done.success is not True and not _unknown(done))
 
-    async def _made(self, work: Work[T], left: Callable[[T], object] | None = None) -> T:
-        """What comes of work in the thread of the environment.
-
-        Args:
-            work: to do there.
-            left: what to do with it, in a thread, where the call is cancelled meanwhile.
-        """
+    async def _made(self, work: Work[T]) -> T:
+        """What comes of work in the thread of the environment."""
         under_way = self._apart.start(work)
         try:
             return await under_way.result()
         except asyncio.CancelledError:
             under_way.cancel()
-            ending = asyncio.create_task(self._wind_up(under_way, left))
+            ending = asyncio.create_task(self._wind_up(under_way))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             raise
 
-    async def _wind_up(self, under_way: UnderWay[T], left: Callable[[T], object] | None) -> None:
+    async def _wind_up(self, under_way: UnderWay[T]) -> None:
         try:
-            done = await under_way.result()
+            await under_way.result()
         except asyncio.CancelledError:
             return
         except Exception as error:  # nobody waits for it any more
             log.warning("A call was broken off: %s: %s", type(error).__name__, error)
-            return
-        if left is not None:
-            await asyncio.to_thread(left, done)
 
     async def _ended(self) -> None:
         """Wait for calls that were cancelled, for the episode takes one at a time."""

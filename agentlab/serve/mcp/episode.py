@@ -24,6 +24,7 @@ from agentlab.models.redaction import known
 from agentlab.protocols import Environment, EpisodeOver
 from agentlab.records.blobs import Blobs
 from agentlab.sandbox import BoxRuntime, RuntimeLimits, open_settled
+from agentlab.serve.mcp.apart import foreign
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.own_tools import BeginArguments
 from agentlab.serve.mcp.starting_states import task_for
@@ -75,6 +76,10 @@ class Done(NamedTuple):
         return self.completed and self.effect
 
 
+BROKEN_OFF = Done(None, Usage(), None, reason="the client broke it off", told=False)
+"""A call that was broken off where it could no longer tell what it had done."""
+
+
 class Episode:
     """An environment in use.
 
@@ -108,13 +113,8 @@ class Episode:
             EnvironmentFaultError: the environment failed.
         """
         self.task = None
-        if self._environment is None:
-            self._environment = make_environment(self._ref)
-            keep_blobs(self._environment, self._blobs)
         try:
-            task = task_for(self._environment, self._ref.name, asked)
-            async with asyncio.timeout(self._limits.call_seconds):
-                self.seen = await self._environment.reset(task, 0)
+            task, self.seen = await foreign(lambda: self._begun(asked))
         except TimeoutError:
             await self.drop()
             raise EnvironmentFaultError(
@@ -126,8 +126,22 @@ class Episode:
         except asyncio.CancelledError:
             await self.drop()
             raise
+        except AgentLabError:
+            raise
+        except Exception as error:  # a foreign environment, which may fail in any way
+            await self.drop()
+            told = known().text(f"{type(error).__name__}: {error}")
+            raise EnvironmentFaultError(told) from None
         self.task, self.over = task, False
         return self.seen
+
+    async def _begun(self, asked: BeginArguments) -> tuple[Task, Observation]:
+        if self._environment is None:
+            self._environment = make_environment(self._ref)
+            keep_blobs(self._environment, self._blobs)
+        task = task_for(self._environment, self._ref.name, asked)
+        async with asyncio.timeout(self._limits.call_seconds):
+            return task, await self._environment.reset(task, 0)
 
     async def call(self, skill: Skill, callees: Sequence[Skill], arguments: JsonObject) -> Done:
         """Carry out a verified skill; whatever goes wrong is in what comes of it.
@@ -139,13 +153,13 @@ class Episode:
         work = _Work(environment, seen, skill, arguments, self._open(), self._limits)
         try:
             async with asyncio.timeout(self._limits.call_seconds):
-                done = await work.run(callees)
+                done = await foreign(lambda: work.run(callees))
         except TimeoutError:
             await self.drop()
             return work.stopped(f"it did not end within {self._limits.call_seconds:g} s")
         except asyncio.CancelledError:
             await self.drop()
-            return work.stopped("the client broke it off")._replace(told=False)
+            return work.stopped(BROKEN_OFF.reason)._replace(told=False)
         except (AgentLabError, OSError) as error:
             await self.drop()
             return work.failed(known().text(str(error)))
@@ -164,7 +178,7 @@ class Episode:
         for kept in (runtime, environment):
             if kept is not None:
                 try:
-                    await asyncio.shield(kept.close())
+                    await asyncio.shield(foreign(kept.close))
                 except Exception as error:  # foreign code, which must not keep the other open
                     log.warning("%s did not close: %s", type(kept).__name__, error)
 

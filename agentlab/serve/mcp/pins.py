@@ -8,8 +8,12 @@ is a new tool: it is pinned in turn, and clients are told that the list changed.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -66,17 +70,29 @@ class Pins:
         """
         if not self._changed:
             return
-        for place, tools in _read(self._path).items():  # another server may have pinned meanwhile
-            self._known[place] = {**self._known.get(place, {}), **tools}
-        text = json.dumps({"format": FORMAT, "pins": self._known}, indent=1, sort_keys=True)
         try:
-            replace_text(self._path, text + "\n")
+            with _alone(self._path.parent):
+                for place, tools in _read(self._path).items():  # what other servers have pinned
+                    self._known[place] = {**self._known.get(place, {}), **tools}
+                found = {"format": FORMAT, "pins": self._known}
+                replace_text(self._path, json.dumps(found, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             raise ConfigError(
                 f"The pins {str(self._path)!r} cannot be written ({error.strerror}); name another "
                 "file with --pin."
             ) from None
         self._changed = False
+
+
+@contextmanager
+def _alone(directory: Path) -> Generator[None]:
+    # The directory itself is the lock, so that nothing is left behind.
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

@@ -21,6 +21,7 @@ from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
 from agentlab.sandbox import settle_box
 from agentlab.serve.mcp.announcing import Announcer, Watch
+from agentlab.serve.mcp.apart import foreign
 from agentlab.serve.mcp.caller import Caller
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.offerings import Change, Offerings
@@ -125,9 +126,13 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for served in self.served.values():
-            await served.caller.close()
+            try:
+                await served.caller.close()
+            except Exception as error:  # what the others hold is closed all the same
+                name = served.caller.principal.name
+                log.warning("The caller %s was not closed: %s", name, error)
         try:
-            await self._environment.close()
+            await foreign(self._environment.close)
         except Exception as error:  # foreign code, which must not keep the records open
             log.warning("An environment did not close: %s: %s", type(error).__name__, error)
         for offerings in self._offerings.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentlab.errors import ConfigError, UsageError
+from agentlab.serve.mcp import pins as pins_module
 from agentlab.serve.mcp.http import is_loopback, names_of
 from agentlab.serve.mcp.pages import plain
 from agentlab.serve.mcp.pins import Pins, pin_of
@@ -137,6 +139,34 @@ def test_two_servers_pin_into_one_file(tmp_path: Path) -> None:
     assert not later.hold("place", "a", "1", pins["b"])
     assert later.hold("place", "a", "2", pins["b"])
     assert later.hold("elsewhere", "a", "1", pins["b"])
+
+
+def test_a_server_pins_only_once_another_that_pins_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pins_module.replace_text
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slowly(path: Path, text: str) -> None:
+        if not writing.is_set():
+            writing.set()
+            assert go_on.wait(20)
+        own(path, text)
+
+    monkeypatch.setattr(pins_module, "replace_text", slowly)
+    one, two = Pins(tmp_path / "pins"), Pins(tmp_path / "pins")
+    assert one.hold("place", "a", "1", "one") and two.hold("place", "b", "1", "two")
+    threads = [threading.Thread(target=pins.keep) for pins in (one, two)]
+    threads[0].start()
+    assert writing.wait(20)
+    threads[1].start()
+    threads[1].join(0.2)  # without a lock it would have read and written by now
+    assert threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    later = Pins(tmp_path / "pins")
+    assert not later.hold("place", "a", "1", "x") and not later.hold("place", "b", "1", "x")
 
 
 def test_where_it_listens_is_what_it_goes_by() -> None:
