@@ -166,8 +166,8 @@ def told(gate: GateReport) -> str:
         "  | tasks | arms | candidate | other | difference |",
         "  |---|---|---|---|---|",
         line("dev, decides", gate.deciding),
-        *(line("dev", contrast) for contrast in gate.beside.values()),
-        *(line("held out", contrast) for contrast in gate.heldout.values()),
+        *(line(f"dev, {name}", contrast) for name, contrast in gate.beside.items()),
+        *(line(f"held out, {name}", contrast) for name, contrast in gate.heldout.items()),
     ]
     return "\n".join(lines)
 

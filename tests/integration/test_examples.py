@@ -93,6 +93,20 @@ def test_numbered_examples_are_short() -> None:
         assert '\nif __name__ == "__main__":' in text, path.name
 
 
+def test_the_first_lines_of_the_readme(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## In your own application\n") :]
+    block = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    script = stocked.parent / "app.py"
+    script.write_text(block[1], encoding="utf-8")
+    monkeypatch.setenv("AGENTLAB_KEYS", str(stocked.parent / "keys"))
+    said = run(str(script), stocked)
+    assert said.startswith("serves ('at', 'delivered', 'holding', 'unlocked') refused {}\n")
+    assert len(re.findall(r"(?m) (?:not )?done \(.*\)$", said)) == 3
+    assert re.search(r" done \('\w+'", said), "no skill of the pack was used"
+
+
 def test_langgraph(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTLAB_KEYS", str(stocked.parent / "keys"))
     said = run("10_langgraph.py", stocked)
