@@ -93,7 +93,7 @@ class ConfigError(UsageError):
 class UnknownNameError(UsageError):
     """Raised when a registry has no object of that name; suggests near ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, also: str = "") -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
@@ -104,7 +104,8 @@ class UnknownNameError(UsageError):
             hint = "Known: " + ", ".join(repr(item) for item in self.known) + "."
         else:
             hint = "None is registered."
-        super().__init__(f"There is no {kind} named {name!r}. {hint}")
+        said = f"There is no {kind} named {name!r}. {hint}"
+        super().__init__(f"{said} {also}" if also else said)
 
 
 class MissingExtraError(UsageError):

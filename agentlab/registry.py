@@ -33,6 +33,11 @@ Kind = Literal[
 ]
 GROUP = "agentlab"
 
+ALSO: dict[str, str] = {
+    "executor": "A chat model is written PROVIDER:MODEL, such as 'openai:gpt-5'.",
+}
+"""What to say besides where a name is unknown."""
+
 BUILT_IN: dict[str, str] = {
     "environment/babyai": "agentlab.environments.babyai:BabyAI",
     "environment/bfcl": "agentlab.environments.bfcl.composed:Composed",
@@ -120,7 +125,7 @@ def resolve(kind: Kind, name: str) -> object:
     plugin = _plugins().get(key)
     target = built_in or plugin
     if target is None:
-        raise UnknownNameError(kind, name, names(kind))
+        raise UnknownNameError(kind, name, names(kind), also=ALSO.get(kind, ""))
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+from pydantic import Field
+
 from agentlab.events import Event
 from agentlab.types import AttemptOutcome, AttemptSpec, Frozen, Trajectory
 
@@ -33,7 +35,8 @@ class RunResult(Frozen, Generic[T]):
     success: bool | None
     """None where it is unknown, or where the environment failed."""
     explanation: str
-    trajectory: Trajectory | None
+    trajectory: Trajectory | None = Field(repr=False)
+    """All that happened; long, and left out where a result is printed."""
     skills_used: tuple[str, ...]
     """Names."""
     skills_offered: tuple[str, ...]
