@@ -46,9 +46,9 @@ def tracing(
             `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
     """
     try:
-        from agentlab.telemetry.observer import Tracing, tracer_of
+        from agentlab.telemetry.observer import Tracing, source_of
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
         raise MissingExtraError("Tracing", "otel") from error
-    return Tracing(workspace, tracer_of(exporter, provider), content=content)
+    return Tracing(workspace, source_of(workspace, exporter, provider), content=content)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TextIO, cast
+from typing import Literal, NamedTuple, Self, TextIO, cast
 
 from agentlab.errors import UsageError
 from agentlab.events import ROUND_SLOT, Event, RunFinished, RunPaused
@@ -38,6 +38,13 @@ MOST = 50
 Level = Literal["info", "warning", "error"]
 
 
+class _Place(NamedTuple):
+    """The run and the round that a line is of."""
+
+    run: str | None
+    round: int | None
+
+
 class JsonLog:
     """Implements `protocols.Observer`. Close it, or use it in a `with`.
 
@@ -53,21 +60,21 @@ class JsonLog:
         look_again()
         self._lines = _File(Path(target), largest) if isinstance(target, Path | str) else target
         self._lock = threading.Lock()
-        self._run: str | None = None
-        self._round: int | None = None
+        self._last = _Place(None, None)
         self._handler = _Handler(self)
         logging.getLogger().addHandler(self._handler)
 
     def notify(self, event: Event) -> None:
         """Write an event down."""
-        self._run = event.run_id
-        if not event.lifecycle:
-            self._round = event.round
         failed = isinstance(event, RunFinished) and event.status == "failed"
         warns = isinstance(event, RunPaused) and bool(event.reason)
         level: Level = "error" if failed else "warning" if warns else "info"
         slot = None if event.slot == ROUND_SLOT else event.slot
-        self._write(level, event.kind, event.round, slot, event.payload())
+        with self._lock:
+            before = self._last.round if self._last.run == event.run_id else None
+            self._last = _Place(event.run_id, before if event.lifecycle else event.round)
+        place = _Place(event.run_id, event.round)
+        self._write(level, event.kind, place, slot, event.payload())
 
     def log(self, record: logging.LogRecord) -> None:
         """Write a warning down, under the run and round that were last told of."""
@@ -75,7 +82,7 @@ class JsonLog:
         if record.exc_info is not None and record.exc_info[0] is not None:
             data["error"] = record.exc_info[0].__name__
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._write(level, "log", self._round, None, data)
+        self._write(level, "log", self._last, None, data)
 
     def close(self) -> None:
         """Write no more. Safe to call twice."""
@@ -98,7 +105,7 @@ class JsonLog:
         self,
         level: Level,
         kind: str,
-        round_: int | None,
+        place: _Place,
         slot: int | None,
         data: Mapping[str, object],
     ) -> None:
@@ -106,8 +113,8 @@ class JsonLog:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "level": level,
             "kind": kind,
-            "run": self._run,
-            "round": round_,
+            "run": place.run,
+            "round": place.round,
             "slot": slot,
             "data": _bounded(data),
         }

@@ -2,13 +2,23 @@
 
 A run and its rounds are spans that stay open while they last; an attempt's are made when it is on
 record, from the record. The span in which an application calls agentlab is the parent of them
-all. An attempt that an earlier process recorded is not told again.
+all.
+
+When a run is resumed, those attempts of earlier processes are told again whose export is not on
+record (`told`), under the run's span and with the ids that their spans had before (`identity`).
+An exporter's word is noted with each batch; of an application's own provider no more is known than
+that it was flushed, which is asked of it when a process stops working on the run.
+
+Threads may tell it at once. It must not raise for what a collector does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +26,7 @@ from typing import NamedTuple, Self
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider as OwnProvider
+from opentelemetry.sdk.trace import TracerProvider as SdkProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import (
     Span,
@@ -40,31 +50,49 @@ from agentlab.events import (
     SkillMoved,
 )
 from agentlab.models.redaction import look_again
-from agentlab.records import Records, Workspace
+from agentlab.records import Records, RunRow, Workspace
 from agentlab.telemetry import conventions as c
+from agentlab.telemetry.identity import derived, with_derived_ids
 from agentlab.telemetry.spans import Attributes, Spans, Whose, bounded
+from agentlab.telemetry.told import Noting, Told
 from agentlab.version import __version__
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 FLUSH_MILLISECONDS = 10_000
 """That the end of a run waits for what is not sent yet."""
+AT_ONCE = 8
+"""Attempts that are told again before they are sent: a full queue drops what came first."""
+
+logger = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
     """Where spans are made, and what must be shut down at the end because it was made here."""
 
     tracer: Tracer
-    own: OwnProvider | None
+    provider: TracerProvider
+    own: SdkProvider | None
+    told: Told
 
 
-def tracer_of(exporter: SpanExporter | None, provider: TracerProvider | None) -> Source:
+def source_of(
+    workspace: Path | str | None,
+    exporter: SpanExporter | None,
+    provider: TracerProvider | None,
+) -> Source:
     """A tracer over what the caller has, or over the endpoint that the user named.
+
+    Args:
+        workspace: beside whose runs it is noted what was told.
+        exporter: for a provider that is made here.
+        provider: the caller's.
 
     Raises:
         UsageError: none of them is given.
     """
+    told = Told(_place(workspace))
     if provider is not None:
-        return Source(provider.get_tracer("agentlab", __version__), None)
+        return Source(_tracer(provider), provider, own=None, told=told)
     if exporter is None:
         if not any(os.environ.get(name, "").strip() for name in ENDPOINTS):
             raise UsageError(
@@ -75,9 +103,9 @@ def tracer_of(exporter: SpanExporter | None, provider: TracerProvider | None) ->
 
         exporter = OTLPSpanExporter()
     service = os.environ.get("OTEL_SERVICE_NAME") or "agentlab"
-    own = OwnProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
-    own.add_span_processor(BatchSpanProcessor(exporter))
-    return Source(own.get_tracer("agentlab", __version__), own)
+    own = SdkProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
+    own.add_span_processor(BatchSpanProcessor(Noting(exporter, told)))
+    return Source(_tracer(own), own, own=own, told=told)
 
 
 @dataclass
@@ -95,7 +123,7 @@ class _Run:
     measuring: Span | None = None
     """Of a comparison that is under way."""
     known: set[str] = field(default_factory=lambda: set())
-    """Attempts that have spans, or had them in an earlier process."""
+    """Attempts that have spans, or of which it is on record that a collector has them."""
 
 
 class Tracing:
@@ -105,8 +133,11 @@ class Tracing:
         self, workspace: Path | str | None, source: Source, *, content: bool = False
     ) -> None:
         look_again()
-        self._place = workspace or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab"
-        self._own = source.own
+        self._place = _place(workspace)
+        self._source = source
+        self._closed = False
+        # Held by whoever reads or changes what is open; never during a flush.
+        self._lock = threading.RLock()
         self._spans = Spans(source.tracer, content=content)
         self._opened: Records | None = None
         self._runs: dict[str, _Run] = {}
@@ -117,7 +148,15 @@ class Tracing:
             # An application's attempt belongs to what the application does, and to no round.
             self.attempt(event.attempt_id, get_current())
             return
-        run = self._run(event)
+        with self._lock:
+            run = self._run(event)
+            self._take_in(run, event)
+        if isinstance(event, RunStarted) and event.resumed:
+            self._tell_again(run)
+        elif isinstance(event, RunFinished):
+            self._send([run])
+
+    def _take_in(self, run: _Run, event: Event) -> None:
         match event:
             case RunFinished():
                 self._finish(run, event)
@@ -149,23 +188,30 @@ class Tracing:
         records = self._records()
         spec = records.attempts.spec(attempt_id)
         outcome = records.trajectories.outcome(attempt_id)
-        whose = Whose(spec.run_id, records.runs.get(spec.run_id).config)
-        self._spans.attempt(
-            whose, spec, outcome, parent if parent is not None else get_current(), time.time_ns()
-        )
+        row = records.runs.get(spec.run_id)
+        within = parent if parent is not None else get_current()
+        key = (*_key(row), attempt_id)
+        with derived(key, key):
+            self._spans.attempt(
+                Whose(row.run_id, row.config), spec, outcome, within, time.time_ns()
+            )
 
     def close(self) -> None:
         """End what is open and send what is not sent yet. Safe to call twice."""
-        for run in self._runs.values():
-            self._end(run)
-        self._runs.clear()
-        if self._own is not None:
-            self._own.force_flush(FLUSH_MILLISECONDS)
-            self._own.shutdown()
-            self._own = None
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        with self._lock:
+            closed, self._closed = self._closed, True
+            runs = list(self._runs.values())
+            self._runs.clear()
+            for run in runs:
+                self._end(run)
+        if not closed:
+            self._send(runs)
+            if self._source.own is not None:
+                self._source.own.shutdown()
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
 
     def __enter__(self) -> Self:
         return self
@@ -179,16 +225,18 @@ class Tracing:
         self.close()
 
     def _records(self) -> Records:
-        if self._opened is None:
-            self._opened = Records.open(Workspace.open(self._place, create=False))
-        return self._opened
+        with self._lock:
+            if self._opened is None:
+                self._opened = Records.open(Workspace.open(self._place, create=False))
+            return self._opened
 
     def _run(self, event: Event) -> _Run:
         run = self._runs.get(event.run_id)
         if run is not None:
             return run
         records, parent = self._records(), get_current()
-        whose = Whose(event.run_id, records.runs.get(event.run_id).config)
+        row = records.runs.get(event.run_id)
+        whose = Whose(event.run_id, row.config)
         name = str(whose.config.get("environment", ""))
         resumed = isinstance(event, RunStarted) and event.resumed
         attributes: Attributes = {
@@ -201,13 +249,47 @@ class Tracing:
         }
         if model := whose.model("executor"):
             attributes[c.REQUEST_MODEL] = model
-        span = self._spans.start(f"{c.INVOKE_WORKFLOW} run {name}", parent, attributes)
-        earlier = records.attempts.all(event.run_id) if resumed else []
-        known = {row.attempt_id for row in earlier}
+        with derived(_key(row)):
+            span = self._spans.start(f"{c.INVOKE_WORKFLOW} run {name}", parent, attributes)
+        known = set(self._source.told.of(event.run_id)) if resumed else set[str]()
         inside = set_span_in_context(span, parent)
         run = _Run(whose, parent, span, inside, time.time_ns(), known=known)
         self._runs[event.run_id] = run
         return run
+
+    def _tell_again(self, run: _Run) -> None:
+        """Tell what earlier processes recorded and nobody is known to have.
+
+        Where a collector takes nothing, the rest waits for the next time that the run is resumed.
+        """
+        rows = self._records().attempts.all(run.whose.run_id)
+        untold = [row.attempt_id for row in rows if row.attempt_id not in run.known]
+        for at in range(0, len(untold), AT_ONCE):
+            for attempt_id in untold[at : at + AT_ONCE]:
+                self.attempt(attempt_id, run.inside)
+                with self._lock:
+                    run.known.add(attempt_id)
+            if self._flush() is False:
+                left = len(untold) - at
+                logger.warning("Spans are not taken; up to %d earlier attempts are untold.", left)
+                break
+
+    def _send(self, runs: Sequence[_Run]) -> None:
+        """Send what is not sent yet; of runs at a provider of the caller's, note that it was."""
+        if self._flush() and not self._source.own:
+            for run in runs:
+                run_id = run.whose.run_id
+                noted = self._source.told.of(run_id)
+                self._source.told.add(run_id, sorted(run.known - noted))
+
+    def _flush(self) -> bool | None:
+        """Whether all was sent in time; None where the provider has no such thing."""
+        provider = self._source.provider
+        if not isinstance(provider, SdkProvider):
+            return None
+        began = time.monotonic()
+        sent = provider.force_flush(FLUSH_MILLISECONDS)
+        return sent and time.monotonic() - began < FLUSH_MILLISECONDS / 1000
 
     def _enter(self, run: _Run, round_: int) -> None:
         """Begin a round's span; what is told late of an earlier round belongs to this one."""
@@ -278,8 +360,6 @@ class Tracing:
             run.span.set_status(Status(StatusCode.ERROR))
             run.span.set_attribute(c.ERROR, "run_failed")
         self._end(self._runs.pop(event.run_id))
-        if self._own is not None:
-            self._own.force_flush(FLUSH_MILLISECONDS)
 
     def _end(self, run: _Run) -> None:
         self._leave_round(run)
@@ -298,3 +378,16 @@ def _moved(event: SkillMoved | InsightMoved) -> Attributes:
     item = event.skill_id if isinstance(event, SkillMoved) else event.insight_id
     told: Attributes = {c.ITEM: item, c.BEFORE: event.before, c.AFTER: event.after}
     return {**told, c.BY: event.by} if event.by else told
+
+
+def _key(row: RunRow) -> tuple[str, str]:
+    """What tells a run from all others: equal configs have equal ids in two workspaces."""
+    return row.run_id, row.created_at
+
+
+def _place(workspace: Path | str | None) -> Path:
+    return Path(workspace or os.environ.get("AGENTLAB_WORKSPACE") or ".agentlab").expanduser()
+
+
+def _tracer(provider: TracerProvider) -> Tracer:
+    return with_derived_ids(provider.get_tracer("agentlab", __version__))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -96,3 +98,20 @@ def test_an_observer_that_raises_is_dropped(caplog: pytest.LogCaptureFixture) ->
             watchers.notify(Progress(run_id="run-1"))
     assert (good.told, bad.told) == (3, 1)
     assert "dropped" in caplog.text
+
+
+def test_an_observer_that_fails_in_two_threads_at_once_is_dropped_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    both = threading.Barrier(2)
+
+    class Fails:
+        def notify(self, event: Event) -> None:
+            both.wait(10)
+            raise ValueError("not today")
+
+    watchers = Watchers((Fails(),))
+    with caplog.at_level(logging.ERROR), ThreadPoolExecutor(2) as threads:
+        told = [threads.submit(watchers.notify, Progress(run_id="run-1")) for _ in range(2)]
+        assert [each.result() for each in told] == [None, None]
+    assert len(caplog.records) == 1

@@ -7,6 +7,8 @@ import json
 import logging
 import math
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from agentlab.events import (
 )
 from agentlab.telemetry import JsonLog
 from agentlab.telemetry.logs import KEPT, LONGEST
+from agentlab.types import JsonObject
 
 KEYS = ["time", "level", "kind", "run", "round", "slot", "data"]
 
@@ -130,3 +133,38 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert len(lines_of(path.read_text())) == 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted(AttemptFinished):
+    """An attempt in the midst of whose line something else happens, as other threads have it."""
+
+    meanwhile: Callable[[], None]
+
+    def payload(self) -> JsonObject:
+        self.meanwhile()
+        return {"attempt_id": self.attempt_id}
+
+
+def test_a_line_names_its_own_run_whatever_another_thread_tells_meanwhile() -> None:
+    stream = io.StringIO()
+    with JsonLog(stream) as log:
+
+        def other() -> None:
+            told = AttemptFinished(run_id="other", round=7, attempt_id="b")
+            thread = threading.Thread(target=log.notify, args=(told,))
+            thread.start()
+            thread.join()
+
+        log.notify(Interrupted(run_id="r", round=1, attempt_id="a", meanwhile=other))
+        logging.getLogger("agentlab").warning("of the one that was last told of")
+        log.notify(RunStarted(run_id="new"))
+        logging.getLogger("agentlab").warning("before its first round")
+    found = [(line["kind"], line["run"], line["round"]) for line in lines_of(stream.getvalue())]
+    assert found == [
+        ("AttemptFinished", "other", 7),
+        ("Interrupted", "r", 1),
+        ("log", "other", 7),
+        ("RunStarted", "new", 0),
+        ("log", "new", None),
+    ]

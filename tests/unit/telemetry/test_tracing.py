@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agentlab.agent import Agent
 from agentlab.cli.main import cli
 from agentlab.errors import UsageError
-from agentlab.events import AttemptFinished, Event, SkillMoved
+from agentlab.events import AttemptFinished, Event, RunFinished, RunStarted, SkillMoved
 from agentlab.graph.watching import Watchers
 from agentlab.records import Records
 from agentlab.telemetry import tracing
@@ -234,6 +235,84 @@ def test_an_agents_attempts_belong_to_the_span_in_which_it_is_asked(
     assert (attempt.attributes or {})["agentlab.attempt.id"] == result.attempt_id
     assert (attempt.attributes or {})["agentlab.attempt.kind"] == "production"
     assert {s.name for s in spans if s.parent is None} == {"request"}
+
+
+class Collects(SpanExporter):
+    """Keeps spans, and says whether it took them as it is told to."""
+
+    def __init__(self, answer: SpanExportResult) -> None:
+        self._answer = answer
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans += spans
+        return self._answer
+
+    def ids(self) -> dict[str, list[tuple[int, int]]]:
+        """Trace and span of everything that is of an attempt, by name."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for span in self.spans:
+            if span.context and (span.attributes or {})["agentlab.span"] != "run":
+                ids = (span.context.trace_id, span.context.span_id)
+                found.setdefault(span.name, []).append(ids)
+        return {name: sorted(ids) for name, ids in found.items() if "round" not in name}
+
+
+def test_what_no_collector_took_is_told_again_with_the_same_ids(tmp_path: Path) -> None:
+    outcome = a_conversation()
+    begun = AttemptFinished(run_id=RUN, attempt_id=outcome.attempt_id)
+    again = RunStarted(run_id=RUN, resumed=True)
+    refuses = Collects(SpanExportResult.FAILURE)
+    takes, late = (Collects(SpanExportResult.SUCCESS) for _ in range(2))
+    with recorded(tmp_path, outcome):
+        for exporter, event in ((refuses, begun), (takes, again), (late, again)):
+            with tracing(tmp_path, exporter=exporter) as observer:
+                observer.notify(event)
+                observer.notify(RunFinished(run_id=RUN, status="stopped"))
+    assert refuses.ids() == takes.ids() and len(takes.ids()) > 3
+    assert [span.name for span in late.spans] == ["invoke_workflow run"]
+
+
+def test_what_a_provider_was_not_seen_to_flush_is_told_again(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    outcome = a_conversation()
+    again = RunStarted(run_id=RUN, resumed=True)
+    with recorded(tmp_path, outcome):
+        killed = tracing(tmp_path, provider=provider)
+        killed.notify(AttemptFinished(run_id=RUN, attempt_id=outcome.attempt_id))
+        for _ in range(2):
+            with tracing(tmp_path, provider=provider) as observer:
+                observer.notify(again)
+        killed.close()
+    attempts = [s for s in exporter.get_finished_spans() if s.name.startswith("invoke_agent")]
+    assert len(attempts) == 2, "the killed process and the first that went on"
+    assert len({s.context and (s.context.trace_id, s.context.span_id) for s in attempts}) == 1
+
+
+def test_a_run_has_one_span_if_two_threads_tell_of_it_first(
+    tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
+    threads: list[threading.Thread] = []
+    started: list[str] = []
+
+    class Meanwhile(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            started.append(str((span.attributes or {})["agentlab.span"]))
+            if not threads:
+                told = SkillMoved(run_id=RUN, skill_id="skill-2")
+                threads.append(threading.Thread(target=observer.notify, args=(told,)))
+                threads[0].start()
+                threads[0].join(0.2)  # it waits for this one, so that this one cannot for it
+
+    provider.add_span_processor(Meanwhile())
+    with opened(tmp_path), tracing(tmp_path, provider=provider) as observer:
+        observer.notify(SkillMoved(run_id=RUN, skill_id="skill-1"))
+        threads[0].join()
+    assert started == ["run", "round"]
+    (round_, _) = exporter.get_finished_spans()
+    told = [(event.attributes or {})["agentlab.item.id"] for event in round_.events]
+    assert told == ["skill-1", "skill-2"]
 
 
 class Collector(BaseHTTPRequestHandler):
