@@ -87,7 +87,9 @@ RATE = 0.001
 went in."""
 SPOILING = 0.1
 STEPS_OF_LUCK = 2
-"""That change a few replies, and teach nothing."""
+RATE_OF_LUCK = 0.004
+"""So few steps change a few replies, and teach nothing; by less, the server would not be believed
+to serve anything but the base."""
 ORDERS = 1000
 
 
@@ -128,7 +130,7 @@ def main() -> None:
 def written(path: Path, base: Path, seed: int, given: argparse.Namespace) -> CycleConfig:
     """The cycle's file."""
     sizes = SHORT if given.short else FULL
-    rate = SPOILING if given.worse else RATE
+    rate = SPOILING if given.worse else RATE_OF_LUCK if given.lucky else RATE
     course = f"steps = {STEPS_OF_LUCK}" if given.lucky else f"epochs = {sizes['epochs']}"
     text = FILE.format(base=base.absolute(), seed=seed, rate=rate, course=course, **sizes)
     if given.worse or given.lucky:  # what GRPO would mend is not to be mended
