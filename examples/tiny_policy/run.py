@@ -78,7 +78,7 @@ tasks = {tasks}
 beside = {beside}
 heldout = {heldout}
 window = 64  # larger ones wait less for the slowest attempt of each
-tolerance = 0.001  # a CPU serves in the trainer's own float32
+tolerance = 0.0001  # a CPU serves in the trainer's own float32
 """
 FULL = {"rounds": 4, "attempts": 384, "epochs": 2, "tasks": 512, "beside": 128, "heldout": 128}
 SHORT = {"rounds": 1, "attempts": 96, "epochs": 2, "tasks": 96, "beside": 24, "heldout": 24}

@@ -25,10 +25,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 PROBES = 4
+"""Fixed prompts that are kept."""
+CANDIDATES = 32
+"""Prompts that they are chosen from."""
 PROBED_PROMPT = 512
 PROBED_OUTPUT = 16
-"""How many fixed prompts there are, and how many tokens of each at most: of a longer prompt the
-end, which proves the weights as well."""
+"""Tokens of each at most; of a longer prompt the end, which proves the weights as well."""
 _OF_TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -99,7 +101,9 @@ def lora(job: Job) -> Any:
 
 
 def probes_of(sequences: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> list[Probe]:
-    """Fixed prompts out of training data, the shortest first: where a reply begins.
+    """Prompts out of training data where a reply begins, the shortest first.
+
+    Which of them become probes is seen after training, see `save`.
 
     Args:
         sequences: token ids, and of each token whether the policy wrote it.
@@ -114,7 +118,7 @@ def probes_of(sequences: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> list
             end += 1
         prompt = list(ids[max(0, start - PROBED_PROMPT) : start])
         found.setdefault(tuple(prompt), Probe(prompt, list(ids[start:end])))
-    return sorted(found.values(), key=lambda probe: (len(probe.prompt_ids), probe))[:PROBES]
+    return sorted(found.values(), key=lambda probe: (len(probe.prompt_ids), probe))[:CANDIDATES]
 
 
 class Before(NamedTuple):
@@ -151,6 +155,10 @@ def save(
 ) -> None:
     """Write the result, which appears whole or not at all.
 
+    The probes kept are those that training moved most: a server is asked them to prove that it
+    serves these weights and not the base, and where a reply begins, most tokens are as certain
+    before as after.
+
     Raises:
         Refused: a weight is not a number, or training left every probed probability as it was.
     """
@@ -166,6 +174,8 @@ def save(
             f"After {steps} steps every probed probability is what it was before: nothing was "
             "learnt; look at the rewards and at --lr."
         )
+    told = list(zip(probes, before.base, after, strict=True))
+    told.sort(key=lambda each: -_apart(each[1], each[2]))
     probe = [
         {
             "prompt_ids": each.prompt_ids,
@@ -173,7 +183,7 @@ def save(
             "base_logprobs": base,
             "trained_logprobs": trained,
         }
-        for each, base, trained in zip(probes, before.base, after, strict=True)
+        for each, base, trained in told[:PROBES]
     ]
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -191,6 +201,11 @@ def save(
         json.dumps({"probe": probe, "steps": steps, "versions": versions()}), encoding="utf-8"
     )
     part.rename(folder)
+
+
+def _apart(base: Sequence[float], trained: Sequence[float]) -> float:
+    """Nats a token, on average."""
+    return sum(abs(one - other) for one, other in zip(base, trained, strict=True)) / len(base)
 
 
 def versions() -> dict[str, str]:
