@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import logging
+import os
+import resource
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from agentlab.errors import EnvironmentFaultError
+from agentlab.serve.connections import MOST_IDLE
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,8 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 """Called in the thread, so that what is never begun leaves nothing behind."""
 PATIENCE = 5.0
 """Seconds that what blocks is waited for in the end."""
+ROOM = MOST_IDLE + 16
+"""Descriptors that environments leave to the connections and the records of the server."""
 
 
 async def foreign(work: Work[T]) -> T:
@@ -104,7 +110,11 @@ class Apart:
         return self._running is not None
 
     def start(self, work: Work[T]) -> UnderWay[T]:
-        """Begin work there."""
+        """Begin work there.
+
+        Raises:
+            EnvironmentFaultError: there is no thread, and none can be made now.
+        """
         running = self._running
         if running is None:
             running = self._running = _Running(self._name)
@@ -118,14 +128,26 @@ class Apart:
 
 
 class _Running:
-    """A thread at work. Its loop is here before it is, so that nobody has to wait for either."""
+    """A thread at work. Its loop is here before it is, so that nobody has to wait for either.
+
+    Raises:
+        EnvironmentFaultError: the system has no room for it.
+    """
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        try:
+            _leave_room()
+            self.loop = asyncio.new_event_loop()
+        except OSError as error:
+            raise _no_room(error) from None
         self._ended = False
         # It may be blocked for good, and must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise _no_room(error) from None
 
     def end(self) -> bool:
         """Ask it to end and wait for that; whether it did."""
@@ -144,3 +166,24 @@ class _Running:
                 except (SystemExit, KeyboardInterrupt) as error:
                     # Raised in a task of the environment's own: whoever waits for that is told.
                     log.warning("An environment raised %s.", type(error).__name__)
+
+
+def _leave_room() -> None:
+    """Return, where the server keeps as many descriptors as its own connections need.
+
+    Raises:
+        OSError: it would not.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The system gives the lowest number that is free, so it tells how many are in use.
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    if most != resource.RLIM_INFINITY and lowest + ROOM > most:
+        raise OSError(errno.EMFILE, f"{lowest} of {most} descriptors are in use")
+
+
+def _no_room(error: Exception) -> EnvironmentFaultError:
+    return EnvironmentFaultError(
+        f"There is no room for another environment now ({error}); try again when others have "
+        "ended, or have the server started with a higher `ulimit -n`."
+    )

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
-from agentlab.errors import AgentLabError, RecordsError
+from agentlab.errors import AgentLabError, EnvironmentFaultError, RecordsError
 from agentlab.executors.toolbox import Fault, Toolbox
 from agentlab.models.redaction import known
 from agentlab.records import Records
@@ -285,7 +285,10 @@ class Caller:
             self._calls.record(spec, done)
             return call_name(spec), done
 
-        call, done = await self._made(recorded)
+        try:
+            call, done = await self._made(recorded)
+        except EnvironmentFaultError as error:
+            return Told(None, failed=True, text=plain(known().text(str(error)), 2000))
         over = self._episode.over or self._episode.task is None
         answer = call_answer(call, name, skill, done, over=over, limits=self.limits)
         return Told(answer, failed=done.success is not True and not _unknown(done))
