@@ -272,7 +272,7 @@ def test_an_environment_that_would_end_the_program_ends_its_episode_alone(
 def apart() -> Iterator[Apart]:
     made = Apart("for a test")
     yield made
-    made.close()
+    asyncio.run(made.close())
 
 
 def test_work_is_asked_to_end_and_has_its_say(apart: Apart) -> None:
