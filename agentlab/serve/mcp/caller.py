@@ -281,12 +281,11 @@ class Caller:
         assert skill is not None
         if (fault := _fault(tool, arguments)) is not None:
             return Told(None, failed=True, text=fault)
-        given = cast("JsonObject", arguments)
         if self._episode.task is None:
             return Told(None, failed=True, text="No episode has begun; call `begin` first.")
         if self._episode.over:
             return Told(None, failed=True, text="The episode is over; call `begin` for another.")
-        return await self._carried_out(name, skill, given)
+        return await self._carried_out(name, skill, cast("JsonObject", arguments))
 
     async def _carried_out(self, name: str, skill: Skill, given: JsonObject) -> Told:
         episode, turn = self._episode, Turn(self._calls)
