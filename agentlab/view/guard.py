@@ -36,6 +36,8 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 KEPT = b"no-store"
+POLICY_VIOLATION = 1008
+"""Of WebSockets, RFC 6455 7.4.1."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 REFUSED = (
     "This page belongs to whoever started `agentlab view`. Open the whole link that it printed: "
@@ -78,6 +80,8 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
+            elif scope["type"] == "websocket":  # no page of ours opens one
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         headers = {key.lower(): value for key, value in scope["headers"]}
         host = headers.get(b"host", b"").decode("latin-1")

@@ -13,9 +13,15 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from agentlab.errors import MissingExtraError, UsageError
 from agentlab.records import Records
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from agentlab.view.guard import Application
 
 ADDRESS = "127.0.0.1"
 NEEDED = ("fastapi", "jinja2", "pygments", "uvicorn")
@@ -61,16 +67,7 @@ def serve(
     with listening_at(port) as listening:
         keys = Keys(listening.getsockname()[1])
         site = Site(records, keys, only=only)
-        config = uvicorn.Config(
-            make_app(site),
-            http="h11",  # another parser that is installed would not bound what comes before a body
-            log_level="error",
-            access_log=False,  # it would write the token down
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(make_app(site)))
         handle = server.handle_exit
 
         def leave(sig: int, frame: FrameType | None) -> None:
@@ -87,6 +84,25 @@ def serve(
             site.stopping.set()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def configured(app: Application) -> uvicorn.Config:
+    """How the page is served: who has not shown the cookie yet holds no place that others need."""
+    import uvicorn
+
+    from agentlab.serve.connections import Connection
+
+    return uvicorn.Config(
+        app,
+        # Named, because another parser that is installed would not bound what comes before a body.
+        http=Connection,
+        ws="none",
+        log_level="error",
+        access_log=False,  # it would write the token down
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
 
 
 def listening_at(port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import resource
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -271,7 +272,7 @@ def test_an_environment_that_would_end_the_program_ends_its_episode_alone(
 def apart() -> Iterator[Apart]:
     made = Apart("for a test")
     yield made
-    made.close()
+    asyncio.run(made.close())
 
 
 def test_work_is_asked_to_end_and_has_its_say(apart: Apart) -> None:
@@ -326,5 +327,52 @@ def test_work_that_would_end_the_thread_is_a_fault_and_the_thread_goes_on(
         with pytest.raises(EnvironmentFaultError, match=r"sys\.exit\(3\)"):
             await apart.start(starts if in_a_task else leaves).result()
         assert await apart.start(goes_on).result() == "here"
+
+    asyncio.run(work())
+
+
+def test_a_caller_for_whom_there_is_no_room_is_told_and_no_other_is_held_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make_library(tmp_path, "courier")
+
+    async def work() -> None:
+        async with (
+            serving(library) as place,
+            client(place.url) as one,
+            client(place.url, BOB) as other,
+        ):
+            there = await begun(other)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+            def few(_: int) -> tuple[int, int]:
+                return 20, most
+
+            with monkeypatch.context() as full:
+                full.setattr(resource, "getrlimit", few)
+                refused = await one.call_tool("begin", {"seed": 1})
+                assert refused.is_error and "no room for another environment" in words(refused)
+                assert told(await other.call_tool("at", {"place": there}))["worked"]
+            assert told(await one.call_tool("at", {"place": await begun(one)}))["worked"]
+
+    asyncio.run(work())
+
+
+def test_a_thread_that_cannot_be_started_leaves_no_loop_behind(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here() -> str:
+        return "here"
+
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> None:
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", fails)
+            with pytest.raises(EnvironmentFaultError, match="can't start new thread"):
+                apart.start(here)
+        assert not apart.started
+        assert await apart.start(here).result() == "here"
 
     asyncio.run(work())

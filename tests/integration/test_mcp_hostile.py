@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from agentlab.records import Records, Workspace
-from agentlab.serve.mcp import connections
+from agentlab.serve import connections
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.testing.hostile_messages import Hostile, hostile_messages, request
 from tests.integration.mcp_episode import told, words
@@ -297,7 +297,11 @@ def test_a_head_is_bounded_and_a_stranger_is_let_go(tmp_path: Path) -> None:
             host = f"Host: 127.0.0.1:{place.port}\r\n"
             long = f"POST /mcp HTTP/1.1\r\n{host}x: {'x' * 100_000}"
             stranger = f"POST /mcp HTTP/1.1\r\n{host}content-length: 100000\r\n\r\n"
-            for sent, status in ((long, b"400"), (stranger, b"401")):
+            upgrade = (
+                "GET /mcp HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            for sent, status in ((long, b"400"), (stranger, b"401"), (upgrade, b"421")):
                 come, out = await asyncio.open_connection("127.0.0.1", place.port)
                 out.write(sent.encode())
                 answer = await asyncio.wait_for(come.read(), 10)  # to the end of the connection

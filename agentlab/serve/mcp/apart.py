@@ -11,21 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import logging
+import os
+import resource
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from agentlab.errors import EnvironmentFaultError
+from agentlab.serve.connections import MOST_IDLE
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 """Called in the thread, so that what is never begun leaves nothing behind."""
 PATIENCE = 5.0
 """Seconds that what blocks is waited for in the end."""
+MOST_LEFT = 4
+"""Blocked threads that a caller may have before it is given no other."""
+ROOM = MOST_IDLE + 16
+"""Descriptors that environments leave to the connections and the records of the server."""
 
 
 async def foreign(work: Work[T]) -> T:
@@ -50,6 +59,10 @@ async def foreign(work: Work[T]) -> T:
         raise EnvironmentFaultError(f"The environment raised {type(error).__name__}.") from None
 
 
+class StuckError(Exception):
+    """Work has not ended, though it was given time to."""
+
+
 class UnderWay(Generic[T]):
     """Work that was begun in another loop."""
 
@@ -64,9 +77,26 @@ class UnderWay(Generic[T]):
 
         loop.call_soon_threadsafe(begin)
 
-    async def result(self) -> T:
-        """What it gives; who is cancelled meanwhile leaves it going on."""
-        return await asyncio.shield(asyncio.wrap_future(self._done))
+    async def result(self, seconds: float | None = None) -> T:
+        """What it gives; who is cancelled meanwhile leaves it going on.
+
+        Raises:
+            StuckError: it has not ended after so many seconds, and is left going on.
+        """
+        done = asyncio.wrap_future(self._done)
+        done.add_done_callback(_heard)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await asyncio.shield(done)
+        except TimeoutError:
+            if limit.expired():
+                raise StuckError from None
+            raise  # of the work itself
+
+    def when_done(self, then: Callable[[], None]) -> None:
+        """Call that once it has ended, in its thread."""
+        self._done.add_done_callback(lambda _: then())
 
     def cancel(self) -> None:
         """Ask it to end, wherever it waits; `result` then tells what became of it."""
@@ -87,6 +117,12 @@ class UnderWay(Generic[T]):
             self._done.set_exception(error)
 
 
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Whoever stopped waiting for it need not be told what it raised."""
+    if not done.cancelled():
+        done.exception()
+
+
 class Apart:
     """A thread that is started when there is first work for it.
 
@@ -97,6 +133,8 @@ class Apart:
     def __init__(self, name: str) -> None:
         self._name = name
         self._running: _Running | None = None
+        self._latest: UnderWay[Any] | None = None
+        self._left: list[_Running] = []
 
     @property
     def started(self) -> bool:
@@ -104,43 +142,124 @@ class Apart:
         return self._running is not None
 
     def start(self, work: Work[T]) -> UnderWay[T]:
-        """Begin work there."""
+        """Begin work there.
+
+        Raises:
+            EnvironmentFaultError: there is no thread, and none can be made now.
+        """
         running = self._running
         if running is None:
+            self._left = [each for each in self._left if not each.gone.done()]
+            if len(self._left) >= MOST_LEFT:
+                raise EnvironmentFaultError(
+                    f"{len(self._left)} environments of this caller block; there is no other "
+                    "until one of them goes on."
+                )
             running = self._running = _Running(self._name)
-        return UnderWay(running.loop, work)
+        under_way = self._latest = UnderWay(running.loop, work)
+        return under_way
 
-    def close(self) -> None:
-        """End the thread; one that is blocked is left to end with the process."""
+    def leave(self) -> None:
+        """Leave the thread behind; it ends when its work does, or with the process."""
         running, self._running = self._running, None
-        if running is not None and not running.end():
+        if running is not None and self._latest is not None:
+            self._latest.when_done(running.end)
+            self._left.append(running)
             log.warning("The environment of %s blocks and was left behind.", self._name)
+
+    async def close(self) -> None:
+        """End the thread; one that is blocked is left behind."""
+        running = self._running
+        if running is None:
+            return
+        running.end()
+        await asyncio.wait([asyncio.wrap_future(running.gone)], timeout=PATIENCE)
+        if running.gone.done():
+            self._running = None
+        else:
+            self.leave()
 
 
 class _Running:
-    """A thread at work. Its loop is here before it is, so that nobody has to wait for either."""
+    """A thread at work. Its loop is here before it is, so that nobody has to wait for either.
+
+    Raises:
+        EnvironmentFaultError: the system has no room for it.
+    """
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        try:
+            _leave_room()
+            self.loop = asyncio.new_event_loop()
+        except OSError as error:
+            raise _no_room(error) from None
         self._ended = False
+        self.gone: Future[None] = Future()
+        """Done once the thread has ended."""
         # It may be blocked for good, and must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise _no_room(error) from None
 
-    def end(self) -> bool:
-        """Ask it to end and wait for that; whether it did."""
+    def end(self) -> None:
+        """Ask it to end."""
         self._ended = True
         with contextlib.suppress(RuntimeError):  # it ended before it was asked
             self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(PATIENCE)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.get_loop()
-            while not self._ended:
-                try:
-                    self.loop.run_forever()
-                except (SystemExit, KeyboardInterrupt) as error:
-                    # Raised in a task of the environment's own: whoever waits for that is told.
-                    log.warning("An environment raised %s.", type(error).__name__)
+        try:
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                runner.get_loop()
+                self.loop.set_default_executor(_Aside())
+                while not self._ended:
+                    try:
+                        self.loop.run_forever()
+                    except (SystemExit, KeyboardInterrupt) as error:
+                        # Raised in a task of the environment's own: whoever waits for it is told.
+                        log.warning("An environment raised %s.", type(error).__name__)
+        finally:
+            self.gone.set_result(None)
+
+
+class _Aside(ThreadPoolExecutor):
+    """Where an environment waits in threads: none of them keeps the process from ending."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call it in a thread of its own."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # whoever waits for the result is told
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="agentlab-mcp-aside", daemon=True).start()
+        return future
+
+
+def _leave_room() -> None:
+    """Return, where the server keeps as many descriptors as its own connections need.
+
+    Raises:
+        OSError: it would not.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The system gives the lowest number that is free, so it tells how many are in use.
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    if most != resource.RLIM_INFINITY and lowest + ROOM > most:
+        raise OSError(errno.EMFILE, f"{lowest} of {most} descriptors are in use")
+
+
+def _no_room(error: Exception) -> EnvironmentFaultError:
+    return EnvironmentFaultError(
+        f"There is no room for another environment now ({error}); try again when others have "
+        "ended, or have the server started with a higher `ulimit -n`."
+    )

@@ -9,13 +9,14 @@ work in a thread of its own, see `apart`; who this is and what is offered is dec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
-from agentlab.errors import AgentLabError, RecordsError
+from agentlab.errors import AgentLabError, EnvironmentFaultError, RecordsError
 from agentlab.executors.toolbox import Fault, Toolbox
 from agentlab.models.redaction import known
 from agentlab.records import Records
@@ -30,13 +31,14 @@ from agentlab.serve.mcp.answers import (
     begin_answer,
     call_answer,
 )
-from agentlab.serve.mcp.apart import PATIENCE, Apart, UnderWay, Work
-from agentlab.serve.mcp.call_records import CallRecords, call_name
-from agentlab.serve.mcp.episode import BROKEN_OFF, Done, Episode
+from agentlab.serve.mcp.apart import PATIENCE, Apart, StuckError, UnderWay, Work
+from agentlab.serve.mcp.call_records import CallRecords
+from agentlab.serve.mcp.episode import BROKEN_OFF, Done, Episode, stuck
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.offerings import Offered, Offerings
 from agentlab.serve.mcp.pages import line, plain
 from agentlab.serve.mcp.tokens import Principal
+from agentlab.serve.mcp.turn import Turn
 from agentlab.serve.mcp.wire import INTERNAL_ERROR, INVALID_PARAMS, TOO_MANY
 from agentlab.types import (
     EnvironmentRef,
@@ -99,7 +101,10 @@ class Caller:
         self.limits = limits
         self._records = records
         self._calls = CallRecords(records, principal, ref, box, limits)
-        self._episode = Episode(ref, box.name, limits, records.blobs)
+        self._new_episode = lambda: Episode(ref, box.name, limits, records.blobs)
+        self._episode = self._new_episode()
+        self._turn = Turn(self._calls)
+        """Of the latest call."""
         self._stale = stale
         self._apart = Apart(f"agentlab-mcp-{principal.name}")
         self._lock = asyncio.Lock()
@@ -143,18 +148,30 @@ class Caller:
         in_use = self._lock.locked() or bool(self._ending)
         if idle and not in_use and self._apart.started:
             async with self._lock:
-                await self._made(self._episode.close)
+                self._turn = Turn(self._calls)
+                with contextlib.suppress(EnvironmentFaultError):  # it blocks and was left behind
+                    await self._made(self._episode.close)
+                await self._apart.close()
 
     async def close(self) -> None:
         """End the episode and the run. Safe to call twice."""
         if self._ending:
             await asyncio.wait(self._ending, timeout=PATIENCE)
-        if self._apart.started:
-            closing = asyncio.create_task(self._apart.start(self._episode.close).result())
-            await asyncio.wait([closing], timeout=PATIENCE)
-            closing.cancel()
-            await asyncio.to_thread(self._apart.close)
-        self._calls.close()
+        try:
+            if self._ending:
+                await self._give_up(BROKEN_OFF)
+            elif self._apart.started:
+                await self._closed()
+        finally:
+            self._calls.close()
+
+    async def _closed(self) -> None:
+        try:
+            await self._apart.start(self._episode.close).result(PATIENCE)
+        except StuckError:
+            self._apart.leave()
+        else:
+            await self._apart.close()
 
     def look(self) -> None:
         """See to it that what is offered is what the records say at this moment.
@@ -236,12 +253,15 @@ class Caller:
             return asked
         wanted = cast("own_tools.BeginArguments", asked)
 
+        episode, turn = self._episode, Turn(self._calls)
+        self._turn = turn
+
         async def begun() -> Observation:
-            seen = await self._episode.begin(wanted)
+            seen = await episode.begin(wanted)
             try:
-                self._calls.begin()
-            except RecordsError:  # no call of that episode could be put on record
-                await self._episode.drop()
+                turn.begin()
+            except AgentLabError:  # no call of that episode could be put on record
+                await episode.drop()
                 raise
             return seen
 
@@ -261,40 +281,54 @@ class Caller:
         assert skill is not None
         if (fault := _fault(tool, arguments)) is not None:
             return Told(None, failed=True, text=fault)
-        given = cast("JsonObject", arguments)
         if self._episode.task is None:
             return Told(None, failed=True, text="No episode has begun; call `begin` first.")
         if self._episode.over:
             return Told(None, failed=True, text="The episode is over; call `begin` for another.")
-        return await self._carried_out(name, skill, given)
+        return await self._carried_out(name, skill, cast("JsonObject", arguments))
 
     async def _carried_out(self, name: str, skill: Skill, given: JsonObject) -> Told:
-        task = self._episode.task
+        episode, turn = self._episode, Turn(self._calls)
+        self._turn = turn
+        task = episode.task
         assert task is not None
         callees = self.offerings.callees(skill)
 
         # In the thread of the environment, where nothing of it can be cancelled halfway: where
         # nobody waits for an answer any more, what was done is recorded all the same.
-        async def recorded() -> tuple[str, Done]:
-            spec = self._calls.plan(task, skill, callees, given)
+        async def recorded() -> Done:
+            turn.plan(task, skill, callees, given)
             try:
-                done = await self._episode.call(skill, callees, given)
+                done = await episode.call(skill, callees, given)
             except asyncio.CancelledError:
-                self._calls.record(spec, BROKEN_OFF)
+                turn.record(BROKEN_OFF)
                 raise
-            self._calls.record(spec, done)
-            return call_name(spec), done
+            try:
+                turn.record(done)
+            except EnvironmentFaultError:  # it was left behind, and nobody else will close it
+                await episode.drop()
+                raise
+            return done
 
-        call, done = await self._made(recorded)
+        try:
+            done = await self._made(recorded)
+        except EnvironmentFaultError as error:
+            if not turn.name:
+                return Told(None, failed=True, text=plain(known().text(str(error)), 2000))
+            done = stuck(self.limits)
         over = self._episode.over or self._episode.task is None
-        answer = call_answer(call, name, skill, done, over=over, limits=self.limits)
+        answer = call_answer(turn.name, name, skill, done, over=over, limits=self.limits)
         return Told(answer, failed=done.success is not True and not _unknown(done))
 
     async def _made(self, work: Work[T]) -> T:
-        """What comes of work in the thread of the environment."""
+        """What comes of work in the thread of the environment.
+
+        Raises:
+            EnvironmentFaultError: there is no room for it, or it did not end and was given up.
+        """
         under_way = self._apart.start(work)
         try:
-            return await under_way.result()
+            return await self._in_time(under_way, stuck(self.limits))
         except asyncio.CancelledError:
             under_way.cancel()
             ending = asyncio.create_task(self._wind_up(under_way))
@@ -302,9 +336,33 @@ class Caller:
             ending.add_done_callback(self._ending.discard)
             raise
 
+    async def _in_time(self, under_way: UnderWay[T], otherwise: Done) -> T:
+        """What comes of it, unless the environment blocks; then it is given up."""
+        try:
+            # It ends by itself after the seconds of a call, where it is not blocked.
+            return await under_way.result(self.limits.call_seconds + PATIENCE)
+        except StuckError:
+            if await self._give_up(otherwise):
+                raise EnvironmentFaultError(
+                    f"The environment did not end within {self.limits.call_seconds:g} s; it blocks "
+                    "and was left behind."
+                ) from None
+        return await under_way.result()
+
+    async def _give_up(self, known_of_it: Done) -> bool:
+        """Leave the environment behind, unless its call is over already; whether it was left."""
+        given_up = True  # where that cannot be put on record, too
+        try:
+            given_up = await asyncio.to_thread(self._turn.give_up, known_of_it)
+        finally:
+            if given_up:
+                self._apart.leave()
+                self._episode = self._new_episode()
+        return given_up
+
     async def _wind_up(self, under_way: UnderWay[T]) -> None:
         try:
-            await under_way.result()
+            await self._in_time(under_way, BROKEN_OFF)
         except asyncio.CancelledError:
             return
         except Exception as error:  # nobody waits for it any more

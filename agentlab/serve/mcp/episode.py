@@ -24,7 +24,7 @@ from agentlab.models.redaction import known
 from agentlab.protocols import Environment, EpisodeOver
 from agentlab.records.blobs import Blobs
 from agentlab.sandbox import BoxRuntime, RuntimeLimits, open_settled
-from agentlab.serve.mcp.apart import foreign
+from agentlab.serve.mcp.apart import PATIENCE, foreign
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.own_tools import BeginArguments
 from agentlab.serve.mcp.starting_states import task_for
@@ -78,6 +78,12 @@ class Done(NamedTuple):
 
 BROKEN_OFF = Done(None, Usage(), None, reason="the client broke it off", told=False)
 """A call that was broken off where it could no longer tell what it had done."""
+
+
+def stuck(limits: ServeLimits) -> Done:
+    """What there is of a call whose environment blocks: that it did, and none of its steps."""
+    reason = f"it did not end within {limits.call_seconds:g} s, and its environment blocks"
+    return Done(None, Usage(attempts=1), None, reason=reason, broken=True)
 
 
 class Episode:
@@ -175,12 +181,17 @@ class Episode:
         self.task, self.seen = None, None
         environment, self._environment = self._environment, None
         runtime, self._runtime = self._runtime, None
-        for kept in (runtime, environment):
-            if kept is not None:
-                try:
-                    await asyncio.shield(foreign(kept.close))
-                except Exception as error:  # foreign code, which must not keep the other open
-                    log.warning("%s did not close: %s", type(kept).__name__, error)
+        closing = [
+            asyncio.create_task(_closed(kept))
+            for kept in (runtime, environment)
+            if kept is not None
+        ]
+        if not closing:
+            return
+        _, open_still = await asyncio.wait(closing, timeout=PATIENCE / 2)
+        for each in open_still:
+            each.cancel()
+            log.warning("An environment did not close in time and was left open.")
 
     async def close(self) -> None:
         """As `drop`. Safe to call twice."""
@@ -191,6 +202,13 @@ class Episode:
             limits = RuntimeLimits(tool_calls=self._limits.tool_calls)
             self._runtime = open_settled(self._box, limits=limits)
         return self._runtime
+
+
+async def _closed(kept: BoxRuntime | Environment) -> None:
+    try:
+        await foreign(kept.close)
+    except Exception as error:  # foreign code, which must not keep the other open
+        log.warning("%s did not close: %s", type(kept).__name__, error)
 
 
 class _Work:

@@ -42,6 +42,8 @@ STRANGERS = 10
 DRAINED = 4
 """Times a message's size that is read before a body is refused as too large."""
 CLOSE = (b"connection", b"close")
+POLICY_VIOLATION = 1008
+"""Of WebSockets, RFC 6455 7.4.1."""
 BODY_SECONDS = 15.0
 """That the body of a request may take to arrive."""
 
@@ -92,7 +94,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            return
+            return await _refuse_other(scope, send)
         headers = _headers(scope)
         if (refusal := self._misplaced(scope, headers)) is not None:
             return await _refuse(send, refusal, leave=True)
@@ -164,6 +166,12 @@ class Guard:
             "A bearer token is needed, and this is none that is known.",
             ((b"www-authenticate", b'Bearer error="invalid_token"'),),
         )
+
+
+async def _refuse_other(scope: Scope, send: Send) -> None:
+    """Close what is no request over HTTP, such as a WebSocket: nothing here speaks it."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:

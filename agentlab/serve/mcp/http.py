@@ -15,7 +15,7 @@ import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from agentlab.errors import UsageError
-from agentlab.serve.mcp.connections import LARGEST_HEAD, MOST_IDLE, Connection
+from agentlab.serve.connections import LARGEST_HEAD, MOST_IDLE, Connection
 from agentlab.serve.mcp.guard import PATH, Application, Guard
 from agentlab.serve.mcp.service import Service
 from agentlab.serve.mcp.tokens import Tokens
@@ -110,6 +110,7 @@ async def serve_http(
             limit_concurrency=limits.at_once * len(applications) + 2 * MOST_IDLE,
             # Named, because another parser that is installed would not bound the head.
             http=Connection,
+            ws="none",
             h11_max_incomplete_event_size=LARGEST_HEAD,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=2,

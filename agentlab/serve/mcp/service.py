@@ -21,7 +21,7 @@ from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
 from agentlab.sandbox import settle_box
 from agentlab.serve.mcp.announcing import Announcer, Watch
-from agentlab.serve.mcp.apart import foreign
+from agentlab.serve.mcp.apart import PATIENCE, foreign
 from agentlab.serve.mcp.caller import Caller
 from agentlab.serve.mcp.limits import ServeLimits
 from agentlab.serve.mcp.offerings import Change, Offerings
@@ -125,14 +125,11 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for served in self.served.values():
-            try:
-                await served.caller.close()
-            except Exception as error:  # what the others hold is closed all the same
-                name = served.caller.principal.name
-                log.warning("The caller %s was not closed: %s", name, error)
+        # Together: one whose environment blocks is waited for, and the others not after it.
+        await asyncio.gather(*(_close(served.caller) for served in self.served.values()))
         try:
-            await foreign(self._environment.close)
+            async with asyncio.timeout(PATIENCE):
+                await foreign(self._environment.close)
         except Exception as error:  # foreign code, which must not keep the records open
             log.warning("An environment did not close: %s: %s", type(error).__name__, error)
         for offerings in self._offerings.values():
@@ -149,5 +146,11 @@ class Service:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(min(60.0, self.limits.idle_seconds))
-            for served in self.served.values():
-                await served.caller.tidy()
+            await asyncio.gather(*(served.caller.tidy() for served in self.served.values()))
+
+
+async def _close(caller: Caller) -> None:
+    try:
+        await caller.close()
+    except Exception as error:  # what the others hold is closed all the same
+        log.warning("The caller %s was not closed: %s", caller.principal.name, error)

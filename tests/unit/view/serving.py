@@ -13,7 +13,7 @@ import uvicorn
 from agentlab.records import Records, Workspace
 from agentlab.view.guard import Keys
 from agentlab.view.server import Site, make_app
-from agentlab.view.starting import listening_at
+from agentlab.view.starting import configured, listening_at
 
 
 class Served(NamedTuple):
@@ -33,11 +33,7 @@ def served(workspace: Path, *, only: Sequence[str] = ()) -> Generator[Served]:
         port = at.getsockname()[1]
         keys = Keys(port)
         site = Site(records, keys, only=only)
-        config = uvicorn.Config(
-            make_app(site), log_level="error", access_log=False, lifespan="off",
-            timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(make_app(site)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
         base = f"http://127.0.0.1:{port}"
