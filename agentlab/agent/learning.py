@@ -9,7 +9,7 @@ it serve. The record store's firewall stands between: what is reserved is droppe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from agentlab.agent.results import LearningReport
@@ -24,7 +24,8 @@ from agentlab.graph.opening import package_versions
 from agentlab.graph.practice import Practice, RunState, RunStopped
 from agentlab.graph.run import practising
 from agentlab.graph.watching import Watchers
-from agentlab.records import Records
+from agentlab.library.admission import REJECTED
+from agentlab.records import ItemRow, Records
 from agentlab.records.attempts import COPY
 from agentlab.records.production import Produced
 from agentlab.sandbox import settle_box
@@ -32,6 +33,7 @@ from agentlab.types import (
     AttemptSpec,
     JsonObject,
     Scope,
+    Skill,
     Task,
     attempt_id,
     derive_id,
@@ -62,6 +64,7 @@ async def learn(
     environment = base_name(config.environment)
     found = records.production.newest(environment, scope=scope, limit=MOST)
     solved = sum(each.success is True for each in found)
+    before = _own(records, environment, scope)
     report = LearningReport(
         run_id="",
         attempts=len(found),
@@ -69,7 +72,7 @@ async def learn(
         candidates=0,
         admitted=(),
         refused=0,
-        waiting=0,
+        waiting=_waiting(before),
     )
     if not solved:
         return report
@@ -78,7 +81,6 @@ async def learn(
     # What has not proved its use yet is judged again with later attempts: no round is the last.
     config = config.model_copy(update={"rounds": 2, "heldout": 0, "admission": admission})
     run_id = _begin(records, config, scope)
-    before = _serving(records, environment, scope)
     with records.workspace.lock_run(run_id):
         status = "failed"
         try:
@@ -94,25 +96,30 @@ async def learn(
             status = "stopped"
         finally:
             records.runs.set_status(run_id, status)
-    rows = [
-        row
-        for row in records.items.skills(environment=environment, scope=scope)
-        if row.run_id == run_id
-    ]
-    after = _serving(records, environment, scope)
+    after = _own(records, environment, scope)
+    served = {row.item.id for row in before if row.status == "active"}
+    gone = {row.item.id for row in before if row.status == "retired"}
     return report.model_copy(
         update={
             "run_id": run_id,
-            "candidates": len(rows),
+            "candidates": sum(row.run_id == run_id for row in after),
             "admitted": tuple(
                 sorted(
-                    after[key]
-                    for key in after.keys() - before.keys()
-                    if _let_in(records, key, run_id)
+                    row.item.name
+                    for row in after
+                    if row.status == "active"
+                    and row.item.id not in served
+                    and _moved_here(records, row, run_id)
                 )
             ),
-            "refused": sum(row.status == "retired" for row in rows),
-            "waiting": sum(row.status in ("candidate", "quarantined", "verified") for row in rows),
+            "refused": sum(
+                row.status == "retired"
+                and row.reason.startswith(REJECTED)
+                and row.item.id not in gone
+                and _moved_here(records, row, run_id)
+                for row in after
+            ),
+            "waiting": _waiting(after),
         }
     )
 
@@ -129,16 +136,20 @@ def _begin(records: Records, config: PracticeConfig, scope: Scope) -> str:
     return f"{base}-{number}"
 
 
-def _serving(records: Records, environment: str, scope: Scope) -> dict[str, str]:
-    """The scope's own skills that serve: id to name."""
-    rows = records.items.skills(environment=environment, status="active", scope=scope)
-    return {row.item.id: row.item.name for row in rows if row.scope == scope.path}
+def _own(records: Records, environment: str, scope: Scope) -> list[ItemRow[Skill]]:
+    """The scope's own skills, whichever run made them."""
+    rows = records.items.skills(environment=environment, scope=scope)
+    return [row for row in rows if row.scope == scope.path]
 
 
-def _let_in(records: Records, item_id: str, run_id: str) -> bool:
-    """Whether it serves because of this run, and not of one that another process made meanwhile."""
-    moves = records.items.history(item_id)
-    return any(move.after == "active" and move.run_id == run_id for move in moves)
+def _waiting(rows: Sequence[ItemRow[Skill]]) -> int:
+    return sum(row.status in ("candidate", "quarantined", "verified") for row in rows)
+
+
+def _moved_here(records: Records, row: ItemRow[Skill], run_id: str) -> bool:
+    """Whether it is so because of this run, and not of one that another process made meanwhile."""
+    moves = records.items.history(row.item.id)
+    return any(move.after == row.status and move.run_id == run_id for move in moves)
 
 
 def _copied(practice: Practice, found: list[Produced]) -> int:

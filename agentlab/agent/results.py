@@ -96,7 +96,8 @@ class LearningReport(Frozen):
     """Names of the skills that serve from now on."""
     refused: int
     waiting: int
-    """Candidates that have not proved their use yet, or that a person is to approve."""
+    """Candidates of this scope that have not proved their use yet, or that a person is to approve;
+    those of earlier calls too."""
 
 
 class Asked(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,12 +42,15 @@ OF_A_RUN = {
 """Options of a run's config that `evaluate` takes too."""
 
 
-def followed(context: click.Context | None, words: Sequence[str]) -> list[str]:
+def followed(
+    context: click.Context | None, words: Sequence[str], without: Collection[str] = ()
+) -> list[str]:
     """The words of the next command, with what must be said to it as it was to this one.
 
     Args:
         context: of the command that is ending; None keeps the words as they are.
         words: the next command, its arguments and what it needs that is new.
+        without: names of options that were said to this command and do not go with those words.
     """
     if context is None:
         return list(words)
@@ -60,7 +63,9 @@ def followed(context: click.Context | None, words: Sequence[str]) -> list[str]:
     more: list[str] = []
     for param in context.command.params:
         name = param.name or ""
-        if not isinstance(param, click.Option) or name not in taken or name in SHOWN_HOW:
+        if not isinstance(param, click.Option) or name not in taken:
+            continue
+        if name in SHOWN_HOW or name in without:
             continue
         if not _said(context, param, same=same) or not (same or name in KEPT):
             continue

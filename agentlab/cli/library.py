@@ -82,4 +82,6 @@ def promote(
             f"{done.name} of {done.environment} went from {done.before or 'the shared scope'} to "
             f"{done.after or 'the shared scope'}."
         )
-        output.next("library", "promote", done.id, "--undo")
+        if not undo:
+            words = ("library", "promote", done.id, "--undo")
+            output.next(*words, without=("to", "reason"))

@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +110,15 @@ class Output:
         shown = Syntax(clean(source), "python", background_color="default", word_wrap=True)
         self._console.print(shown)
 
-    def next(self, *words: str) -> None:
-        """The last line: the next command to try, as it can be copied; see `following`."""
+    def next(self, *words: str, without: Collection[str] = ()) -> None:
+        """The last line: the next command to try, as it can be copied; see `following`.
+
+        Args:
+            *words: the command.
+            without: names of options that it is not to be told, though this one was.
+        """
         self.line()
-        self.line(f"Next: {command_line(*words)}", strong=True, whole=True)
+        self.line(f"Next: {command_line(*words, without=without)}", strong=True, whole=True)
 
     def write(self, stream: TextIO) -> None:
         """Print the document, if one was set."""
@@ -122,9 +127,10 @@ class Output:
             stream.flush()
 
 
-def command_line(*words: str) -> str:
+def command_line(*words: str, without: Collection[str] = ()) -> str:
     """A command that follows the one at work, for a shell."""
-    return shlex.join(["agentlab", *followed(click.get_current_context(silent=True), words)])
+    context = click.get_current_context(silent=True)
+    return shlex.join(["agentlab", *followed(context, words, without)])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,7 +176,13 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
         with Records.open(Workspace.open(workspace, create=False)) as records:
             rows = records.packs.all()
             sizes = records.packs.count_skills()
-        output.document([_row_document(row, sizes.get(row.digest, 0)) for row in rows])
+            serving = _serving(records)
+        output.document(
+            [
+                _row_document(row, sizes.get(row.digest, 0)) | {"serving": serving[row.digest]}
+                for row in rows
+            ]
+        )
         if not rows:
             output.line("No pack has come in yet.")
             shipped = [f"agentlab/{name}" for name in shipped_packs()]
@@ -187,14 +194,21 @@ def list_(workspace: Path, as_json: bool, display: DisplayName | None) -> None:
                 r.name,
                 r.version,
                 r.state,
-                str(sizes.get(r.digest, 0)),
+                f"{serving[r.digest]} of {sizes.get(r.digest, 0)} serve",
                 r.key[:16] if r.key else "none",
             ]
             for r in rows
         ]
         heads = ("pack", "version", "state", "skills", "key")
-        output.table(Table("", heads, cells, frozenset({3})))
+        output.table(Table("", heads, cells))
         output.next("packs", "verify", rows[-1].name)
+
+
+def _serving(records: Records) -> Counter[str]:
+    """Pack digest to the number of its skills that serve."""
+    held = [(row.pack, row.item_id) for row in records.packs.skills() if row.item_id is not None]
+    statuses = records.packs.statuses([item for _, item in held])
+    return Counter(pack for pack, item in held if statuses.get(item) == "active")
 
 
 def _show(output: Output, records: Records, judged: Judged, findings: list[Finding]) -> JsonObject:

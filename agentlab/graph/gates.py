@@ -40,7 +40,8 @@ from agentlab.types import JsonObject, Replay, Skill, Usage, derive_seed
 LEAST_TRIALS = 6
 """Practice tasks without which use is not judged, but in the last round."""
 PATIENCE = 2
-"""Rounds that a candidate may stay in quarantine before it must have proved useful."""
+"""Rounds that a candidate may stay in quarantine before it must have proved useful; where an
+earlier run made it, times that it was judged on tasks enough, for rounds begin anew."""
 ALIKE = 0.8
 """Similarity of two skills' documents from which it is asked whether they behave alike."""
 RIVALS = 3
@@ -95,7 +96,9 @@ class Gates:
         self._known = {**{row.item.name: row.item for row in rows}, **current.served}
         self._replayed = {row.item.id for row in rows if row.status == "quarantined"}
         self._born = {
-            row.item.id: (row.round or 0) if row.run_id == practice.run_id else current.round
+            row.item.id: (row.round or 0)
+            if row.run_id == practice.run_id
+            else current.round - self._failed_before(row.item)
             for row in rows
         }
         self._specs = tuple(practice.environment.tools)
@@ -279,6 +282,20 @@ class Gates:
         kept = [move.evidence["replays"] for move in history if move.evidence.get("replays")]
         rows = kept[-1] if kept else None
         return tuple(map(Replay.model_validate, rows)) if isinstance(rows, list) else ()
+
+    def _failed_before(self, skill: Skill) -> int:
+        """Verdicts by which it was left in quarantine, over tasks enough to tell.
+
+        Those that rest on the same tasks are one: asking again is no proof of anything.
+        """
+        found: set[frozenset[str]] = set()
+        for move in self._current.practice.records.items.history(skill.id):
+            trials = move.evidence.get("trials")
+            if move.after == "quarantined" and isinstance(trials, list):
+                tasks = [str(trial["task_id"]) for trial in trials if isinstance(trial, dict)]
+                if len(tasks) >= LEAST_TRIALS:
+                    found.add(frozenset(tasks))
+        return len(found)
 
     def _charge(self, case: Case) -> None:
         current = self._current

@@ -28,6 +28,7 @@ from agentlab.errors import (
 )
 from agentlab.executors.recorder import StepTime, timed
 from agentlab.executors.wrapping import make_executor
+from agentlab.graph.answers import score_of
 from agentlab.graph.likeness import CompareRequest, Likeness, same_effect
 from agentlab.graph.replays import replay_skill
 from agentlab.graph.seats import AttemptSeats, total
@@ -257,7 +258,7 @@ async def _attempted(
         if getattr(execution, "ending", "") == "budget" and not score.success:
             # What a cap cut off says nothing of the agent.
             score = Score(explanation="a budget cut it off", source=score.source)
-    except (EnvironmentFaultError, ModelFaultError) as error:
+    except (EnvironmentFaultError, ModelFaultError, VerifierFaultError) as error:
         return _broken(spec, str(error), seats)
     except Exception as error:  # foreign code: any failure of it is this attempt's alone
         if isinstance(error, AgentLabError):
@@ -310,21 +311,24 @@ async def scored(
         seats: the models.
         files: what the environment kept of the attempt, by name.
         blobs: where its pictures are; those of this process where none are given.
+
+    Raises:
+        VerifierFaultError: the evaluator raised.
+        UsageError: what it gave is no score.
     """
     judge = evaluator_of(evaluator, seats.judging if seats is not None else None)
     models = (seats.evaluator, seats.stronger) if seats is not None else (None, None)
     try:
         kept = blobs or _blobs
-        return await judge.evaluate(
-            EvaluationContext(
-                spec.task,
-                trajectory,
-                runtime,
-                *models,
-                picture=kept.get if kept is not None else None,
-                files=files or {},
-            )
+        context = EvaluationContext(
+            spec.task,
+            trajectory,
+            runtime,
+            *models,
+            picture=kept.get if kept is not None else None,
+            files=files or {},
         )
+        return await score_of(evaluator, judge, context)
     except BudgetSpentError as error:
         return Score(explanation=f"not judged: {error}", source="judge")
 

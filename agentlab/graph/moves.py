@@ -54,8 +54,10 @@ def _carry_out(part: Transaction, current: AdmissionRound, move: Move, first: in
             evidence=evidence,
             run_id=practice.run_id,
             round_=current.round,
+            # A verdict by which it stays is kept, and is no event; a step on its way is neither.
+            again=status == move.path[-1],
         )
-        if moved:
+        if moved and status != before:
             events.append(
                 SkillMoved(
                     run_id=practice.run_id,

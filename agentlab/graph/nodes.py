@@ -122,6 +122,7 @@ async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[T
         return await proposals(
             practice.proposer,
             context,
+            name=practice.config.proposer,
             environment=practice.environment_ref,
             pool=practice.pool,
             seconds=practice.config.proposal_seconds
@@ -131,8 +132,9 @@ async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[T
         )
     except EnvironmentFaultError as error:
         raise EnvironmentFaultError(
-            f"No task can be proposed in {practice.config.environment!r} ({error}); put that "
-            f"right, then `agentlab resume {practice.run_id}` goes on."
+            f"No task can be proposed in {practice.config.environment!r} by the proposer "
+            f"{practice.config.proposer!r} ({error}); put that right, then "
+            f"`agentlab resume {practice.run_id}` goes on."
         ) from error
 
 

@@ -15,7 +15,8 @@ from dataclasses import replace
 from functools import partial
 
 from agentlab.environments.registration import make_environment
-from agentlab.errors import EnvironmentFaultError
+from agentlab.errors import AgentLabError, EnvironmentFaultError
+from agentlab.graph.answers import raised, tasks_of
 from agentlab.graph.workers import WorkerFault, WorkerPool
 from agentlab.protocols import ProposalContext, Proposer
 from agentlab.types import EnvironmentRef, Task
@@ -28,6 +29,7 @@ async def proposals(
     proposer: Proposer,
     context: ProposalContext,
     *,
+    name: str,
     environment: EnvironmentRef,
     pool: WorkerPool,
     seconds: float,
@@ -38,6 +40,7 @@ async def proposals(
     Args:
         proposer: a `cpu_bound` one is sent to a worker, so it must be plain data.
         context: what it works from; a worker makes its environment anew.
+        name: its name, which a mistake of its is told by.
         environment: how to make it.
         pool: the workers.
         seconds: how long it may take.
@@ -45,7 +48,7 @@ async def proposals(
 
     Raises:
         EnvironmentFaultError: it raised or did not end in time; says why.
-        UsageError: the configuration is wrong.
+        UsageError: the configuration is wrong, or what it gave are no tasks.
     """
     if not getattr(proposer, "cpu_bound", False):
         began, before = time.monotonic(), paused()
@@ -56,23 +59,27 @@ async def proposals(
                 if left <= 0:
                     raise EnvironmentFaultError(f"it did not end within {seconds:.0f} s")
                 await asyncio.wait((work,), timeout=left)
-            return work.result()
+            return tasks_of(name, work.result())
+        except AgentLabError:
+            raise
+        except Exception as error:  # foreign code: it may fail in any way
+            raise EnvironmentFaultError(raised(error)) from error
         finally:
             if not work.done():
                 work.cancel()
                 await asyncio.wait((work,), timeout=CANCEL_SECONDS)
     # A model's connections stay here: what keeps a core busy asks none.
     sendable = replace(context, environment=partial(make_environment, environment), model=None)
-    found = await pool.run(_propose, proposer, sendable, seconds=seconds)
+    found = await pool.run(_propose, proposer, name, sendable, seconds=seconds)
     if isinstance(found, WorkerFault):
         raise EnvironmentFaultError(found.error)
     return found
 
 
-def _propose(proposer: Proposer, context: ProposalContext) -> list[Task]:
+def _propose(proposer: Proposer, name: str, context: ProposalContext) -> list[Task]:
     """The job of a worker."""
 
     async def work() -> list[Task]:
-        return list(await proposer.propose(context))
+        return tasks_of(name, await proposer.propose(context))
 
     return asyncio.run(work())

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from agentlab.curricula.draw import Pool, draw_tasks
+from agentlab.curricula.draw import Pool, TaskChoice, draw_tasks
 from agentlab.embeddings import uses_model
+from agentlab.errors import AgentLabError, UsageError
 from agentlab.events import AttemptsPlanned, Event
+from agentlab.graph.answers import probabilities_of, raised
 from agentlab.graph.approving import decided
 from agentlab.graph.demonstrating import EXECUTOR, is_shown
 from agentlab.graph.practice import LEAST_STEPS, Practice, RunState, RunUpdate
@@ -136,12 +138,8 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
         return []
     templates = [outcomes.get(name, Template(name=name)) for name in names]
     pools = [Pool(name, tuple(t.id for t in fresh if t.template == name)) for name in names]
-    choices = draw_tasks(
-        pools,
-        practice.curriculum.probabilities(templates),
-        min(-(-reserved.attempts // config.group), len(fresh)),
-        seed=config.seed,
-        round_=round_,
+    choices = _chosen(
+        practice, templates, pools, min(-(-reserved.attempts // config.group), len(fresh)), round_
     )
     grouped = [c.task_id for c in choices for _ in range(config.group)][: reserved.attempts]
     again = _undecided(practice, reserved.attempts - len(grouped)) if choices else []
@@ -167,6 +165,30 @@ def _plan(practice: Practice, round_: int) -> list[AttemptSpec]:
             spec.model_copy(update={"allotted": reserved.allotted, "library_version": version})
         )
     return [*specs, *_shown(practice, round_, len(places), fresh, limits)]
+
+
+def _chosen(
+    practice: Practice, templates: list[Template], pools: list[Pool], count: int, round_: int
+) -> tuple[TaskChoice, ...]:
+    """The tasks that are drawn as the curriculum has it.
+
+    Raises:
+        UsageError: it raised, or gave no probabilities; names it.
+    """
+    name = practice.config.curriculum
+    try:
+        given = practice.curriculum.probabilities(templates)
+    except AgentLabError:
+        raise
+    except Exception as error:  # foreign code: it may fail in any way
+        raise UsageError(
+            f"The curriculum {name!r} raised {raised(error)}; correct it, or choose another."
+        ) from error
+    chances = probabilities_of(name, given)
+    try:
+        return draw_tasks(pools, chances, count, seed=practice.config.seed, round_=round_)
+    except UsageError as error:
+        raise UsageError(f"The curriculum {name!r} is to be corrected: {error}") from error
 
 
 def _shown(

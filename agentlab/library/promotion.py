@@ -45,14 +45,14 @@ def promote(records: Records, item: str, *, to: Level | Scope, reason: str) -> P
         reason: for the record; it is shown with the item's history.
 
     Raises:
-        UnknownNameError: there is no such item, or several are meant.
-        UsageError: it was not verified, is there already, has never been there, or what it calls
-            or what calls it stands in the way.
+        UnknownNameError: there is no such item.
+        UsageError: several are meant, it was not verified, is there already, has never been there,
+            or what it calls or what calls it stands in the way.
     """
     if not reason.strip():
         raise UsageError("A promotion needs a reason that others can read later; give --reason.")
     with records.transaction() as part:
-        row = find(part, item)
+        row = _verified(find(part, item))
         moves = part.items.history(row.item.id)
         before = Scope.parse(row.scope)
         after = to if isinstance(to, Scope) else _target(row, before, moves, to)
@@ -69,11 +69,12 @@ def undo_promotion(records: Records, item: str) -> PromotionLine:
     """Take an item's last promotion back, whichever way it went.
 
     Raises:
-        UnknownNameError: there is no such item, or several are meant.
-        UsageError: it was never promoted, or what it calls or what calls it stands in the way.
+        UnknownNameError: there is no such item.
+        UsageError: several are meant, it was never promoted, or what it calls or what calls it
+            stands in the way.
     """
     with records.transaction() as part:
-        row = find(part, item)
+        row = _verified(find(part, item))
         moves = part.items.history(row.item.id)
         before = Scope.parse(row.scope)
         came = next((m.scope for m in reversed(moves) if m.scope != row.scope), None)
@@ -92,16 +93,33 @@ def find(part: Transaction, item: str) -> ItemRow[Skill] | ItemRow[Insight]:
     """The one item of any scope that is meant by an id, the beginning of one, or a name.
 
     Raises:
-        UnknownNameError: there is none, or several are meant.
+        UnknownNameError: there is none; suggests near ones.
+        UsageError: several are meant; names their ids.
     """
     rows = [*part.items.skills(scope=None), *part.items.insights(scope=None)]
     exact = [r for r in rows if item == r.item.id or (item == _name(r) and r.status in MAY_GO)]
     begun = [r for r in rows if len(item) >= SHORTEST and r.item.id.startswith(item)]
-    found = exact or begun
-    if len(found) != 1:
-        known = {r.item.id for r in found} or {_name(r) for r in rows}
-        raise UnknownNameError("single item", item, known)
+    # By name even what may not go, the newest of it: whoever asks is to be told why.
+    others = [r for r in rows if item == _name(r)]
+    newest = max(others, key=lambda r: (r.status != "retired", r.item.version), default=None)
+    found = exact or begun or ([] if newest is None else [newest])
+    if len(found) > 1:
+        ids = ", ".join(repr(r.item.id) for r in found)
+        raise UsageError(f"{item!r} may mean any of {ids}; give the id of one.")
+    if not found:
+        raise UnknownNameError("item", item, {_name(r) for r in rows})
     return found[0]
+
+
+def _verified(
+    row: ItemRow[Skill] | ItemRow[Insight],
+) -> ItemRow[Skill] | ItemRow[Insight]:
+    if row.status not in MAY_GO:
+        raise UsageError(
+            f"{_name(row)!r} is {row.status}; only what was verified may be promoted, so practise "
+            "until admission has let it through."
+        )
+    return row
 
 
 def _target(
@@ -131,11 +149,6 @@ def _check(
     name = _name(row)
     if before == after:
         raise UsageError(f"{name!r} is in {after} already; there is nothing to promote.")
-    if row.status not in MAY_GO:
-        raise UsageError(
-            f"{name!r} is {row.status}; only what was verified may be promoted, so practise until "
-            "admission has let it through."
-        )
     if not after.holds(before) and after.path not in {move.scope for move in moves}:
         raise UsageError(
             f"{name!r} may go to a scope around {before}, or back to one in which it has been; "

@@ -56,11 +56,13 @@ def open_files(source: str, *, ref: str | None = None) -> dict[str, bytes]:
 
     Raises:
         PackRefusedError: it breaks a limit, or is not there.
+        UnknownNameError: it names one that does not ship; suggests near ones.
     """
     if not Path(source).exists() and source.startswith(f"{SHIPPED}/"):
-        place = shipped_packs().get(source.removeprefix(f"{SHIPPED}/"))
-        if place is not None:
-            return _own_files(place)
+        shipped = {f"{SHIPPED}/{name}": place for name, place in shipped_packs().items()}
+        if source not in shipped:
+            raise UnknownNameError("shipped pack", source, shipped)
+        return _own_files(shipped[source])
     return intake.open_source(source, ref=ref).files
 
 

@@ -118,8 +118,11 @@ class Items:
         run_id: str | None = None,
         round_: int | None = None,
         scope: Scope | None = None,
+        again: bool = False,
     ) -> bool:
         """Give an item another status, or with `scope` to somebody else; False if it is so already.
+
+        With `again`, what stays in quarantine keeps a further verdict; one of a run and round once.
 
         Raises:
             UnknownNameError: there is no item of that id.
@@ -134,7 +137,12 @@ class Items:
             before = _status(item_id, row["status"])
             whose = row["scope"] if scope is None else scope.path
             if before == status and whose == row["scope"]:
-                return False
+                last = (
+                    history(connection, item_id)[-1] if again and status == "quarantined" else None
+                )
+                said = (plain(reason), run_id, round_)
+                if last is None or (last.reason, last.run_id, last.round) == said:
+                    return False
             if before != status:
                 self._check(connection, item_id, before, status)
             if whose != row["scope"] and status not in VOUCHED:

@@ -33,7 +33,7 @@ CHANGED = "changed by something other than agentlab"
 
 
 class Move(NamedTuple):
-    """One change of status."""
+    """One change of status or scope, or a verdict by which an item stays in quarantine."""
 
     item_id: str
     before: Status | None
@@ -74,8 +74,8 @@ class Life(NamedTuple):
         been = [row["after"] for row in self.rows]
         for number, (earlier, later) in enumerate(pairwise(self.rows), start=1):
             if later["before"] == earlier["after"] == later["after"]:
-                # Only its scope changed then.
-                if later["scope"] != earlier["scope"]:
+                # Only its scope changed then, or it was judged again and stayed where it was.
+                if later["scope"] != earlier["scope"] or later["after"] == "quarantined":
                     continue
             if later["before"] != earlier["after"] or later["after"] not in allowed(been[:number]):
                 return f"it went from {earlier['after']!r} to {later['after']!r}, past a gate"

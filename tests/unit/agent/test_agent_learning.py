@@ -15,7 +15,7 @@ from agentlab.errors import UnknownNameError, UsageError
 from agentlab.records import Records, Workspace
 from agentlab.records.feedback import BEFORE
 from agentlab.types import SHARED, AttemptKind, AttemptOutcome, Insight, Scope, Score
-from tests.unit.records.samples import RUN, a_spec, a_task, an_outcome, opened
+from tests.unit.records.samples import RUN, a_skill, a_spec, a_task, an_outcome, opened
 
 RULES = "scripted:tests.unit.agent.agent_rules"
 ACME, OTHER = Scope(tenant="acme"), Scope(tenant="other")
@@ -264,3 +264,14 @@ def test_nothing_is_learnt_from_nothing(tmp_path: Path) -> None:
     assert report == LearningReport(
         run_id="", attempts=0, solved=0, candidates=0, admitted=(), refused=0, waiting=0
     )
+
+
+def test_what_waits_from_earlier_is_told_of_its_own_scope(tmp_path: Path) -> None:
+    with Records.open(Workspace.open(tmp_path)) as records:
+        for name, scope in (("carry", ACME), ("walk", SHARED)):
+            skill = a_skill(name).model_copy(update={"environment": "courier"})
+            records.items.save_skill(skill, scope=scope)
+            records.items.move(skill.id, "quarantined", reason="use: none")
+    for scope, waiting in ((ACME, 1), (SHARED, 1), (OTHER, 0)):
+        with Agent("courier", library=tmp_path, scope=scope, learning="on") as agent:
+            assert agent.learn().waiting == waiting

@@ -180,6 +180,17 @@ def test_revoke_and_undo(desk: Desk) -> None:
     assert "Did you mean 'sample/post'" in done.stderr
 
 
+def test_the_list_says_how_many_of_a_packs_skills_serve(desk: Desk) -> None:
+    desk.take(desk.pack("post", sample_pack()))
+    assert "2 of 2 serve" in desk.run("packs", "list").stdout
+    with Records.open(Workspace.open(desk.workspace)) as records:
+        row = records.items.skills(status="active")[0]
+        records.items.move(row.item.id, "retired", reason="of no use")
+    assert "1 of 2 serve" in desk.run("packs", "list").stdout
+    (told,) = desk.json("packs", "list")
+    assert (told["state"], told["skills"], told["serving"]) == ("active", 2, 1)
+
+
 def test_merge_serves_again_what_was_put_back(desk: Desk) -> None:
     desk.take(desk.pack("post", sample_pack()))
     assert desk.json("packs", "undo")["items"] == 2

@@ -17,11 +17,12 @@ from agentlab.graph.admit import admit
 from agentlab.graph.honing import HONES
 from agentlab.graph.practice import LaneState, Practice, RunState, toolset_name
 from agentlab.graph.workers import WorkerPool
+from agentlab.library.admission import REJECTED
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import CurationContext, HoningContext
 from agentlab.records import Records, Workspace
 from agentlab.records.items import Move
-from agentlab.types import Clause, Parameter, Skill, skill_id
+from agentlab.types import Clause, JsonObject, Parameter, Skill, skill_id
 
 T = TypeVar("T")
 RUN = "run-gates"
@@ -345,6 +346,56 @@ def test_what_has_not_been_useful_twice_waits_in_quarantine(tmp_path: Path) -> N
     after, before, later = with_practice(tmp_path, work, {"rounds": 2, "attempts": 6})
     assert after == "active"
     assert later > before > 0
+
+
+def test_what_was_of_no_use_in_run_after_run_is_let_go(tmp_path: Path) -> None:
+    """As `learn` judges it: each time in a run of its own, of which no round is the last."""
+    names = ("tried", "asked_again", "hardly_tried")
+    detour = ["walk(to=container)", "walk(to=item)"]
+
+    def more(name: str, first: JsonObject) -> list[JsonObject]:
+        if name == "asked_again":
+            return [first, first]
+        runs, count = (1, 8) if name == "tried" else (2, 5)
+        return [
+            {"trials": [{"task_id": f"task-{run}-{n}"} for n in range(count)]}
+            for run in range(runs)
+        ]
+
+    async def work(practice: Practice, log: Log) -> list[tuple[str, str, bool]]:
+        state = await practised(practice)
+        items = practice.records.items
+        skills = [
+            deliver(*detour * (60 + number), *DELIVER, name=name)
+            for number, name in enumerate(names)
+        ]
+        for skill in skills:
+            items.save_skill(skill)
+        await admit(state, practice)
+        for run in ("learn-0", "learn-1"):
+            practice.records.runs.create(run, config={}, versions={}, seed=0)
+        for skill in skills:
+            first = items.history(skill.id)[-1]
+            assert first.after == "quarantined" and first.reason.startswith("use: ")
+            for number, evidence in enumerate(more(skill.name, first.evidence)):
+                items.move(
+                    skill.id,
+                    "quarantined",
+                    reason="use: none",
+                    evidence=evidence,
+                    run_id=f"learn-{number}",
+                    round_=0,
+                    again=True,
+                )
+        await admit(await practised(practice, 1), practice)
+        last = [items.history(skill.id)[-1] for skill in skills]
+        return [(m.after, m.reason, bool(m.evidence["trials"])) for m in last]
+
+    options = {"rounds": 9, "admission.trial_tool_calls": 60}
+    found = with_practice(tmp_path, work, options)
+    assert [after for after, _, _ in found] == ["retired", "quarantined", "quarantined"]
+    for _, reason, tried in found:
+        assert tried and reason.removeprefix(REJECTED).startswith("use: it "), "and not of before"
 
 
 def test_a_caller_is_tried_on_what_its_callees_solved(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -38,7 +39,7 @@ def proposed(proposer: Proposer, *, seconds: float = 30.0, ref: EnvironmentRef =
         pool = WorkerPool(1)
         try:
             return await proposals(
-                proposer, context(), environment=ref, pool=pool, seconds=seconds
+                proposer, context(), name="mine", environment=ref, pool=pool, seconds=seconds
             ), await pool.run(os.getpid, seconds=30)
         finally:
             pool.close()
@@ -102,5 +103,33 @@ def test_one_that_breaks_in_its_worker() -> None:
 
 
 def test_a_time_limit_of_its_own_is_not_taken_for_ours() -> None:
-    with pytest.raises(TimeoutError, match="the model is slow"):
+    with pytest.raises(EnvironmentFaultError, match=r"TimeoutError: the model is slow \(test_prop"):
         proposed(Impatient())
+
+
+class Answers:
+    """Gives what it is told to."""
+
+    def __init__(self, given: object, *, cpu_bound: bool) -> None:
+        self.given = given
+        self.cpu_bound = cpu_bound
+
+    async def propose(self, context: ProposalContext) -> Sequence[Task]:
+        return cast("Sequence[Task]", self.given)
+
+
+@pytest.mark.parametrize("cpu_bound", [True, False])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "gave NoneType:"),
+        (5, "gave int:"),
+        ([5], "gave int in it:"),
+        ("x", "gave str in it:"),
+    ],
+)
+def test_what_is_no_task_is_told_by_the_proposers_name(
+    given: object, said: str, cpu_bound: bool
+) -> None:
+    with pytest.raises(UsageError, match=f"^The proposer 'mine' {said} propose"):
+        proposed(Answers(given, cpu_bound=cpu_bound))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -224,8 +225,16 @@ def test_what_stands_in_the_way_is_said(records: Records) -> None:
         promote(records, mine.id, to=OTHER, reason="theirs")
     with pytest.raises(UsageError, match="needs a reason"):
         promote(records, mine.id, to="shared", reason=" ")
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(UsageError, match="may mean any of") as several:
         promote(records, "open_it", to="shared", reason="which?")
+    assert mine.id in str(several.value) and shared.id in str(several.value)
+    with pytest.raises(UnknownNameError, match="Did you mean 'enter'"):
+        promote(records, "entre", to="shared", reason="which?")
+    records.items.save_skill(waits := _skill("wait", ANN, place="town"), scope=ANN)
+    for status in ("candidate", "quarantined"):
+        records.items.move(waits.id, status, reason="no use yet")
+        with pytest.raises(UsageError, match=f"'wait' is {status}; only what was verified"):
+            promote(records, "wait", to="tenant", reason="good")
     callee = _serve(records, "look", ANN)
     with pytest.raises(UsageError, match="which is not what"):
         promote(records, lone.id, to="tenant", reason="better")
@@ -271,5 +280,12 @@ def test_the_command_promotes_and_takes_back(records: Records, tmp_path: Path) -
     assert (told["id"], told["before"], told["after"]) == (skill.id, "acme/ann", "acme")
     assert run(skill.id, "--undo")["after"] == "acme/ann"
     where = ["--workspace", str(tmp_path / "ws")]
+    words = ["library", "promote", "open_it", "--to", "tenant", "--reason", "good", *where]
+    *_, last = CliRunner().invoke(cli, words).output.splitlines()
+    hint = last.removeprefix("Next: agentlab ")
+    assert hint != last and "--to" not in hint
+    undone = CliRunner().invoke(cli, shlex.split(hint))
+    assert undone.exit_code == 0 and "went from acme to acme/ann" in undone.output
+    assert "Next" not in undone.output
     for words in (["open_it"], ["open_it", "--to", "a/b/c", "--reason", "x"], ["none", "--undo"]):
         assert CliRunner().invoke(cli, ["library", "promote", *words, *where]).exit_code != 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlab.errors import PackRefusedError, RecordsError, UsageError
+from agentlab.errors import PackRefusedError, RecordsError, UnknownNameError, UsageError
 from agentlab.library import merging, shelf
 from agentlab.library.packs.canonical import sha256
 from agentlab.library.packs.contents import Pack
@@ -296,8 +296,8 @@ def test_shipped_packs_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "post" / path).write_bytes(data)
     monkeypatch.setattr(shelf, "shipped_packs", lambda: {"post": tmp_path / "post"})
     assert read(shelf.open_files("agentlab/post")).digest == sha256(files[PACK])
-    with pytest.raises(PackRefusedError, match="source"):
-        shelf.open_files("agentlab/nothing")
+    with pytest.raises(UnknownNameError, match="Did you mean 'agentlab/post'"):
+        shelf.open_files("agentlab/posts")
 
 
 def test_the_samples_call_each_other() -> None:

@@ -43,6 +43,42 @@ def test_a_skill_goes_from_gate_to_gate(records: Records) -> None:
     assert history[1].round == 1
 
 
+def test_a_verdict_by_which_it_stays_in_quarantine_is_kept_once(records: Records) -> None:
+    skill = a_skill()
+    records.items.save_skill(skill, run_id=RUN, round_=0)
+    _walk(records, skill.id, "quarantined")
+    seen = records.items.library_version(TOWN)
+
+    def judge(reason: str, round_: int, status: Status = "quarantined") -> bool:
+        return records.items.move(
+            skill.id,
+            status,
+            reason=reason,
+            evidence={"n": 8},
+            run_id=RUN,
+            round_=round_,
+            again=True,
+        )
+
+    assert judge("of no use", 2)
+    assert not judge("of no use", 2), "the same verdict, told twice"
+    assert judge("of no use", 3)
+    assert not records.items.move(skill.id, "quarantined", reason="else"), "nobody judged it"
+    row = records.items.skill(skill.id)
+    assert (row.status, row.reason) == ("quarantined", "of no use")
+    history = records.items.history(skill.id)
+    assert [(move.after, move.round) for move in history[1:]] == [
+        ("quarantined", 1),
+        ("quarantined", 2),
+        ("quarantined", 3),
+    ]
+    assert history[-1].evidence == {"n": 8}
+    assert records.items.library_version(TOWN) == seen
+    _walk(records, skill.id, "verified", "active")
+    assert not judge("good still", 4, "active"), "what serves is not judged so"
+    assert records.items.skill(skill.id).reason == "to active"
+
+
 @pytest.mark.parametrize(
     ("walk", "after"),
     [((), "active"), ((), "verified"), (("quarantined",), "active"), (("retired",), "active")],
