@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from agentlab.analysis.figures import count, percent
+from agentlab.analysis.arms import estimate
+from agentlab.analysis.figures import count
 from agentlab.analysis.foreign import one_line
 from agentlab.events import (
     AttemptFinished,
@@ -21,6 +22,7 @@ from agentlab.events import (
     TaskAdmitted,
     TaskRejected,
 )
+from agentlab.view.figures import rate_figure
 
 LONGEST = 160
 
@@ -92,8 +94,8 @@ def _of_items(event: Event) -> Told | None:
 def _of_the_run(event: Event) -> Told | None:
     match event:
         case RoundFinished():
-            rate = percent(event.successes / event.attempts) if event.attempts else "no verdict"
-            told_n = f"{rate}, n={event.attempts}" if event.attempts else rate
+            found = rate_figure(estimate(event.successes, event.attempts))
+            told_n = f"{found.text} ({found.spread}, n={found.n})" if found else "no verdict"
             return Told(f"Round done: success {told_n}; {event.active_skills} skills active")
         case DataExported():
             what = f"{event.rows:,} rows" if event.rows else f"nothing: {event.refused}"

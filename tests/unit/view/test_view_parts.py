@@ -27,6 +27,7 @@ from agentlab.view.drawing import HEIGHT, WIDTH, draw
 from agentlab.view.following import Followed
 from agentlab.view.live import AT_ONCE, stream
 from agentlab.view.rendering import inline_hash
+from agentlab.view.telling import told as words_of
 from tests.unit.records.samples import opened
 from tests.unit.view.stories import RUN, tell
 
@@ -210,3 +211,10 @@ def test_long_sources_of_lines_that_are_alike_are_compared_in_time() -> None:
     before = time.process_time()
     lines = differences("a\n" + "\n" * 50_000, "b\n" + "\n" * 50_000)
     assert time.process_time() - before < 5 and lines[-1].kind == "gap"
+
+
+def test_a_round_is_told_with_its_interval() -> None:
+    said = words_of(RoundFinished(run_id="one", attempts=98, successes=92, active_skills=2))
+    assert said.text == "Round done: success 94% (87% to 97%, n=98); 2 skills active"
+    said = words_of(RoundFinished(run_id="one"))
+    assert said.text == "Round done: success no verdict; 0 skills active"
