@@ -9,6 +9,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +65,20 @@ def start(workspace: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+def hold_after_a_round(workspace: Path, run: subprocess.Popen[str]) -> None:
+    """Stop a run as soon as its first round is on record, so that it waits there to be killed.
+
+    However fast the machine is, a browser needs longer than the few seconds that the run takes.
+    """
+    with Records.open(Workspace.open(workspace)) as records:
+        until = time.monotonic() + SECONDS / 1000
+        while time.monotonic() < until and run.poll() is None:
+            if any(records.events.of(each.run_id, RoundFinished) for each in records.runs.all()):
+                os.killpg(run.pid, signal.SIGSTOP)
+                return
+            time.sleep(0.01)
+
+
 def main_text(page: Page) -> str:
     """What is to be read, spaces apart."""
     return " ".join(page.locator("main").inner_text().split())
@@ -91,6 +107,8 @@ def test_a_run_is_followed_over_a_kill_to_its_end_and_all_tell_the_same(
 
         # A run that begins while the list is open appears in it.
         run = start(workspace, "practice", "courier", "--seed", "5", "--config", str(config))
+        holding = threading.Thread(target=hold_after_a_round, args=(workspace, run))
+        holding.start()
         try:
             page.locator("[data-row]").first.wait_for(timeout=SECONDS)
             page.locator("[data-row]").first.click()
@@ -100,6 +118,7 @@ def test_a_run_is_followed_over_a_kill_to_its_end_and_all_tell_the_same(
             first_round = page.locator("[data-part=feed] li", has_text="Round done").first
             first_round.wait_for(timeout=SECONDS)
         finally:
+            holding.join()
             os.killpg(run.pid, signal.SIGKILL)
             told = run.communicate(timeout=30)[1]
         until_ended(run.pid)
