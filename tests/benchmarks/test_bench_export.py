@@ -44,6 +44,7 @@ from agentlab.types import (
     Trajectory,
     derive_uniform,
 )
+from tests.benchmarks.bench_waiting import uncaptured
 from tests.unit.records.samples import RUN, a_spec, opened
 
 pytestmark = pytest.mark.timeout(3600)
@@ -206,7 +207,11 @@ def read_alone(workspace: Path) -> float:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_export_of_many_attempts(
-    benchmark: BenchmarkFixture, workspace: Path, form: str, tmp_path: Path
+    benchmark: BenchmarkFixture,
+    workspace: Path,
+    form: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     if form.startswith("verl"):
         pytest.importorskip("pyarrow")
@@ -218,18 +223,19 @@ def test_export_of_many_attempts(
     seconds = alone(data, tmp_path / "again")
     reading = read_alone(workspace)
     size = data.stat().st_size / 1e6
-    print(
-        f"\n{form}: {cost.rows:,} rows of {ATTEMPTS:,} attempts of {STEPS} steps, {size:,.0f} MB: "
-        f"{cost.seconds:.1f} s, {cost.rows / cost.seconds:,.0f} rows a second, at most "
-        f"{cost.megabytes:,.0f} MB held; writing alone {seconds:.2f} s, ratio "
-        f"{cost.seconds / seconds:.1f} (target at most {TARGET:g}); reading the calls alone "
-        f"{reading:.2f} s, ratio to both {cost.seconds / (seconds + reading):.1f}"
-    )
+    with uncaptured(request):
+        print(
+            f"\n{form}: {cost.rows:,} rows of {ATTEMPTS:,} attempts of {STEPS} steps, "
+            f"{size:,.0f} MB: {cost.seconds:.1f} s, {cost.rows / cost.seconds:,.0f} rows a second, at most "
+            f"{cost.megabytes:,.0f} MB held; writing alone {seconds:.2f} s, ratio "
+            f"{cost.seconds / seconds:.1f} (target at most {TARGET:g}); reading the calls alone "
+            f"{reading:.2f} s, ratio to both {cost.seconds / (seconds + reading):.1f}"
+        )
     assert cost.rows > 0
 
 
 def test_memory_does_not_grow_with_the_run(
-    benchmark: BenchmarkFixture, workspace: Path, tmp_path: Path
+    benchmark: BenchmarkFixture, workspace: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     small = tmp_path / "ws"
     with opened(small) as records:
@@ -238,7 +244,8 @@ def test_memory_does_not_grow_with_the_run(
     out = tmp_path / "many"
     asked = (workspace, "trl-grpo-replay", out)
     many = cast("Cost", cast("Any", benchmark).pedantic(exported, args=asked, rounds=1))
-    print(f"\n{few.megabytes:,.0f} MB for a tenth, {many.megabytes:,.0f} MB for all")
+    with uncaptured(request):
+        print(f"\n{few.megabytes:,.0f} MB for a tenth, {many.megabytes:,.0f} MB for all")
     # Ten times the attempts hold their outlines more, and no more trajectories.
     assert many.megabytes < few.megabytes * 2
 
