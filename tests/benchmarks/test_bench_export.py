@@ -226,8 +226,8 @@ def test_export_of_many_attempts(
     with uncaptured(request):
         print(
             f"\n{form}: {cost.rows:,} rows of {ATTEMPTS:,} attempts of {STEPS} steps, "
-            f"{size:,.0f} MB: {cost.seconds:.1f} s, {cost.rows / cost.seconds:,.0f} rows a second, at most "
-            f"{cost.megabytes:,.0f} MB held; writing alone {seconds:.2f} s, ratio "
+            f"{size:,.0f} MB: {cost.seconds:.1f} s, {cost.rows / cost.seconds:,.0f} rows a second, "
+            f"at most {cost.megabytes:,.0f} MB held; writing alone {seconds:.2f} s, ratio "
             f"{cost.seconds / seconds:.1f} (target at most {TARGET:g}); reading the calls alone "
             f"{reading:.2f} s, ratio to both {cost.seconds / (seconds + reading):.1f}"
         )
