@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,14 @@ class Looker:
             "addEventListener('securitypolicyviolation', event => "
             "console.error('CSP ' + event.violatedDirective + ' ' + event.blockedURI))"
         )
+
+    def enter(self, link: str) -> None:
+        """By the link with the token, up to the list of runs, or to the one that there is.
+
+        The page in between moves on by itself, and takes along who goes elsewhere meanwhile.
+        """
+        self.page.goto(link)
+        self.page.wait_for_url(re.compile(r"/runs(/[^/?]+)?$"))
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -139,7 +139,7 @@ def test_a_run_is_followed_over_a_kill_to_its_end_and_all_tell_the_same(
 
         # Who comes late is told the same.
         with window(browser, shown.base) as late:
-            late.page.goto(shown.link)
+            late.enter(shown.link)
             late.page.goto(page.url)
             assert main_text(late.page) == main_text(page)
             late.clean()
@@ -160,7 +160,7 @@ def test_the_terminal_and_the_page_use_the_same_words_and_numbers(
     told = run.communicate(timeout=100)[1]
     assert run.returncode == 0, told
     with served(workspace) as shown, window(browser, shown.base) as looker:
-        looker.page.goto(shown.link)
+        looker.enter(shown.link)
         looker.page.wait_for_url(f"{shown.base}/runs/*")
         proposed, admitted = WORDS.findall(told)[-1]
         assert line(looker.page, "Tasks") == f"{proposed} proposed, {admitted} admitted"

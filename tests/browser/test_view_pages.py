@@ -75,7 +75,7 @@ def test_every_page_shows_what_is_on_record_and_nothing_else_happens(
 ) -> None:
     with window(browser, shown.base, scheme=scheme) as looker:
         page = looker.page
-        page.goto(shown.link)
+        looker.enter(shown.link)
         page.wait_for_url(f"{shown.base}/runs/{RUN}")
         for name, (path, hostile) in pages(story).items():
             answer = page.goto(shown.base + path)
@@ -108,7 +108,7 @@ def test_the_charts_are_drawn_and_say_the_same_as_their_tables(
     browser: Browser, shown: Served
 ) -> None:
     with window(browser, shown.base) as looker:
-        looker.page.goto(shown.link)
+        looker.enter(shown.link)
         looker.page.goto(shown.base + path_of("tasks", RUN))
         assert looker.page.locator(".plot canvas").count() == 2
         drawn = looker.page.evaluate(
@@ -124,7 +124,7 @@ def test_the_charts_are_drawn_and_say_the_same_as_their_tables(
 def test_the_keyboard_leads_everywhere(browser: Browser, shown: Served) -> None:
     with window(browser, shown.base) as looker:
         page = looker.page
-        page.goto(shown.link)
+        looker.enter(shown.link)
         page.wait_for_url(f"{shown.base}/runs/{RUN}")
         for key, path in (("t", f"/runs/{RUN}/tasks"), ("s", "/skills"), ("i", "/insights"),
                           ("p", "/packs"), ("e", "/outputs"), ("w", "/waiting"), ("r", "/runs"),
@@ -164,7 +164,7 @@ def test_the_keyboard_leads_everywhere(browser: Browser, shown: Served) -> None:
 def test_filters_are_in_the_address(browser: Browser, shown: Served) -> None:
     with window(browser, shown.base) as looker:
         page = looker.page
-        page.goto(shown.link)
+        looker.enter(shown.link)
         page.goto(shown.base + path_of("attempts", RUN))
         page.locator("select[name=outcome]").select_option("failure")
         page.locator("select[name=kind]").select_option("practice")
@@ -188,7 +188,7 @@ def test_filters_are_in_the_address(browser: Browser, shown: Served) -> None:
 def test_code_differences_and_calls_of_a_skill(browser: Browser, shown: Served) -> None:
     with window(browser, shown.base) as looker:
         page = looker.page
-        page.goto(shown.link)
+        looker.enter(shown.link)
         page.goto(shown.base + path_of("skills"))
         expect(page.locator("svg .node")).to_have_count(2)
         assert page.locator("svg .edge title").text_content() == f"{CALLER} calls {SKILL}"
@@ -208,7 +208,7 @@ def test_a_person_rejects_and_the_reason_is_kept(
     told = tell(path)
     with served(path) as shown, window(browser, shown.base) as looker:
         page = looker.page
-        page.goto(shown.link)
+        looker.enter(shown.link)
         page.goto(shown.base + path_of("waiting"))
         expect(page.locator("nav [data-key=w]")).to_have_text("Waiting (1)")
         page.locator("input[name=reason]").fill("<b>too</b> broad")
