@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterable
-from typing import SupportsFloat, cast
+from typing import SupportsFloat, TypeVar, cast
 
 from agentlab.errors import AgentLabError, UsageError, VerifierFaultError
 from agentlab.models.redaction import known
 from agentlab.protocols import EvaluationContext, Evaluator
 from agentlab.types import Score, Task
+
+T = TypeVar("T")
 
 
 def tasks_of(proposer: str, given: object) -> list[Task]:
@@ -25,14 +27,7 @@ def tasks_of(proposer: str, given: object) -> list[Task]:
         UsageError: it is no sequence of tasks.
     """
     asked = "propose() is to give a list of Tasks"
-    if not isinstance(given, Iterable):
-        raise _wrong("proposer", proposer, asked, given)
-    tasks: list[Task] = []
-    for task in cast("Iterable[object]", given):
-        if not isinstance(task, Task):
-            raise _wrong("proposer", proposer, asked, task, "in it")
-        tasks.append(task)
-    return tasks
+    return _each("proposer", proposer, asked, given, Task)
 
 
 async def score_of(name: str, evaluator: Evaluator, context: EvaluationContext) -> Score:
@@ -60,14 +55,7 @@ def probabilities_of(curriculum: str, given: object) -> list[float]:
         UsageError: it is no sequence of numbers.
     """
     asked = "probabilities() is to give a list of numbers"
-    if not isinstance(given, Iterable):
-        raise _wrong("curriculum", curriculum, asked, given)
-    numbers: list[float] = []
-    for number in cast("Iterable[object]", given):
-        if not isinstance(number, SupportsFloat):
-            raise _wrong("curriculum", curriculum, asked, number, "in it")
-        numbers.append(float(number))
-    return numbers
+    return list(map(float, _each("curriculum", curriculum, asked, given, SupportsFloat)))
 
 
 def raised(error: Exception) -> str:
@@ -75,6 +63,18 @@ def raised(error: Exception) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{os.path.basename(place.filename)}:{place.lineno}"
     return known().text(f"{type(error).__name__}: {error} ({where})")
+
+
+def _each(role: str, name: str, asked: str, given: object, kind: type[T]) -> list[T]:
+    """A list of one kind of thing."""
+    if not isinstance(given, Iterable):
+        raise _wrong(role, name, asked, given)
+    found: list[T] = []
+    for one in cast("Iterable[object]", given):
+        if not isinstance(one, kind):
+            raise _wrong(role, name, asked, one, "in it")
+        found.append(one)
+    return found
 
 
 def _wrong(role: str, name: str, asked: str, given: object, where: str = "") -> UsageError:
