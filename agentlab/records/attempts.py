@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.events import Event
+from agentlab.records.calls import spelt_calls
 from agentlab.records.database import Session, add, now
 from agentlab.records.documents import batches, bodies, keep
 from agentlab.records.encoding import (
@@ -411,6 +412,7 @@ def _record(connection: Connection, outcome: AttemptOutcome) -> None:
         return
     steps = [_step_row(key, i, step) for i, step in enumerate(outcome.trajectory.steps)]
     add(connection, STEPS, steps)
+    made = outcome.trajectory.model_calls
     calls = [
         {
             "attempt_id": key,
@@ -418,10 +420,9 @@ def _record(connection: Connection, outcome: AttemptOutcome) -> None:
             "model": call.model,
             "tokens": call.tokens,
             "usd": call.usd,
-            # Log-probabilities of minus infinity are ordinary.
-            "body": encode(call, exact=True),
+            "body": body,
         }
-        for position, call in enumerate(outcome.trajectory.model_calls)
+        for position, (call, body) in enumerate(zip(made, spelt_calls(made), strict=True))
     ]
     add(connection, MODEL_CALLS, calls)
 

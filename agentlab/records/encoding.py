@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar, cast
 
-import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
@@ -67,33 +66,6 @@ def decode(cls: type[Model], text: str, *, table: str, key: object, fix: str = P
         raise unreadable(table, key, f"{place}: {first['msg']}", fix=fix) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise unreadable(table, key, str(error), fix=fix) from error
-
-
-def decode_free(
-    cls: type[Model], text: str, *, free: Sequence[str], table: str, key: object
-) -> Model:
-    """The same as `decode`, where some fields are any JSON object: those are parsed and not walked.
-
-    Args:
-        cls: the model.
-        text: what `encode` gave.
-        free: its fields of the type `JsonObject`, in which there is nothing to check.
-        table: for the error.
-        key: for the error.
-
-    Raises:
-        RecordsError: the text is none; names the table and the key.
-    """
-    try:
-        found: object = orjson.loads(text)
-        if isinstance(found, dict):
-            values = cast("dict[str, object]", found)
-            apart = {name: values[name] for name in free if isinstance(values.get(name), dict)}
-            empty: dict[str, object] = {name: {} for name in apart}
-            return cls.model_validate({**values, **empty}).model_copy(update=apart)
-    except (ValueError, TypeError):
-        pass  # infinities, which are ordinary, and whatever is wrong take the slower way
-    return decode(cls, text, table=table, key=key)
 
 
 def encode_object(value: JsonObject) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from agentlab.errors import NewerDatabaseError, WorkspaceError
 from agentlab.records.database import Database
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision, oldest first; a test compares them with the scripts."""
 HEAD = REVISIONS[-1]
 APPLICATION_ID = 0x61676C62

@@ -8,17 +8,19 @@ named; `draws` gives what that scope may read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 from sqlalchemy import Connection, Select, Table, bindparam, func, select
 
 from agentlab.errors import UnknownNameError
+from agentlab.records.calls import read_calls
 from agentlab.records.database import Session
 from agentlab.records.documents import batches, bodies
-from agentlab.records.encoding import decode, decode_free
+from agentlab.records.encoding import decode
 from agentlab.records.tables import (
     ATTEMPTS,
     DRAWS,
@@ -44,10 +46,6 @@ from agentlab.types import (
     Trajectory,
 )
 
-Model = TypeVar("Model", bound=BaseModel)
-
-_FREE = ("request", "response", "sampling")
-"""Fields of a model call that are any JSON object."""
 LEAST_CHANCE = 1e-6
 """A draw of less could have gone one way only; `statistics.has_chance` says the same."""
 
@@ -185,18 +183,21 @@ class Trajectories:
         rounds: tuple[int, int] | None = None,
         steps: bool = True,
         scope: Scope = SHARED,
+        among: Collection[str] | None = None,
     ) -> Iterator[Exportable]:
         """What may leave for training, in (round, slot) order.
 
         The same attempts as `learnable`, `batch` of them read and held at a time; with `rounds`,
         those from the first up to, and without, the second. Without `steps`, trajectories have
-        none, which spares reading them.
+        none, which spares reading them; with `among`, attempts of other ids are not read either.
 
         Raises:
             RecordsError: a row is not what was written.
         """
         with self._session.read() as connection:
             rows = connection.execute(_within(_practised(run_id, scope), rounds)).all()
+        if among is not None:
+            rows = [row for row in rows if row.id in among]
         for part in (rows[at : at + batch] for at in range(0, len(rows), batch)):
             with self._session.read() as connection:
                 texts = bodies(connection, [row.task for row in part])
@@ -402,8 +403,8 @@ def _outcomes(
 ) -> dict[str, AttemptOutcome]:
     found: dict[str, AttemptOutcome] = {}
     for part in batches(attempt_ids):
-        made = _parts(connection, STEPS, Step, part) if steps else {}
-        calls = _parts(connection, MODEL_CALLS, ModelCall, part, free=_FREE)
+        made = _steps(connection, part) if steps else {}
+        calls = _calls(connection, part)
         query = (
             select(OUTCOMES.c.attempt_id, OUTCOMES.c.body, SCORES.c.body.label("score"))
             .join(SCORES, SCORES.c.attempt_id == OUTCOMES.c.attempt_id)
@@ -444,26 +445,31 @@ def _advised(
     return found
 
 
+def _steps(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, list[Step]]:
+    return {
+        key: [
+            decode(Step, body, table=STEPS.name, key=f"{key}, {position}")
+            for position, body in rows
+        ]
+        for key, rows in _parts(connection, STEPS, attempt_ids)
+    }
+
+
+def _calls(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, list[ModelCall]]:
+    return {
+        key: read_calls(rows, attempt_id=key)
+        for key, rows in _parts(connection, MODEL_CALLS, attempt_ids)
+    }
+
+
 def _parts(
-    connection: Connection,
-    table: Table,
-    cls: type[Model],
-    attempt_ids: Sequence[str],
-    *,
-    free: Sequence[str] = (),
-) -> dict[str, list[Model]]:
+    connection: Connection, table: Table, attempt_ids: Sequence[str]
+) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    """Positions and bodies of a table's rows, attempt by attempt."""
     query = (
         select(table.c.attempt_id, table.c.position, table.c.body)
         .where(table.c.attempt_id.in_(attempt_ids))
         .order_by(table.c.attempt_id, table.c.position)
     )
-    found: dict[str, list[Model]] = {}
-    for key, position, body in connection.execute(query):
-        where = f"{key}, {position}"
-        part = (
-            decode_free(cls, body, free=free, table=table.name, key=where)
-            if free
-            else decode(cls, body, table=table.name, key=where)
-        )
-        found.setdefault(key, []).append(part)
-    return found
+    for key, rows in groupby(connection.execute(query).all(), itemgetter(0)):
+        yield key, [(row[1], row[2]) for row in rows]

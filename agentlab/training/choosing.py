@@ -7,8 +7,8 @@ rollouts in order, groups, and what the records know of skills, advice and propo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
 
 from agentlab.errors import UnknownNameError
 from agentlab.records import Records
@@ -26,7 +26,7 @@ from agentlab.training.views.proposed import proposed_groups
 from agentlab.training.views.reflections import reflectors, repairs, retries
 from agentlab.training.views.replayed import replayed
 from agentlab.training.views.splices import splices
-from agentlab.training.views.successes import cutoffs, successes
+from agentlab.training.views.successes import short_enough, successes
 from agentlab.training.views.verdicts import verdicts
 from agentlab.training.views.verifier import verifier_pairs
 from agentlab.types import SHARED, Scope
@@ -74,9 +74,17 @@ TO_KNOW: dict[ViewName, str] = {
 """What of a view's published rule is the trainer's part, and what ours does of it."""
 
 STEPLESS: frozenset[ViewName] = frozenset(
-    ("verifier", "verdicts", "groups", "retries", "replayed", "hinted", "chains")
+    ("successes", "verifier", "verdicts", "groups", "retries", "replayed", "hinted", "chains")
 )
 """Views that look at calls and scores alone."""
+
+
+class RolloutsOf(Protocol):
+    """Rollouts in order, as often as they are asked for."""
+
+    def __call__(self, among: Collection[str] | None = None) -> Iterator[Rollout]:
+        """All, or those of these ids."""
+        ...
 
 
 class Choosing:
@@ -85,7 +93,7 @@ class Choosing:
     Args:
         records: of the workspace.
         run_ids: whose rollouts.
-        rollouts: gives those that may be trained on, anew each time.
+        rollouts: gives those that may be trained on, anew each time: all, or those named.
         refusals: what a view leaves out is added to.
         rounds: see `rollouts`.
         scope: the same.
@@ -95,7 +103,7 @@ class Choosing:
         self,
         records: Records,
         run_ids: Sequence[str],
-        rollouts: Callable[[], Iterator[Rollout]],
+        rollouts: RolloutsOf,
         refusals: list[Refusal],
         rounds: tuple[int, int] | None = None,
         scope: Scope = SHARED,
@@ -134,11 +142,7 @@ class Choosing:
             )
 
     def _successes(self) -> Iterator[Demonstration]:
-        lengths: dict[str, list[int]] = {}
-        for row in self._outline():
-            if row.solved:
-                lengths.setdefault(row.task_id, []).append(row.steps)
-        return successes(self._rollouts(), cutoffs(lengths))
+        return successes(self._rollouts(short_enough(self._outline())))
 
     def _groups(self) -> Iterator[Group]:
         return groups(self._rollouts(), Counter(row.group_id for row in self._outline()))

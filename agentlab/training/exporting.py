@@ -17,7 +17,7 @@ import gc
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -246,12 +246,12 @@ class _Writer:
         )
         return report
 
-    def _rollouts(self) -> Iterator[Rollout]:
+    def _rollouts(self, among: Collection[str] | None = None) -> Iterator[Rollout]:
         """Those that may be trained on, as the user asked."""
         asked = self._request
         steps = self._view not in STEPLESS
         for rollout in rollouts(
-            self._records, asked.run_ids, asked.rounds, steps=steps, scope=asked.scope
+            self._records, asked.run_ids, asked.rounds, steps=steps, scope=asked.scope, among=among
         ):
             wanted = self._request.template
             if wanted is not None and wanted not in rollout.task.template:

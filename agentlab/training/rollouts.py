@@ -7,7 +7,7 @@ and None is never 0. Advantages are reckoned at export, under a named estimator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from agentlab.records import Records
@@ -68,6 +68,7 @@ def rollouts(
     *,
     steps: bool = True,
     scope: Scope = SHARED,
+    among: Collection[str] | None = None,
 ) -> Iterator[Rollout]:
     """The rollouts of runs, in (run, round, slot) order, read a batch at a time.
 
@@ -79,6 +80,7 @@ def rollouts(
         rounds: only those from the first up to, and without, the second.
         steps: whether they are read with their steps.
         scope: whose; what a tenant's users did is a tenant's only by its own name.
+        among: only attempts of these ids.
 
     Raises:
         UnknownNameError: there is no such run.
@@ -87,7 +89,7 @@ def rollouts(
     for run_id in run_ids:
         records.runs.get(run_id)
         for row in records.trajectories.exportable(
-            run_id, batch=BATCH, rounds=rounds, steps=steps, scope=scope
+            run_id, batch=BATCH, rounds=rounds, steps=steps, scope=scope, among=among
         ):
             found = _rollout(run_id, row)
             if found is not None:

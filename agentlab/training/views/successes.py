@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from agentlab.records.trajectories import Outline
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Demonstration
 
@@ -39,13 +40,18 @@ def cutoffs(lengths: Mapping[str, Sequence[int]], *, share: float = SHARE) -> di
     return {task: percentile(found, share) for task, found in lengths.items() if found}
 
 
-def successes(rollouts: Iterable[Rollout], cutoff: Mapping[str, float]) -> Iterator[Demonstration]:
-    """The solved rollouts that are short enough, each of their replies with weight 1.
+def short_enough(outlines: Iterable[Outline]) -> frozenset[str]:
+    """Ids of the successful attempts that the rule keeps, without reading any of them."""
+    solved = [row for row in outlines if row.solved]
+    lengths: dict[str, list[int]] = {}
+    for row in solved:
+        lengths.setdefault(row.task_id, []).append(row.steps)
+    cutoff = cutoffs(lengths)
+    return frozenset(row.attempt_id for row in solved if row.steps <= cutoff[row.task_id])
 
-    Args:
-        rollouts: in any order.
-        cutoff: by task; see `cutoffs`.
-    """
+
+def successes(rollouts: Iterable[Rollout]) -> Iterator[Demonstration]:
+    """The rollouts that succeeded by their own means, each of their replies with weight 1."""
     for rollout in rollouts:
-        if rollout.solved and len(rollout.steps) <= cutoff.get(rollout.task.id, 0.0):
+        if rollout.solved:
             yield Demonstration(rollout, (1.0,) * len(rollout.calls))

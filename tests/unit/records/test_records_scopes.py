@@ -140,7 +140,7 @@ def test_older_records_are_taken_up_as_everybodys(tmp_path: Path) -> None:
         spec = a_spec(0, a_task(0), skills=(skill,))
         records.attempts.record(spec, an_outcome(spec))
     database = tmp_path / "records.db"
-    _to(database, "0006")
+    to_revision(database, "0006")
     with closing(sqlite3.connect(database)) as connection:
         assert "scope" not in {row[1] for row in connection.execute("PRAGMA table_info(items)")}
     with Records.open(Workspace.open(tmp_path)) as records:
@@ -156,13 +156,14 @@ def test_a_tenants_items_keep_records_from_going_back(tmp_path: Path) -> None:
     with opened(tmp_path) as records:
         _serve(records, ACME)
     with pytest.raises(RuntimeError, match="would become everybody's"):
-        _to(tmp_path / "records.db", "0006")
+        to_revision(tmp_path / "records.db", "0006")
     with Records.open(Workspace.open(tmp_path)) as records:
         assert records.items.skills() == []
         assert len(records.items.skills(scope=ACME)) == 1
 
 
-def _to(database: Path, revision: str) -> None:
+def to_revision(database: Path, revision: str) -> None:
+    """Take a database back to a schema."""
     assert HEAD >= "0007"
     config = Config()
     folder = Path(agentlab.records.migrations.__file__).parent

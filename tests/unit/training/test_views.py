@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import pytest
 
+from agentlab.records.trajectories import Outline
 from agentlab.training.samples import Demonstration, Group
 from agentlab.training.views.groups import groups
 from agentlab.training.views.masked import masked
 from agentlab.training.views.pairs import pairs, shown_rounds
-from agentlab.training.views.successes import cutoffs, percentile, successes
+from agentlab.training.views.successes import cutoffs, percentile, short_enough, successes
 from agentlab.training.views.verdicts import verdicts
 from tests.unit.training.attempts import rollout
+
+
+def outline(name: str, *, steps: int, task: str = "task-a", solved: bool = True) -> Outline:
+    """What is known of an attempt without reading it."""
+    return Outline(name, task, "group", solved, steps)
 
 
 def test_pae_keeps_the_short_successes() -> None:
     # Lengths 4, 6 and 10: the 20th percentile is 4.8, so only the first stays.
     assert percentile([4, 6, 10], 0.2) == pytest.approx(4.8)
-    made = [rollout(f"r{n}", [f"p{i}" for i in range(n)]) for n in (4, 6, 10)]
-    kept = list(successes(made, cutoffs({"task-a": [4, 6, 10]})))
-    assert [each.rollout.id for each in kept] == ["r4"]
-    assert kept[0].weights == (1.0,) * 4
+    assert cutoffs({"task-a": [4, 6, 10]}) == pytest.approx({"task-a": 4.8})
+    assert short_enough([outline(f"r{n}", steps=n) for n in (4, 6, 10)]) == {"r4"}
+    (kept,) = successes([rollout("r4", [f"p{i}" for i in range(4)])])
+    assert kept.weights == (1.0,) * 4
 
 
 def test_pae_keeps_a_single_success_whatever_its_length() -> None:
-    made = [rollout("r", [f"p{i}" for i in range(30)])]
-    assert len(list(successes(made, cutoffs({"task-a": [30]})))) == 1
+    assert short_enough([outline("r", steps=30)]) == {"r"}
+
+
+def test_pae_looks_at_each_task_and_at_its_successes_alone() -> None:
+    made = [
+        outline("long", steps=9, task="task-b"),
+        outline("short", steps=2),
+        outline("failed", steps=1, solved=False),
+    ]
+    assert short_enough(made) == {"long", "short"}
 
 
 def test_what_failed_had_help_or_is_unknown_is_no_success() -> None:
@@ -33,7 +47,7 @@ def test_what_failed_had_help_or_is_unknown_is_no_success() -> None:
         rollout("helped", ["x"], assisted=True),
         rollout("unknown", ["x"], reward=None),
     ]
-    assert not list(successes(made, cutoffs({"task-a": [1]})))
+    assert not list(successes(made))
 
 
 def test_step_leaves_wrong_steps_out_of_the_loss() -> None:
