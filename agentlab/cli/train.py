@@ -44,7 +44,9 @@ STRANGE = 0.5
         help="For trl-grpo-live: of a practice config; may be repeated.")  # fmt: skip
 @option("--base", required=True, type=_FOLDER, metavar="DIR", help="The model to train.")
 @option("--out", required=True, type=_FOLDER, metavar="DIR", help="A new folder.")
-@option("--from", "adapter", type=_FOLDER, metavar="DIR", help="A trained adapter to go on from.")
+@option(
+    "--from", "adapter", type=_FOLDER, metavar="DIR", help="What was trained before, to go on from."
+)
 @option("--method", type=click.Choice(["lora", "full"]), default="lora", show_default=True,
         help="Train an adapter, or all weights.")  # fmt: skip
 @option("--seed", type=Whole(), default=0, show_default=True, metavar="N")

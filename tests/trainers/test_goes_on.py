@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import agentlab.training.trainers.training as training
+from agentlab.training.adapters import check_base, read_adapter
 from tests.trainers.test_resumed import ROOT
 from tests.trainers.test_trained import record, train
 from tests.trainers.written_exports import write_export
@@ -65,6 +66,30 @@ def test_a_full_disk_leaves_nothing_half_and_room_lets_it_go_on(base: Path, tmp_
     assert second["base"] == first["base"]
     assert first["practised"] == ["tasks of trl-sft"]
     assert second["practised"] == ["tasks of trl-dpo", "tasks of trl-sft"]
+
+
+@pytest.mark.usefixtures("train_python")
+def test_weights_in_full_go_on_and_still_belong_to_their_base(base: Path, tmp_path: Path) -> None:
+    more = (*SMALL, "--method", "full")
+    data = write_export(tmp_path / "data", "trl-sft", base)
+    found = train("trl-sft", data, base, tmp_path / "out", *more)
+    assert found.exit_code == 0, found.output
+    pairs = write_export(tmp_path / "pairs", "trl-dpo", base)
+    found = train("trl-dpo", pairs, base, tmp_path / "next", *more, "--from", str(tmp_path / "out"))
+    assert found.exit_code == 0, found.output
+    assert _first_loss(tmp_path / "next") == pytest.approx(math.log(2), abs=1e-4), (
+        "the reference is the weights that it goes on from"
+    )
+    first, second = record(tmp_path / "out"), record(tmp_path / "next")
+    assert (second["started_from"], second["base"]) == (first["name"], first["base"])
+    assert second["practised"] == ["tasks of trl-dpo", "tasks of trl-sft"]
+    # As the gate looks at it, whose server has the base.
+    check_base(read_adapter(tmp_path / "next"), base)
+    started = {tuple(each["prompt_ids"]): each for each in first["probe"]}
+    for probe in second["probe"]:
+        assert probe["base_logprobs"] != probe["trained_logprobs"]
+        before = started.get(tuple(probe["prompt_ids"]))
+        assert before is None or probe["trained_logprobs"] != before["trained_logprobs"]
 
 
 @pytest.mark.usefixtures("train_python")

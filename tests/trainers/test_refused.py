@@ -285,7 +285,7 @@ def test_an_adapter_that_is_not_of_the_base(base: Path, tmp_path: Path) -> None:
     assert "another chat template" in refused(data, base, tmp_path, adapter=told)
     whole = _adapter(tmp_path / "whole", base, kind="model")
     assert "a whole model and no adapter" in refused(data, base, tmp_path, adapter=whole)
-    assert "--method full" in refused(data, base, tmp_path, adapter=adapter, method="full")
+    assert "is an adapter" in refused(data, base, tmp_path, adapter=adapter, method="full")
 
 
 @pytest.mark.usefixtures("no_trainer")

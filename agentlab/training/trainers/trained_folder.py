@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from agentlab.errors import TrainingRefusedError, UsageError
 from agentlab.training.lora import why_not
@@ -91,16 +91,25 @@ def _settings(path: Path) -> object:
         return None
 
 
-def check_going_on(trained: TrainedFolder, base: ModelFolder) -> None:
-    """Look whether an adapter may be trained further on a base.
+def check_going_on(
+    trained: TrainedFolder, base: ModelFolder, method: Literal["lora", "full"]
+) -> None:
+    """Look whether what was trained on a base may be trained further.
 
     Raises:
-        UsageError: it is weights in full.
+        UsageError: it is an adapter and all weights are to be trained, or the other way round.
         TrainingRefusedError: it belongs to another base or another chat template.
     """
-    if trained.record["kind"] != "adapter":
+    whole = trained.record["kind"] != "adapter"
+    if whole and method == "lora":
         raise UsageError(
-            f"{trained.name!r} is a whole model and no adapter; give its folder as --base."
+            f"{trained.name!r} is a whole model and no adapter; train all of it with --method "
+            "full, or give its folder as --base for an adapter of its own."
+        )
+    if not whole and method == "full":
+        raise UsageError(
+            f"{trained.name!r} is an adapter, which --method full does not train; leave --from or "
+            "--method full out."
         )
     told = trained.record.get("base")
     belongs = told.get("weights_sha256") if isinstance(told, dict) else None

@@ -176,12 +176,8 @@ class _Training:
     def _going_on(self) -> TrainedFolder | None:
         if self._request.adapter is None:
             return None
-        if self._request.method != "lora":
-            raise UsageError(
-                "--from goes on with an adapter, which --method full has none of; leave one out."
-            )
         trained = read_trained(self._request.adapter)
-        check_going_on(trained, self._base)
+        check_going_on(trained, self._base, self._request.method)
         return trained
 
     def _existing(self) -> TrainReport:

@@ -30,7 +30,7 @@ from training_weights import (
     log_probabilities,
     probes_of,
     save,
-    with_adapter,
+    to_train,
 )
 from transformers import TrainerCallback, set_seed
 
@@ -159,8 +159,9 @@ def run(job: Job, answers: Answers, prepare: Callable[[Job], Prepared]) -> None:
     answers.say("phase", phase="loading the model")
     base = load_base(job)
     before = log_probabilities(base, probes)
-    model = with_adapter(job, base)
+    model = to_train(job, base)
     known = Before(before, before if model is base else log_probabilities(model, probes))
+    del base  # weights that go on in full do not need it any more
     trainer = prepared.build(model)
     trainer.row_order = order(job, trainer.args, prepared.rows)
     trainer.add_callback(Following(answers, job.work / "metrics.jsonl"))

@@ -72,17 +72,23 @@ def load_tokenizer(job: Job) -> Any:
 
 def load_base(job: Job) -> Any:
     """The base alone, from safetensors and no other file."""
+    return _loaded(job, job.base)
+
+
+def _loaded(job: Job, folder: Path) -> Any:
     dtype = getattr(torch, cast("str", job["dtype"]))
     model = AutoModelForCausalLM.from_pretrained(
-        job.base, dtype=dtype, use_safetensors=True, **_LOCAL
+        folder, dtype=dtype, use_safetensors=True, **_LOCAL
     )
     return model.to(job["device"])
 
 
-def with_adapter(job: Job, base: Any) -> Any:
-    """What is trained: the base with the adapter to go on from, or the base as it is."""
+def to_train(job: Job, base: Any) -> Any:
+    """What is trained: the base, or what was trained of it before and goes on."""
     if job.adapter is None:
         return base
+    if job.method == "full":
+        return _loaded(job, job.adapter)
     return PeftModel.from_pretrained(base, job.adapter, is_trainable=True)
 
 
