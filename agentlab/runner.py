@@ -10,51 +10,29 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from agentlab.config import (
-    BoxName,
-    IndexName,
-    PracticeConfig,
-    is_chat_model,
-    load_config,
-    parse_config,
-)
-from agentlab.environments.registration import base_name, make_environment
+from agentlab.config import BoxName, IndexName, PracticeConfig, load_config, parse_config
+from agentlab.environments.registration import base_name
 from agentlab.errors import UsageError
 from agentlab.graph.budgets import change, changed, current_config
-from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
-from agentlab.graph.opening import cores, package_versions
-from agentlab.graph.policies import pinned, routed
-from agentlab.graph.practice import toolset_name
-from agentlab.graph.preflight import (
-    check_evaluation,
-    check_executor,
-    check_practice,
-    refuse_small_budgets,
-)
-from agentlab.graph.remarks import cut_off
-from agentlab.graph.reports import BASELINE, LIBRARY, evaluation_report, practice_run
+from agentlab.graph.measuring import Measure, measure, prepared
+from agentlab.graph.opening import run_id_of
+from agentlab.graph.policies import pinned
+from agentlab.graph.preflight import check_practice, refuse_small_budgets
+from agentlab.graph.reports import practice_run
 from agentlab.graph.run import work_on
-from agentlab.graph.seats import seated
-from agentlab.graph.watching import Watchers
-from agentlab.graph.workers import WorkerPool, refuse_unguarded
-from agentlab.library.insights import InsightLibrary
-from agentlab.library.skills import SkillLibrary
+from agentlab.graph.workers import refuse_unguarded
 from agentlab.protocols import Observer
 from agentlab.records import Records, Workspace
-from agentlab.sandbox import settle_box
-from agentlab.types import EnvironmentRef, JsonObject, Split, digest
-from agentlab.types.report import INTERRUPTED, EvaluationReport, PracticeReport
+from agentlab.types import JsonObject, Split
+from agentlab.types.report import EvaluationReport, PracticeReport
 
 T = TypeVar("T")
 
 DEFAULT_WORKSPACE = ".agentlab"
-MEASURED = {"executor_options", "roles", "budget", "retrieval", "advice"}
-"""Of a config, what an evaluation goes by and names only where it is set."""
 UNSAID = {"model": "search", "embedder": "lexical", "index": "chroma", "box": "auto"}
 """What `evaluate` takes where nothing is said."""
 
@@ -272,86 +250,19 @@ async def aevaluate(
         "box": box,
     }
     asked = _asked(environment, own)
-    where = settle_box(asked.box)
-    check_evaluation(asked)
-    for name in arms:
-        check_executor(asked.model_copy(update={"executor": name, "executor_options": {}}))
-    ref = EnvironmentRef(name=asked.environment, options=asked.environment_options)
-    world = make_environment(ref)
-    library_of = base_name(asked.environment)
-    chosen = evaluation_tasks(world, split, tasks, seed)
+    wanted = Measure(
+        asked,
+        split=split,
+        tasks=tasks,
+        tool_calls=tool_calls,
+        seed=seed,
+        baseline=baseline,
+        library=library,
+        arms=tuple(arms),
+    )
+    ready = prepared(wanted)
     with Records.open(_workspace(workspace)) as records:
-        asked = pinned(records, asked)
-        config: JsonObject = {
-            "command": "evaluate",
-            "environment": asked.environment,
-            "environment_options": ref.options,
-            "model": asked.model,
-            "arms": list(arms),
-            "seed": seed,
-            "tasks": tasks,
-            "tool_calls": tool_calls,
-            "split": split,
-            "baseline": baseline,
-            "library": records.items.library_version(library_of) if library else None,
-            "embedder": asked.embedder,
-            "index": asked.index,
-            "box": asked.box,
-        }
-        if is_chat_model(asked.model):
-            config |= {"executor": asked.acting, "evaluator": asked.evaluator}
-        # As in practice: what is left as it is says nothing, so a setting that is new renames no
-        # run.
-        config |= cast(
-            "JsonObject", asked.model_dump(mode="json", include=MEASURED, exclude_defaults=True)
-        )
-        run_id = _run_id(records, f"evaluate-{library_of}", seed, config)
-        with records.workspace.lock_run(run_id):
-            records.runs.create(run_id, config=config, versions=package_versions(where), seed=seed)
-            async with AsyncExitStack() as closing:
-                closing.enter_context(_evaluating(records, run_id))
-                pool = WorkerPool(
-                    cores(asked.concurrency), box=where.name, blobs=records.workspace.blobs
-                )
-                closing.callback(pool.close)
-                routes = closing.enter_context(routed(records, asked))
-                seats = await closing.enter_async_context(seated(asked, routes))
-                skills = SkillLibrary(
-                    records,
-                    library_of,
-                    toolset=toolset_name(world.tools),
-                    embedder=asked.embedder,
-                    backend=asked.index,
-                    foreign=where.takes_foreign_code,
-                )
-                closing.callback(skills.close)
-                told: InsightLibrary | None = None
-                if library and seats is not None and seats.reads_advice:
-                    told = InsightLibrary(
-                        records, library_of, embedder=asked.embedder, backend=asked.index
-                    )
-                    closing.callback(told.close)
-                act, options = asked.acting, asked.executor_options
-                empty = Arm(BASELINE, act, options=options)
-                first = Arm(LIBRARY, act, skills, told, options) if library else empty
-                plan = [first, *([empty] if baseline and library else [])]
-                plan.extend(Arm(name, name) for name in arms)
-                bench = Bench(
-                    run_id,
-                    0,
-                    records,
-                    pool,
-                    ref,
-                    asked.evaluator,
-                    asked.retrieval,
-                    (Watchers(observers),),
-                    seats,
-                    asked.advice,
-                )
-                specs = await evaluate_arms(bench, plan, chosen, tool_calls=tool_calls)
-                report = evaluation_report(bench, specs, split=split, budget=tool_calls)
-                cut = cut_off(asked, seats.refused if seats is not None else ())
-                return report.model_copy(update={"notes": cut})
+        return await measure(records, ready, observers)
 
 
 def _asked(environment: str | PracticeConfig, own: dict[str, Any]) -> PracticeConfig:
@@ -367,20 +278,6 @@ def _asked(environment: str | PracticeConfig, own: dict[str, Any]) -> PracticeCo
         return environment
     at = {"base_url": said.pop("base_url", "")}
     return parse_config({"environment": environment, "endpoint": at, **said})
-
-
-@contextlib.contextmanager
-def _evaluating(records: Records, run_id: str) -> Generator[None]:
-    """Write down how an evaluation ended, however it did; another starts over."""
-    try:
-        yield
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        records.runs.set_status(run_id, "stopped", INTERRUPTED)
-        raise
-    except Exception as error:
-        records.runs.set_status(run_id, "failed", str(error))
-        raise
-    records.runs.set_status(run_id, "finished")
 
 
 class _Stop:
@@ -413,7 +310,7 @@ async def _practice(
         # What is left as it is says nothing, so a setting that is new renames no run, and packs
         # name the runs that they come from.
         chosen = cast("JsonObject", config.model_dump(mode="json", exclude_defaults=True))
-        run_id = _run_id(records, base_name(config.environment), config.seed, chosen)
+        run_id = run_id_of(records, base_name(config.environment), config.seed, chosen)
         return await work_on(records, run_id, config, observers, stop, resumed=False)
 
 
@@ -441,17 +338,6 @@ def _locate(run: str | Path, workspace: Path | str | None) -> tuple[str, Path | 
     if path.parent.name == "runs" and path.parent.parent.is_dir():
         return path.name, path.parent.parent if workspace is None else workspace
     return str(run), workspace
-
-
-def _run_id(records: Records, name: str, seed: int, config: JsonObject) -> str:
-    """The same for the same config, with a number where the workspace has it already."""
-    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
-    base = f"{safe}-{seed}-{digest(config)[:8]}"
-    known = set(records.runs.ids())
-    run_id, number = base, 2
-    while run_id in known:
-        run_id, number = f"{base}-{number}", number + 1
-    return run_id
 
 
 def _workspace(place: Path | str | None, *, create: bool = True) -> Workspace:

@@ -13,43 +13,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
 
-from agentlab.config import PracticeConfig
-from agentlab.environments.registration import base_name
-from agentlab.errors import AdapterRefusedError, GateInterruptedError, UsageError
-from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms, Weights, at_work
-from agentlab.graph.gate_plan import Begun, GateRequest, begin, decided, report_of, taskful
+from agentlab.errors import AdapterRefusedError, UsageError
+from agentlab.graph.gate_course import GateCourse
+from agentlab.graph.gate_plan import GateRequest, begin, decided, report_of
+from agentlab.graph.gate_serving import let_serve, serve_both, take_off
 from agentlab.graph.opening import refuse_secrets
-from agentlab.graph.policies import BASE, pinned
+from agentlab.graph.policies import pinned
 from agentlab.protocols import Observer
 from agentlab.records import Records
-from agentlab.records.gates import GateRow, GateStatus, Look
-from agentlab.records.policies import Policy, PolicyVersion
-from agentlab.records.store import Transaction
-from agentlab.statistics import e_process, e_value
+from agentlab.records.gates import GateRow
 from agentlab.training.adapters import Adapter, read_adapter
-from agentlab.training.promotion.settings import GateConfig
-from agentlab.training.promotion.verdict import (
-    Contrast,
-    Family,
-    GateReport,
-    Pair,
-    contrast,
-    cost,
-    held,
-    learnt,
-    too_dear,
-)
-from agentlab.training.serving.client import ModelServerClient, ServerFaultError
-from agentlab.training.serving.liveness import Liveness
-from agentlab.training.serving.swap import bring_up, take_down
-from agentlab.types import JsonObject, Task, derive_id, derive_seed
-
-INCUMBENT, CANDIDATE = "incumbent", "candidate"
-OTHER_INCUMBENT, OTHER_CANDIDATE = "incumbent, other draws", "candidate, other draws"
-LOW = "base, low temperature"
+from agentlab.training.promotion.verdict import GateReport
+from agentlab.training.serving.client import ModelServerClient
+from agentlab.types import derive_id
 
 
 async def gate(
@@ -86,17 +63,17 @@ async def gate(
     server = ModelServerClient(policy.base_url)
     with records.workspace.lock_run(_run_id(policy.name, adapter)):
         try:
-            live = await _serve(records, policy, adapter, incumbent, server, request.settings)
+            live = await serve_both(records, policy, adapter, incumbent, server, request.settings)
             begun = begin(records, request, config, policy, adapter, incumbent)
         except (AdapterRefusedError, UsageError):
             # No gate came of it, so nothing is left where somebody could ask it.
-            await asyncio.to_thread(_off, records, server, adapter.name)
+            await asyncio.to_thread(take_off, records, server, adapter.name)
             raise
-        work = _Gate(records, request, config, policy, adapter, begun, server, live, observers)
+        work = GateCourse(records, request, config, policy, begun, server, live, observers)
         report = await work.run()
     if report.status != "promoted" and records.policies.current(policy.name) != adapter.name:
         # A rejected candidate leaves nothing behind in what is served.
-        await asyncio.to_thread(_off, records, server, adapter.name)
+        await asyncio.to_thread(take_off, records, server, adapter.name)
     return report
 
 
@@ -110,374 +87,14 @@ async def _settled(
     if won and request.promote and current == row.incumbent:
         policy = records.policies.get(row.policy)
         server = ModelServerClient(policy.base_url)
-        await _serve(records, policy, adapter, current, server, request.settings)
+        await serve_both(records, policy, adapter, current, server, request.settings)
         with records.transaction() as part:
-            _let_serve(part, row, report)
+            let_serve(part, row, report)
     elif current != row.candidate:
         # Whatever ended the process after the verdict may have left it there.
         server = ModelServerClient(records.policies.get(row.policy).base_url)
-        await asyncio.to_thread(_off, records, server, row.candidate)
+        await asyncio.to_thread(take_off, records, server, row.candidate)
     return report
-
-
-def _let_serve(part: Transaction, row: GateRow, report: GateReport) -> None:
-    """The move of a promotion, in the caller's transaction."""
-    part.policies.move(
-        row.policy,
-        "promotion",
-        row.candidate,
-        reason=report.reason,
-        evidence={
-            "gate": row.id,
-            "weights_sha256": row.weights_sha256,
-            "order_sha256": row.order_sha256,
-            "looks": report.looks,
-            "evidence": report.evidence,
-        },
-    )
-
-
-class _Gate:
-    """One gate under way in this process."""
-
-    def __init__(
-        self,
-        records: Records,
-        request: GateRequest,
-        config: PracticeConfig,
-        policy: Policy,
-        adapter: Adapter,
-        begun: Begun,
-        server: ModelServerClient,
-        live: Liveness,
-        observers: Sequence[Observer],
-    ) -> None:
-        self._records = records
-        self._settings = request.settings
-        self._promote = request.promote
-        self._config = config
-        self._policy = policy
-        self._adapter = adapter
-        self._begun = begun
-        self._row = begun.row
-        self._server = server
-        self._live = live
-        self._observers = observers
-
-    async def run(self) -> GateReport:
-        """Go on to the end, from wherever it is."""
-        settings, row = self._settings, self._row
-        greedy = settings.decides == "greedy"
-        here, there = (0.0, settings.temperature) if greedy else (settings.temperature, 0.0)
-        incumbent = row.incumbent or BASE
-        weights = (
-            Weights(INCUMBENT, incumbent, here),
-            Weights(CANDIDATE, row.candidate, here),
-            Weights(OTHER_INCUMBENT, incumbent, there),
-            Weights(OTHER_CANDIDATE, row.candidate, there),
-            Weights(LOW, BASE, settings.low_temperature),
-        )
-        async with at_work(
-            self._records,
-            row.run_id,
-            self._config,
-            self._policy.name,
-            weights,
-            self._server,
-            self._observers,
-            library=settings.library,
-            judged=settings.judged,
-            patience=settings.patience,
-        ) as arms:
-            if row.status == "running":
-                pairs, why = await self._decide(arms)
-                report = await self._judge(arms, pairs, why)
-                self._close(report)
-            else:
-                report = report_of(row)
-            heldout = await self._heldout(arms)
-        self._records.gates.add_afterwards(
-            row.id, {name: each.model_dump(mode="json") for name, each in heldout.items()}
-        )
-        self._records.runs.set_status(row.run_id, "finished", report.status)
-        return report.model_copy(update={"heldout": heldout})
-
-    async def _decide(self, arms: Arms) -> tuple[list[Pair], str]:
-        """Read pairs in their order until one side has the evidence; why it ended."""
-        settings, row, tasks = self._settings, self._row, self._begun.tasks
-        done = len(self._records.gates.looks(row.id))
-        pairs = await self._pairs(arms, tasks[:done]) if done else []
-        wins, losses, decided = self._standing(pairs)
-        while not decided and len(pairs) < len(tasks):
-            if self._used_up():
-                return pairs, "its tokens were used up"
-            batch = tasks[len(pairs) : len(pairs) + settings.window]
-            looks: list[Look] = []
-            for pair in await self._pairs(arms, batch, first=len(pairs)):
-                if pair.control is not None and pair.candidate is not None:
-                    wins += pair.candidate and not pair.control
-                    losses += pair.control and not pair.candidate
-                promote, reject = e_value(wins, losses), e_value(losses, wins)
-                looks.append(
-                    Look(
-                        len(pairs), pair.task_id, pair.control, pair.candidate,
-                        wins, losses, promote, reject,
-                    )
-                )  # fmt: skip
-                pairs.append(pair)
-                if max(promote, reject) >= 1 / row.alpha:
-                    decided = True
-                    break
-            self._records.gates.look(row.id, looks)
-        return pairs, "" if decided else "all its tasks were read"
-
-    def _standing(self, pairs: Sequence[Pair]) -> tuple[int, int, bool]:
-        row = self._row
-        known = [
-            (pair.control, pair.candidate)
-            for pair in pairs
-            if pair.control is not None and pair.candidate is not None
-        ]
-        found = e_process(known, alpha=row.alpha, wins=row.carried_wins, losses=row.carried_losses)
-        return found.wins, found.losses, found.decision != "undecided"
-
-    async def _pairs(self, arms: Arms, tasks: Sequence[Task], first: int = 0) -> list[Pair]:
-        return await arms.pairs(INCUMBENT, CANDIDATE, tasks, first=first, phase="pairs")
-
-    async def _judge(self, arms: Arms, pairs: Sequence[Pair], why: str) -> GateReport:
-        """The verdict on pairs that were read, with what stands beside them."""
-        settings, row = self._settings, self._row
-        wins, losses, _ = self._standing(pairs)
-        promote, reject = e_value(wins, losses), e_value(losses, wins)
-        names = (row.candidate, row.incumbent or BASE)
-        deciding = contrast(pairs, *names)
-        failed = deciding.candidate.failed
-        status: GateStatus = "undecided"
-        reason = f"Undecided: {why}, and the evidence for it is {promote:.3g} of {1 / row.alpha:g}."
-        # Pairs of earlier gates whose evidence counts here count with what failed among them.
-        before = [x for each in self._begun.earlier for x in self._records.gates.looks(each.id)]
-        lost = failed + sum(None in (look.control, look.candidate) for look in before)
-        read = len(pairs) + len(before)
-        if read and lost > settings.failures * read:
-            status = "void"
-            reason = (
-                f"No verdict: {lost} of {read} pairs failed for reasons of infrastructure "
-                f"or had no verdict, and {settings.failures:.0%} are allowed."
-            )
-        elif reject >= 1 / row.alpha:
-            status = "rejected"
-            reason = (
-                f"Rejected: the evidence that it is worse is {reject:.3g}, and {1 / row.alpha:g} "
-                f"are enough ({losses} pairs lost, {wins} won)."
-            )
-        elif promote >= 1 / row.alpha and not pairs:
-            reason = (
-                f"Undecided: its evidence of {promote:.3g} is that of earlier gates alone, and no "
-                "pair was read here; give the alpha that those had."
-            )
-        elif promote >= 1 / row.alpha:
-            status = "promoted"
-            reason = (
-                f"Promoted: the evidence that it is better is {promote:.3g}, and "
-                f"{1 / row.alpha:g} are enough ({wins} pairs won, {losses} lost)."
-            )
-        families: list[Family] = []
-        spent = cost(pairs, settings.cost_ratio)
-        if status == "promoted":
-            families = await self._families(arms)
-            status, reason = held(status, reason, families)
-            if status == "promoted" and len(families) < len(self._begun.families):
-                status = "undecided"
-                reason = (
-                    "Undecided although it solves more: the gate's tokens were used up before all "
-                    "protected templates were attempted; give it more with 'tokens'."
-                )
-            if status == "promoted" and spent is not None and not spent.within:
-                status, reason = too_dear(spent)
-        beside, told = await self._beside(arms, deciding)
-        return GateReport(
-            gate=row.id,
-            policy=row.policy,
-            candidate=row.candidate,
-            incumbent=row.incumbent or BASE,
-            status=status,
-            reason=reason,
-            learning=told,
-            weights_sha256=row.weights_sha256,
-            order_sha256=row.order_sha256,
-            environment=row.environment,
-            alpha=row.alpha,
-            decides=settings.decides,
-            looks=len(pairs),
-            wins=wins,
-            losses=losses,
-            evidence=promote,
-            evidence_against=reject,
-            earlier=len(self._begun.earlier),
-            others=_others(self._records, row),
-            failed=failed,
-            reserved=self._begun.reserved,
-            unseen=settings.unseen,
-            deciding=deciding,
-            beside=beside,
-            families=tuple(families),
-            cost=spent,
-            liveness=self._live,
-            tokens=self._tokens(),
-            notes=_notes(self._begun, settings, self._library()),
-        )
-
-    async def _families(self, arms: Arms) -> list[Family]:
-        found: list[Family] = []
-        margin = self._settings.protected_margin
-        for number, (template, tasks) in enumerate(self._begun.families.items()):
-            if self._used_up():
-                break
-            pairs = await arms.pairs(
-                INCUMBENT,
-                CANDIDATE,
-                tasks,
-                first=FAMILIES + number * EACH,
-                phase=f"protected {template!r}",
-            )
-            seen = contrast(pairs, self._row.candidate, self._row.incumbent or BASE)
-            low = seen.difference.interval.low if seen.difference else -1.0
-            whole = seen.candidate.failed <= self._settings.failures * len(pairs)
-            found.append(
-                Family(
-                    template=template, contrast=seen, margin=margin, holds=whole and low > -margin
-                )
-            )
-        return found
-
-    async def _beside(self, arms: Arms, deciding: Contrast) -> tuple[dict[str, Contrast], str]:
-        """The arms that decide nothing, and what they tell of learning."""
-        settings, row = self._settings, self._row
-        tasks = self._begun.tasks[: settings.beside]
-        if not tasks:
-            return {}, learnt(deciding if settings.decides == "greedy" else None, None, None,
-                              temperature=settings.low_temperature)  # fmt: skip
-        if self._used_up():
-            return {}, "Whether it learnt or only sharpened was not measured: no tokens were left."
-        mine, theirs = row.candidate, row.incumbent or BASE
-        other = contrast(
-            await arms.pairs(OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, phase="other draws"),
-            mine,
-            theirs,
-        )
-        hot = CANDIDATE if settings.decides == "sampled" else OTHER_CANDIDATE
-        low = contrast(
-            await arms.pairs(LOW, hot, tasks, phase="base at a low temperature"),
-            f"{mine} at T={settings.temperature:g}",
-            f"base at T={settings.low_temperature:g}",
-        )
-        greedy, sampled = (deciding, other) if settings.decides == "greedy" else (other, deciding)
-        told = learnt(greedy, sampled, low, temperature=settings.low_temperature)
-        kind = "sampled" if settings.decides == "greedy" else "greedy"
-        return {kind: other, "low temperature": low}, told
-
-    async def _heldout(self, arms: Arms) -> dict[str, Contrast]:
-        """Held-out success, after the verdict; it decides nothing."""
-        settings, row = self._settings, self._row
-        if not settings.heldout or self._used_up():
-            return {}
-        tasks = taskful(self._config).tasks(
-            "heldout", settings.heldout, derive_seed("gate tasks", settings.seed) % 10**6
-        )
-        names = row.candidate, row.incumbent or BASE
-        pairs = await arms.pairs(INCUMBENT, CANDIDATE, tasks, first=HELDOUT, phase="held out")
-        others = await arms.pairs(
-            OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, first=HELDOUT, phase="held out"
-        )
-        kinds = ("greedy", "sampled") if settings.decides == "greedy" else ("sampled", "greedy")
-        return {kinds[0]: contrast(pairs, *names), kinds[1]: contrast(others, *names)}
-
-    def _close(self, report: GateReport) -> None:
-        """Verdict and promotion, both or neither."""
-        row = self._row
-        with self._records.transaction() as part:
-            part.gates.decide(
-                row.id, report.status, cast("JsonObject", report.model_dump(mode="json"))
-            )
-            if report.status == "promoted" and self._promote:
-                if part.policies.current(row.policy) != row.incumbent:
-                    raise GateInterruptedError(
-                        f"The policy {row.policy!r} is served by something else than when the gate "
-                        "began; gate the candidate against that."
-                    )
-                _let_serve(part, row, report)
-
-    def _library(self) -> int:
-        return self._records.items.library_version(base_name(self._row.environment))
-
-    def _used_up(self) -> bool:
-        most = self._settings.tokens
-        return most is not None and self._tokens() >= most
-
-    def _tokens(self) -> int:
-        return self._records.attempts.spent(self._row.run_id, kinds=("evaluation",)).tokens
-
-
-async def _serve(
-    records: Records,
-    policy: Policy,
-    adapter: Adapter,
-    incumbent: str,
-    server: ModelServerClient,
-    settings: GateConfig,
-) -> Liveness:
-    """Have both sides served, and the candidate proven live."""
-    version = PolicyVersion(
-        adapter.name,
-        policy.name,
-        str(adapter.folder),
-        adapter.manifest.weights_sha256,
-        adapter.manifest.spoken(),
-    )
-    base = Path(policy.base_path)
-    live = await asyncio.to_thread(bring_up, server, adapter, base, tolerance=settings.tolerance)
-    if incumbent:
-        serving = read_adapter(Path(records.policies.version(incumbent).path))
-        await asyncio.to_thread(bring_up, server, serving, base, tolerance=settings.tolerance)
-    records.policies.add_version(version)
-    return live
-
-
-def _off(records: Records, server: ModelServerClient, name: str) -> None:
-    try:
-        take_down(records, server, name)
-    except ServerFaultError:
-        return  # the server is gone, and the candidate with it
-
-
-def _others(records: Records, row: GateRow) -> int:
-    against = {
-        each.weights_sha256
-        for each in records.gates.all(policy=row.policy)
-        if each.incumbent_sha256 == row.incumbent_sha256 and each.environment == row.environment
-    }
-    return len(against - {row.weights_sha256})
-
-
-def _notes(begun: Begun, settings: GateConfig, library: int) -> tuple[str, ...]:
-    notes: list[str] = []
-    if settings.library and library != begun.row.plan.get("library"):
-        notes.append(
-            "The library changed while the gate was under way; both arms were offered the same at "
-            "each pair, but not at all of them."
-        )
-    if begun.earlier:
-        notes.append(
-            f"These weights were compared with this incumbent {len(begun.earlier)} times before; "
-            f"{begun.row.carried_wins} pairs won and {begun.row.carried_losses} lost there count "
-            "here, so that all of it has one alpha."
-        )
-    if settings.unseen == "seed":
-        notes.append(
-            "Its dev tasks are unseen in their seeds and need not be in structure, so what was "
-            "learnt may be these structures."
-        )
-    return tuple(notes)
 
 
 def _run_id(policy: str, adapter: Adapter) -> str:

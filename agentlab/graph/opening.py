@@ -97,6 +97,17 @@ def begin(
     raise AssertionError("there is always another number")
 
 
+def run_id_of(records: Records, name: str, seed: int, config: JsonObject) -> str:
+    """The same for the same config, with a number where the workspace has it already."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+    base = f"{safe}-{seed}-{digest(config)[:8]}"
+    known = set(records.runs.ids())
+    run_id, number = base, 2
+    while run_id in known:
+        run_id, number = f"{base}-{number}", number + 1
+    return run_id
+
+
 def _numbered(run_id: str, mark: str) -> Iterator[str]:
     """The id, then the same with the numbers above its own; `mark` ends what is no number."""
     stem, found, number = run_id.rpartition(f"{mark}-")

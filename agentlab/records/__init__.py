@@ -6,7 +6,7 @@ from agentlab.records.attempts import AttemptRow
 from agentlab.records.blobs import Blobs
 from agentlab.records.eventlog import EventRow
 from agentlab.records.feedback import FeedbackRow
-from agentlab.records.items import ItemKind, ItemRow
+from agentlab.records.item_rows import ItemKind, ItemRow
 from agentlab.records.moves import Move
 from agentlab.records.packs import PackRow, PackSkillRow, PackState
 from agentlab.records.requests import RequestRow

@@ -9,33 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    JSON,
-    ColumnElement,
-    Integer,
-    Select,
-    and_,
-    cast,
-    func,
-    or_,
-    select,
-    tuple_,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Integer, Select, and_, cast, func, select, tuple_
 
 from agentlab.errors import UnknownNameError
 from agentlab.records.attempts import ROW_COLUMNS, AttemptRow, attempt_row, spec_of
 from agentlab.records.database import Session
 from agentlab.records.documents import bodies
 from agentlab.records.encoding import decode
+from agentlab.records.filters import (
+    INSTRUCTION,
+    AttemptFilter,
+    LibraryArm,
+    ProposalFilter,
+    attempts_like,
+    proposals_like,
+)
 from agentlab.records.tables import ATTEMPTS, DOCUMENTS, EVENTS, PLANS, PROPOSALS, RUNS, TASKS
-from agentlab.types import AttemptKind, AttemptSpec, Task
+from agentlab.types import AttemptSpec, Task
 
-Outcome = Literal["verdict", "success", "failure", "unknown", "infrastructure"]
-LibraryArm = Literal["offered", "partly", "withheld", "none"]
-"""Of what was retrieved for an attempt: all offered, some withheld, all withheld, nothing found."""
 PAGE = 50
 
 
@@ -45,20 +38,6 @@ class AttemptPlace(NamedTuple):
     round: int
     slot: int
     kind: str
-
-
-class AttemptFilter(NamedTuple):
-    """Which attempts; what is None does not matter."""
-
-    kind: AttemptKind | None = None
-    outcome: Outcome | None = None
-    round: int | None = None
-    library: LibraryArm | None = None
-    task_id: str | None = None
-    scope: str | None = None
-    """Path of the scope in which they were made; empty for the shared one."""
-    text: str = ""
-    """Is in the instruction, the template, the error, or begins an id."""
 
 
 class ListedAttempt(NamedTuple):
@@ -87,16 +66,6 @@ class ProposalPlace(NamedTuple):
 
     round: int
     position: int
-
-
-class ProposalFilter(NamedTuple):
-    """Which proposals; what is None does not matter."""
-
-    admitted: bool | None = None
-    round: int | None = None
-    reason: str | None = None
-    """A kind of reason, the text before its first colon."""
-    text: str = ""
 
 
 class ListedProposal(NamedTuple):
@@ -169,12 +138,12 @@ class Browsing:
         """Recorded attempts of a run, newest first, from one place on."""
         key = (ATTEMPTS.c.round, ATTEMPTS.c.slot, ATTEMPTS.c.kind)
         query = (
-            select(*ROW_COLUMNS, _instruction().label("instruction"))
+            select(*ROW_COLUMNS, INSTRUCTION.label("instruction"))
             .join(PLANS, PLANS.c.attempt_id == ATTEMPTS.c.id)
             .join(DOCUMENTS, DOCUMENTS.c.digest == PLANS.c.task)
             .where(ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.status.is_not(None))
         )
-        query = query.where(*_attempts_like(wanted or AttemptFilter()))
+        query = query.where(*attempts_like(wanted or AttemptFilter()))
         rows, newer, older = self._page(query, key, older_than, newer_than, limit)
         found = [ListedAttempt(attempt_row(tuple(row)[:-1]), _text(row[-1])) for row in rows]
         return AttemptsPage(tuple(found), newer, older)
@@ -271,7 +240,7 @@ class Browsing:
             select(
                 *(PROPOSALS.c[name] for name in ("task_id", "round", "position")),
                 *(PROPOSALS.c.admitted, PROPOSALS.c.reason),
-                *(TASKS.c.template, TASKS.c.source, _instruction().label("instruction")),
+                *(TASKS.c.template, TASKS.c.source, INSTRUCTION.label("instruction")),
             )
             .join(DOCUMENTS, DOCUMENTS.c.digest == PROPOSALS.c.document)
             .join(
@@ -279,7 +248,7 @@ class Browsing:
             )
             .where(PROPOSALS.c.run_id == run_id)
         )
-        query = query.where(*_proposals_like(wanted or ProposalFilter()))
+        query = query.where(*proposals_like(wanted or ProposalFilter()))
         rows, newer, older = self._page(query, key, older_than, newer_than, limit)
         tried = self.tried(run_id, [row.task_id for row in rows])
         found = [
@@ -394,90 +363,12 @@ class Browsing:
         return rows, older_than is not None, more
 
 
-def _attempts_like(wanted: AttemptFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.kind is not None:
-        found.append(ATTEMPTS.c.kind == wanted.kind)
-    if wanted.round is not None:
-        found.append(ATTEMPTS.c.round == wanted.round)
-    if wanted.task_id is not None:
-        found.append(ATTEMPTS.c.task_id == wanted.task_id)
-    if wanted.scope is not None:
-        found.append(ATTEMPTS.c.scope == wanted.scope)
-    if wanted.outcome is not None:
-        found += _outcome(wanted.outcome)
-    if wanted.library is not None:
-        some = wanted.library in ("offered", "partly")
-        none = wanted.library in ("withheld", "partly")
-        found.append(ATTEMPTS.c.offered > 0 if some else ATTEMPTS.c.offered == 0)
-        found.append(ATTEMPTS.c.withheld > 0 if none else ATTEMPTS.c.withheld == 0)
-    if wanted.text:
-        found.append(
-            or_(
-                ATTEMPTS.c.template.icontains(wanted.text, autoescape=True),
-                ATTEMPTS.c.error.icontains(wanted.text, autoescape=True),
-                ATTEMPTS.c.id.startswith(wanted.text, autoescape=True),
-                ATTEMPTS.c.task_id.startswith(wanted.text, autoescape=True),
-                ATTEMPTS.c.id.in_(_asked(wanted.text)),
-            )
-        )
-    return found
-
-
-def _asked(text: str) -> Select[Any]:
-    """Attempts that were asked for in such words.
-
-    Each table is read once from its beginning to its end. To look up the plan and the task of
-    attempt after attempt takes three times as long where few or none fit.
-    """
-    tasks = select(DOCUMENTS.c.digest).where(_instruction().icontains(text, autoescape=True))
-    return select(PLANS.c.attempt_id).where(PLANS.c.task.in_(tasks.correlate(None))).correlate(None)
-
-
-def _outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
-    match outcome:
-        case "verdict":
-            return [ATTEMPTS.c.success.is_not(None)]
-        case "success":
-            return [ATTEMPTS.c.success.is_(True)]
-        case "failure":
-            return [ATTEMPTS.c.success.is_(False)]
-        case "unknown":
-            return [ATTEMPTS.c.success.is_(None), ATTEMPTS.c.status == "completed"]
-        case "infrastructure":
-            return [ATTEMPTS.c.status == "infrastructure_failure"]
-
-
-def _proposals_like(wanted: ProposalFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.admitted is not None:
-        found.append(PROPOSALS.c.admitted.is_(wanted.admitted))
-    if wanted.round is not None:
-        found.append(PROPOSALS.c.round == wanted.round)
-    if wanted.reason is not None:
-        found.append(PROPOSALS.c.reason_kind == wanted.reason)
-    if wanted.text:
-        found.append(
-            or_(
-                TASKS.c.template.icontains(wanted.text, autoescape=True),
-                PROPOSALS.c.reason.icontains(wanted.text, autoescape=True),
-                PROPOSALS.c.task_id.startswith(wanted.text, autoescape=True),
-                _instruction().icontains(wanted.text, autoescape=True),
-            )
-        )
-    return found
-
-
 def _practised() -> tuple[ColumnElement[bool], ...]:
     return (
         ATTEMPTS.c.kind == "practice",
         ATTEMPTS.c.status == "completed",
         ATTEMPTS.c.success.is_not(None),
     )
-
-
-def _instruction() -> ColumnElement[str]:
-    return type_coerce(DOCUMENTS.c.body, JSON)["instruction"].as_string()
 
 
 def _text(value: object) -> str:

@@ -2,63 +2,42 @@
 
 One status, one row of history, one transaction. Nothing is deleted: what goes away is retired,
 with the reason, and can come back. Whenever what is served in an environment changes, its
-library version grows in the same transaction, by which a stale index is noticed.
-
-An item that is not as it was kept (see `seals`), or whose status is not what its moves led to,
-is given out by nothing here: what would be run or obeyed is refused by its name until it is
-retired, and what is retired already is left out of lists.
+library version grows in the same transaction, by which a stale index is noticed. What is given
+out of an item, and what is refused, is told by `item_rows`.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.records.database import Joined, Session, add, now
-from agentlab.records.encoding import PUT_BACK, decode, encode, plain, unreadable
-from agentlab.records.moves import (
-    CHANGED,
-    NEXT,
-    Life,
-    Move,
-    allowed,
-    history,
-    keep_move,
-    lives,
+from agentlab.records.encoding import encode, plain
+from agentlab.records.item_rows import (
+    ItemRow,
+    columns_of,
+    filtered,
+    is_whole,
+    item_row,
+    item_rows,
+    refuse_unreadable,
+    status_of,
+    unretired_lives,
+    with_seals,
 )
-from agentlab.records.seals import is_sealed, item_text, set_seal
-from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE, SEALS
+from agentlab.records.moves import NEXT, Move, allowed, history, keep_move
+from agentlab.records.seals import item_text, set_seal
+from agentlab.records.tables import ITEMS, LIBRARIES, LINEAGE
 from agentlab.types import SHARED, Insight, JsonObject, Outcomes, Scope, Skill, Status
 
-ItemKind = Literal["skill", "insight"]
 SERVED: Status = "active"
 VOUCHED: frozenset[Status] = frozenset({"verified", "active"})
 """What alone may go from one scope to another."""
 
-_STATUSES: tuple[Status, ...] = get_args(Status)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
-Item = TypeVar("Item", Skill, Insight)
-
-
-class ItemRow(NamedTuple, Generic[Item]):
-    """One version of an item as it stands."""
-
-    item: Item
-    status: Status
-    reason: str
-    """Why it has that status."""
-    run_id: str | None
-    """The run that made it."""
-    round: int | None
-    created_at: str
-    scope: str = ""
-    """Path of the scope whose it is."""
 
 
 class Items:
@@ -131,10 +110,10 @@ class Items:
                 can only be retired.
         """
         with self._session.write() as connection:
-            row = connection.execute(_sealed().where(ITEMS.c.id == item_id)).mappings().first()
+            row = connection.execute(with_seals().where(ITEMS.c.id == item_id)).mappings().first()
             if row is None:
                 raise UnknownNameError("item", item_id, connection.scalars(select(ITEMS.c.id)))
-            before = _status(item_id, row["status"])
+            before = status_of(item_id, row["status"])
             whose = row["scope"] if scope is None else scope.path
             if before == status and whose == row["scope"]:
                 last = (
@@ -151,12 +130,12 @@ class Items:
                     "scope, so let admission judge it first."
                 )
             if status != "retired":
-                _readable(connection, row)
+                refuse_unreadable(connection, row)
             values = {"status": status, "reason": plain(reason), "scope": whose}
             connection.execute(update(ITEMS).where(ITEMS.c.id == item_id).values(values))
             # What was changed by a hand keeps the seal that it does not fit. What is sealed here
             # is what was read and what was asked for, and nothing that a trigger put there.
-            if _is_whole(row):
+            if is_whole(row):
                 set_seal(connection, "item", item_id, item_text({**row, **values}))
             move = Move(
                 item_id, before, status, reason, evidence or {}, run_id, round_, now(), whose
@@ -203,13 +182,13 @@ class Items:
         Raises:
             RecordsError: one that is not retired was changed by something other than agentlab.
         """
-        query = _filtered("skill", environment, status, scope)
+        query = filtered("skill", environment, status, scope)
         if toolset is not None:
             query = query.where(ITEMS.c.toolset == toolset)
         if name is not None:
             query = query.where(ITEMS.c.name == name)
         with self._session.read() as connection:
-            return _item_rows(connection, query, Skill)
+            return item_rows(connection, query, Skill)
 
     def insights(
         self,
@@ -224,7 +203,7 @@ class Items:
             RecordsError: one that is not retired was changed by something other than agentlab.
         """
         with self._session.read() as connection:
-            return _item_rows(connection, _filtered("insight", environment, status, scope), Insight)
+            return item_rows(connection, filtered("insight", environment, status, scope), Insight)
 
     def skill(self, item_id: str) -> ItemRow[Skill]:
         """One version of a skill by id.
@@ -233,12 +212,12 @@ class Items:
             UnknownNameError: there is none.
             RecordsError: it was changed by something other than agentlab.
         """
-        query = _sealed().where(ITEMS.c.kind == "skill", ITEMS.c.id == item_id)
+        query = with_seals().where(ITEMS.c.kind == "skill", ITEMS.c.id == item_id)
         with self._session.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
                 raise UnknownNameError("skill", item_id, ())
-            return _item_row(row, Skill, _lives(connection, [row]))
+            return item_row(row, Skill, unretired_lives(connection, [row]))
 
     def insight(self, item_id: str) -> ItemRow[Insight]:
         """One version of an insight by id.
@@ -247,12 +226,12 @@ class Items:
             UnknownNameError: there is none.
             RecordsError: it was changed by something other than agentlab.
         """
-        query = _sealed().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
+        query = with_seals().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
         with self._session.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
                 raise UnknownNameError("insight", item_id, ())
-            return _item_row(row, Insight, _lives(connection, [row]))
+            return item_row(row, Insight, unretired_lives(connection, [row]))
 
     def note_outcomes(self, item_id: str, outcomes: Outcomes) -> bool:
         """Keep what an insight did at which tasks; False when that is on record already.
@@ -264,11 +243,11 @@ class Items:
             RecordsError: it was changed by something other than agentlab.
         """
         with self._session.write() as connection:
-            query = _sealed().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
+            query = with_seals().where(ITEMS.c.kind == "insight", ITEMS.c.id == item_id)
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
                 raise UnknownNameError("insight", item_id, ())
-            found = _item_row(row, Insight, _lives(connection, [row])).item
+            found = item_row(row, Insight, unretired_lives(connection, [row])).item
             if found.outcomes == outcomes:
                 return False
             body = encode(found.model_copy(update={"outcomes": outcomes}))
@@ -327,7 +306,7 @@ class Items:
                 )
             if whose is not None:
                 return False
-            row = _columns(item) | {
+            row = columns_of(item) | {
                 "status": first.after,
                 "reason": plain(first.reason),
                 "run_id": first.run_id,
@@ -375,94 +354,6 @@ def bump(connection: Connection, environment: str) -> None:
     )
 
 
-def _filtered(
-    kind: ItemKind,
-    environment: str | None,
-    status: Status | Sequence[Status] | None,
-    scope: Scope | None,
-) -> Select[*tuple[Any, ...]]:
-    query = _sealed().where(ITEMS.c.kind == kind).order_by(ITEMS.c.serial)
-    if environment is not None:
-        query = query.where(ITEMS.c.environment == environment)
-    if status is not None:
-        query = query.where(ITEMS.c.status.in_([status] if isinstance(status, str) else status))
-    if scope is not None:
-        query = query.where(ITEMS.c.scope.in_(scope.readable))
-    return query
-
-
-def _item_rows(
-    connection: Connection, query: Select[*tuple[Any, ...]], cls: type[Item]
-) -> list[ItemRow[Item]]:
-    found = connection.execute(query).mappings().all()
-    known = _lives(connection, found)
-    rows: list[ItemRow[Item]] = []
-    for row in found:
-        try:
-            rows.append(_item_row(row, cls, known))
-        except RecordsError:
-            # Nothing that is retired is run; whoever removed it is to see the others again.
-            if row["status"] != "retired":
-                raise
-    return rows
-
-
-def _lives(connection: Connection, rows: Sequence[RowMapping]) -> dict[str, Life]:
-    """The moves of those that are not retired: no status is lower, so it needs no proof."""
-    return lives(connection, [row["id"] for row in rows if row["status"] != "retired"])
-
-
-def _sealed() -> Select[*tuple[Any, ...]]:
-    on = (SEALS.c.owner == "item") & (SEALS.c.key == ITEMS.c.id)
-    return select(ITEMS, SEALS.c.digest.label("sealed")).outerjoin(SEALS, on)
-
-
-def _item_row(row: RowMapping, cls: type[Item], known: Mapping[str, Life]) -> ItemRow[Item]:
-    key: str = row["id"]
-    fix = PUT_BACK
-    if row["kind"] == "skill":
-        which = shlex.join([str(row["name"]), "--environment", str(row["environment"])])
-        fix = f"take it out of service with `agentlab skills remove {which}`, or {fix}"
-    status = _status(key, row["status"])
-    life = known.get(key)
-    why = None if life is None else life.fault(status, row["reason"], row["scope"])
-    if why is None and not _is_whole(row):
-        why = f"it was {CHANGED}"
-    if why is not None:
-        raise unreadable("items", key, why, fix=fix)
-    item = decode(cls, row["body"], table="items", key=key, fix=fix)
-    about = _columns(item)
-    if any(row[name] != value for name, value in about.items()):
-        raise unreadable("items", key, "its columns belong to another item", fix=fix)
-    return ItemRow(
-        item=item,
-        status=status,
-        reason=row["reason"],
-        run_id=row["run_id"],
-        round=row["round"],
-        created_at=row["created_at"],
-        scope=row["scope"],
-    )
-
-
-def _columns(item: Skill | Insight) -> dict[str, object]:
-    """The columns that say again what the body says, for queries."""
-    about: dict[str, object] = {
-        "id": item.id,
-        "version": item.version,
-        "environment": item.environment,
-        "parent": item.parent,
-    }
-    if isinstance(item, Skill):
-        particular = {"name": item.name, "toolset": item.toolset, "origin": item.origin}
-        return about | {"kind": "skill"} | particular
-    return about | {"kind": "insight", "name": item.id, "toolset": "", "origin": item.trust}
-
-
-def _is_whole(row: RowMapping) -> bool:
-    return is_sealed("item", row["id"], item_text(row), row["sealed"])
-
-
 def _check_name(skill: Skill, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise RecordsError(
@@ -470,21 +361,6 @@ def _check_name(skill: Skill, name: str) -> None:
             "skills and parameters with up to 64 ASCII letters, digits and underscores, and no "
             "digit first."
         )
-
-
-def _readable(connection: Connection, row: RowMapping) -> None:
-    known = lives(connection, [row["id"]])
-    if row["kind"] == "skill":
-        _item_row(row, Skill, known)
-    else:
-        _item_row(row, Insight, known)
-
-
-def _status(key: str, status: str) -> Status:
-    for known in _STATUSES:
-        if status == known:
-            return known
-    raise unreadable("items", key, f"{status!r} is no status of an item")
 
 
 def _first(

@@ -17,7 +17,8 @@ from sqlalchemy.types import NullType
 from agentlab.errors import RecordsError, UnknownNameError
 from agentlab.protocols import Vectors
 from agentlab.records.database import Session, add
-from agentlab.records.items import SERVED, ItemKind, bump
+from agentlab.records.item_rows import ItemKind
+from agentlab.records.items import SERVED, bump
 from agentlab.records.tables import ITEMS, VECTORS
 from agentlab.types import SHARED, Scope, Status
 

@@ -20,7 +20,7 @@ from agentlab.analysis.runs import practice_runs
 from agentlab.errors import AgentLabError, RecordsError, UnknownNameError, UsageError
 from agentlab.library.approval import decide
 from agentlab.records import Records
-from agentlab.records.browsing import AttemptFilter, LibraryArm, Outcome, ProposalFilter
+from agentlab.records.filters import AttemptFilter, LibraryArm, Outcome, ProposalFilter
 from agentlab.types import AttemptKind, Scope
 from agentlab.types.approval import ItemDecision, Verdict
 from agentlab.view import scopes

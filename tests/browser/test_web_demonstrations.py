@@ -14,7 +14,7 @@ from agentlab.environments.web.recordings import read_recording
 from agentlab.envs.store.environment import Store
 from agentlab.envs.store.grammar import SPLIT_RULE
 from agentlab.executors.demonstrated import DemonstratedExecutor
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.proposers.demonstrated import DemonstrationProposer
 from agentlab.protocols import ExecutionContext, ProposalContext
 from agentlab.sandbox import open_runtime

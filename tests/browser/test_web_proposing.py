@@ -12,7 +12,7 @@ import pytest
 
 from agentlab.environments.registration import make_environment
 from agentlab.environments.web.environment import PageEnvironment
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.models.scripted import ScriptedModel
 from agentlab.proposers.context import ContextProposer
 from agentlab.protocols import ProposalContext

@@ -15,7 +15,7 @@ from agentlab.envs.courier.world import NAMES
 from agentlab.graph.practice import toolset_name
 from agentlab.protocols import CurationContext
 from agentlab.records import Records, Workspace
-from agentlab.records.items import Move
+from agentlab.records.moves import Move
 from agentlab.types import Clause, Parameter, Skill
 from agentlab.types.skill import skill_id
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import resource
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from agentlab.environments.registration import make_environment
 from agentlab.errors import EnvironmentFaultError
 from agentlab.protocols import Environment
 from agentlab.records import Records, Workspace
@@ -26,42 +24,19 @@ from agentlab.serve.mcp import apart as apart_module
 from agentlab.serve.mcp import caller as caller_module
 from agentlab.serve.mcp.apart import Apart
 from agentlab.serve.mcp.limits import ServeLimits
-from agentlab.types import EnvironmentRef
+from tests.integration.mcp_callers import (
+    COURIER,
+    PATIENCE,
+    Block,
+    begun,
+    break_off,
+    caller,
+    only_run,
+    two_callers,
+)
 from tests.integration.mcp_episode import told, words
-from tests.integration.mcp_http import BOB, client, serving
 from tests.integration.mcp_library import make_library, slow_skill, walk
 from tests.integration.test_mcp_skills import stdio
-
-PATIENCE = 20
-COURIER = type(make_environment(EnvironmentRef(name="courier")))
-"""The class as it is registered."""
-
-
-class Block:
-    """The first of some calls into an environment blocks its thread until it is let go on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-        self.entered, self.let_go = threading.Event(), threading.Event()
-        self.armed = False
-        own = getattr(COURIER, method)
-        turns = itertools.count()
-
-        async def blocking(environment: Environment, *given: Any) -> Any:
-            if self.armed and next(turns) == 0:
-                self.entered.set()
-                assert self.let_go.wait(PATIENCE), "it was let go on by nobody"
-            return await own(environment, *given)
-
-        monkeypatch.setattr(COURIER, method, blocking)
-
-    async def reached(self) -> None:
-        assert await asyncio.to_thread(self.entered.wait, PATIENCE)
-
-
-async def begun(found: Client) -> dict[str, Any]:
-    """A place of a new episode."""
-    seen = told(await found.call_tool("begin", {"seed": 1}))
-    return next(t["reference"] for t in seen["shows"]["things"] if t["type"] == "place")
 
 
 @pytest.mark.parametrize("method", ["reset", "step"])
@@ -72,11 +47,7 @@ def test_an_environment_that_blocks_holds_up_its_own_caller_alone(
     block = Block(monkeypatch, method)
 
     async def work() -> None:
-        async with (
-            serving(library) as place,
-            client(place.url) as one,
-            client(place.url, BOB) as other,
-        ):
+        async with two_callers(library) as (one, other):
             where, there = await begun(one), await begun(other)
             block.armed = True
             name, given = ("begin", {"seed": 2}) if method == "reset" else ("at", {"place": where})
@@ -94,13 +65,7 @@ def test_an_environment_that_blocks_holds_up_its_own_caller_alone(
 
 
 @contextlib.asynccontextmanager
-async def in_process(library: Path, mode: str) -> AsyncGenerator[Client]:
-    async with serving(library) as place, client(place.url, mode=mode) as found:
-        yield found
-
-
-@contextlib.asynccontextmanager
-async def over_pipes(library: Path, mode: str) -> AsyncGenerator[Client]:
+async def over_pipes(library: Path, *, mode: str) -> AsyncGenerator[Client]:
     async with Client(stdio(library, "--environment", "courier"), mode=mode) as found:
         yield found
 
@@ -112,7 +77,7 @@ def planned(library: Path) -> int:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("transport", [in_process, over_pipes])
+@pytest.mark.parametrize("transport", [caller, over_pipes])
 def test_a_call_that_the_client_breaks_off_is_told_and_the_next_one_works(
     tmp_path: Path, transport: Any, mode: str
 ) -> None:
@@ -121,23 +86,20 @@ def test_a_call_that_the_client_breaks_off_is_told_and_the_next_one_works(
         walk(records, slow_skill())
 
     async def work() -> None:
-        async with transport(library, mode) as found:
+        async with transport(library, mode=mode) as found:
             where = await begun(found)
             under_way = asyncio.create_task(found.call_tool("slow", {"place": where}))
             while not await asyncio.to_thread(planned, library):
                 assert not under_way.done()
                 await asyncio.sleep(0.05)
-            under_way.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await under_way
+            await break_off(under_way)
             again = await found.call_tool("at", {"place": where})
             assert again.is_error and "call `begin` first" in words(again)
             where = await begun(found)
             assert told(await found.call_tool("at", {"place": where}))["worked"]
 
     asyncio.run(work())
-    with Records.open(Workspace.open(library)) as records:
-        (run,) = records.runs.ids()
+    with only_run(library) as (records, run):
         rows = records.attempts.all(run)
         assert [row.success for row in rows] == [None, True]
         outcome = records.trajectories.outcome(rows[0].attempt_id)
@@ -151,14 +113,12 @@ def test_a_call_broken_off_while_its_environment_blocks_is_brought_to_its_end(
     block = Block(monkeypatch, "step")
 
     async def work() -> None:
-        async with serving(library) as place, client(place.url) as found:
+        async with caller(library) as found:
             where = await begun(found)
             block.armed = True
             held = asyncio.create_task(found.call_tool("at", {"place": where}))
             await block.reached()
-            held.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await held
+            await break_off(held)
             # The next call waits for the environment, and finds no episode.
             following = asyncio.create_task(found.call_tool("at", {"place": where}))
             assert (await found.list_tools()).tools
@@ -185,7 +145,7 @@ def test_an_episode_that_nobody_uses_is_let_go_of(
 
     async def work() -> None:
         limits = ServeLimits(idle_seconds=0.2)
-        async with serving(library, limits=limits) as place, client(place.url) as found:
+        async with caller(library, limits=limits) as found:
             where = await begun(found)
             assert await asyncio.to_thread(closed.wait, PATIENCE)
             gone = await found.call_tool("at", {"place": where})
@@ -204,7 +164,7 @@ def test_an_environment_that_blocks_keeps_no_server_from_ending(
         monkeypatch.setattr(module, "PATIENCE", 0.1)
 
     async def work() -> None:
-        async with serving(library) as place, client(place.url) as found:
+        async with caller(library) as found:
             where = await begun(found)
             block.armed = True
             held = asyncio.create_task(found.call_tool("at", {"place": where}))
@@ -216,8 +176,7 @@ def test_an_environment_that_blocks_keeps_no_server_from_ending(
     assert not block.let_go.is_set()
     assert "blocks and was left behind" in caplog.text
     block.let_go.set()
-    with Records.open(Workspace.open(library)) as records:
-        (run,) = records.runs.ids()
+    with only_run(library) as (records, run):
         assert records.runs.get(run).status == "finished"
 
 
@@ -243,7 +202,7 @@ def test_an_environment_that_would_end_the_program_ends_its_episode_alone(
 
     async def work() -> None:
         nonlocal armed
-        async with serving(library) as place, client(place.url) as found:
+        async with caller(library) as found:
             where = await begun(found)
             armed = True
             if method == "reset":
@@ -260,8 +219,7 @@ def test_an_environment_that_would_end_the_program_ends_its_episode_alone(
             assert told(await found.call_tool("at", {"place": where}))["worked"]
 
     asyncio.run(work())
-    with Records.open(Workspace.open(library)) as records:
-        (run,) = records.runs.ids()
+    with only_run(library) as (records, run):
         assert records.runs.get(run).status == "finished"
         rows = records.attempts.all(run)
         failed = ["infrastructure_failure"] if method == "step" else []
@@ -290,9 +248,7 @@ def test_work_is_asked_to_end_and_has_its_say(apart: Apart) -> None:
         waiting = apart.start(long)
         listener = asyncio.create_task(waiting.result())
         await asyncio.sleep(0)
-        listener.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await listener
+        await break_off(listener)
         waiting.cancel()
         assert await waiting.result() == "broken off"
 
@@ -337,11 +293,7 @@ def test_a_caller_for_whom_there_is_no_room_is_told_and_no_other_is_held_up(
     library = make_library(tmp_path, "courier")
 
     async def work() -> None:
-        async with (
-            serving(library) as place,
-            client(place.url) as one,
-            client(place.url, BOB) as other,
-        ):
+        async with two_callers(library) as (one, other):
             there = await begun(other)
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 

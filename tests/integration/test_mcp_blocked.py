@@ -18,16 +18,22 @@ import pytest
 
 from agentlab.errors import EnvironmentFaultError
 from agentlab.protocols import Environment
-from agentlab.records import Records, Workspace
 from agentlab.serve.mcp import apart as apart_module
 from agentlab.serve.mcp import caller as caller_module
 from agentlab.serve.mcp import episode as episode_module
 from agentlab.serve.mcp.apart import MOST_LEFT, Apart, StuckError, UnderWay
 from agentlab.serve.mcp.limits import ServeLimits
+from tests.integration.mcp_callers import (
+    COURIER,
+    PATIENCE,
+    Block,
+    begun,
+    caller,
+    only_run,
+    two_callers,
+)
 from tests.integration.mcp_episode import told, words
-from tests.integration.mcp_http import BOB, client, serving
 from tests.integration.mcp_library import make_library
-from tests.integration.test_mcp_apart import COURIER, PATIENCE, Block, begun
 
 SHORT = ServeLimits(rate=10_000, burst=10_000, refusals=10_000, call_seconds=1.0)
 
@@ -56,7 +62,7 @@ def test_a_call_whose_environment_blocks_is_answered_and_the_next_has_another(
     monkeypatch.setattr(COURIER, "close", close)
 
     async def work() -> None:
-        async with serving(library, limits=SHORT) as place, client(place.url) as found:
+        async with caller(library, limits=SHORT) as found:
             where = await begun(found)
             block.armed = True
             if method == "reset":
@@ -74,8 +80,7 @@ def test_a_call_whose_environment_blocks_is_answered_and_the_next_has_another(
         assert await asyncio.to_thread(closed[1].wait, PATIENCE)
 
     asyncio.run(work())
-    with Records.open(Workspace.open(library)) as records:
-        (run,) = records.runs.ids()
+    with only_run(library) as (records, run):
         rows = records.attempts.all(run)
         failed = ["infrastructure_failure"] if method == "step" else []
         assert [row.status for row in rows] == [*failed, "completed", "completed"]
@@ -103,7 +108,7 @@ def test_an_environment_that_never_closes_keeps_no_call_from_its_answer(
 
     async def work() -> None:
         nonlocal armed
-        async with serving(library, limits=SHORT) as place, client(place.url) as found:
+        async with caller(library, limits=SHORT) as found:
             late = await found.call_tool("at", {"place": await begun(found)})
             assert told(late)["reason"] == "it did not end within 1 s"
             armed = False
@@ -126,11 +131,7 @@ def test_callers_are_closed_together(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(COURIER, "close", close)
 
     async def work() -> None:
-        async with (
-            serving(library) as place,
-            client(place.url) as one,
-            client(place.url, BOB) as other,
-        ):
+        async with two_callers(library) as (one, other):
             await begun(one)
             await begun(other)
 

@@ -18,10 +18,17 @@ from agentlab.errors import RecordsError
 from agentlab.records import Records, Workspace
 from agentlab.serve.mcp.apart import UnderWay
 from agentlab.serve.mcp.call_records import CallRecords
+from tests.integration.mcp_callers import (
+    PATIENCE,
+    Hold,
+    begun,
+    break_off,
+    caller,
+    only_run,
+    two_callers,
+)
 from tests.integration.mcp_episode import told, words
-from tests.integration.mcp_http import BOB, client, serving
 from tests.integration.mcp_library import make_library
-from tests.integration.test_mcp_apart import PATIENCE, begun
 
 
 def test_a_caller_that_cannot_be_closed_keeps_nothing_else_open(
@@ -39,11 +46,7 @@ def test_a_caller_that_cannot_be_closed_keeps_nothing_else_open(
     monkeypatch.setattr(CallRecords, "close", close)
 
     async def work() -> None:
-        async with (
-            serving(library) as place,
-            client(place.url) as one,
-            client(place.url, BOB) as other,
-        ):
+        async with two_callers(library) as (one, other):
             await begun(one)
             await begun(other)
 
@@ -54,20 +57,17 @@ def test_a_caller_that_cannot_be_closed_keeps_nothing_else_open(
         assert status == ["finished", "running"]
 
 
-class Held:
+class Held(Hold):
     """The first of some calls for the records waits, as for another process that writes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-        self.entered, self.let_go = threading.Event(), threading.Event()
+        super().__init__()
         self.told = threading.Event()
         """Set once the server has heard that a call is broken off."""
         own, cancel = getattr(CallRecords, method), UnderWay[Any].cancel
-        turns = itertools.count()
 
         def waiting(calls: CallRecords, *given: Any) -> Any:
-            if next(turns) == 0:
-                self.entered.set()
-                assert self.let_go.wait(PATIENCE), "it was let go on by nobody"
+            self.come()
             return own(calls, *given)
 
         def hears(call: UnderWay[Any]) -> None:
@@ -81,10 +81,8 @@ class Held:
 async def broken_off(found: Client, held: Held, name: str, given: dict[str, Any]) -> None:
     """Break a call off while it waits for the records."""
     under_way = asyncio.create_task(found.call_tool(name, given))
-    assert await asyncio.to_thread(held.entered.wait, PATIENCE)
-    under_way.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await under_way
+    await held.reached()
+    await break_off(under_way)
     assert await asyncio.to_thread(held.told.wait, PATIENCE)
 
 
@@ -95,11 +93,7 @@ def test_calls_wait_for_an_episode_that_is_broken_off_while_it_is_put_on_record(
     held = Held(monkeypatch, "begin")
 
     async def work() -> None:
-        async with (
-            serving(library) as place,
-            client(place.url) as found,
-            client(place.url, BOB) as other,
-        ):
+        async with two_callers(library) as (found, other):
             await broken_off(found, held, "begin", {"seed": 1})
             where = await begun(other)
             following = asyncio.create_task(found.call_tool("at", {"place": where}))
@@ -119,7 +113,7 @@ def test_a_call_broken_off_while_it_is_put_on_record_is_on_record(
     held = Held(monkeypatch, method)
 
     async def work() -> None:
-        async with serving(library) as place, client(place.url) as found:
+        async with caller(library) as found:
             where = await begun(found)
             await broken_off(found, held, "at", {"place": where})
             held.let_go.set()
@@ -127,8 +121,7 @@ def test_a_call_broken_off_while_it_is_put_on_record_is_on_record(
             assert told(await found.call_tool("at", {"place": where}))["worked"]
 
     asyncio.run(work())
-    with Records.open(Workspace.open(library)) as records:
-        (run,) = records.runs.ids()
+    with only_run(library) as (records, run):
         rows = records.attempts.all(run)
         assert len(rows) == sum(len(records.attempts.planned(run, number)) for number in (0, 1))
         # What was done before is recorded as it was.
@@ -150,7 +143,7 @@ def test_an_episode_that_cannot_be_put_on_record_has_not_begun(
     monkeypatch.setattr(CallRecords, "begin", begin)
 
     async def work() -> None:
-        async with serving(library) as place, client(place.url) as found:
+        async with caller(library) as found:
             with pytest.raises(MCPError, match="the disk is full"):
                 await found.call_tool("begin", {"seed": 1})
             answer = await found.call_tool("at", {"place": {"kind": "tower"}})

@@ -17,7 +17,7 @@ from agentlab.envs.courier.environment import TOOLS
 from agentlab.envs.courier.world import NAMES
 from agentlab.graph.practice import toolset_name
 from agentlab.records import Records, Workspace
-from agentlab.records.items import Move
+from agentlab.records.moves import Move
 from agentlab.types import Skill, skill_id
 from examples import planted
 

@@ -21,14 +21,14 @@ from agentlab.environments.web.browser import (
     Dialog,
     Download,
     Page,
-    Request,
-    browser,
     forget_browser,
 )
+from agentlab.environments.web.context import open_context
 from agentlab.environments.web.options import Options
-from agentlab.environments.web.origins import AllowList, origin_of
+from agentlab.environments.web.origins import AllowList
 from agentlab.environments.web.proxy import Proxy, Refusal
 from agentlab.environments.web.scripts import script
+from agentlab.environments.web.traffic import Traffic
 from agentlab.errors import EnvironmentFaultError
 
 T = TypeVar("T")
@@ -40,8 +40,6 @@ MOST_SAID = 300
 """Characters of what a page says in a dialog, or of an address, that a note repeats."""
 LOAD_SECONDS = 5.0
 """That a page may go on loading after an action before it is shown as it is."""
-ENDLESS = ("eventsource", "ping")
-"""Kinds of request whose answer no page waits for."""
 ANSWER_SECONDS = 8.0
 """That a page may take to answer a question of ours, before it counts as hung."""
 
@@ -72,15 +70,10 @@ class Visit:
         self._context: BrowserContext | None = None
         self._pages: list[Page] = []
         self._page: Page | None = None
-        self._waiting: set[Request] = set()
-        self._given_up: set[Request] = set()
-        """Requests for which the page was waited for as long as it is worth."""
-        self._hosts: set[str] = set()
-        """Those that pages asked for."""
+        self._traffic = Traffic()
         self._crashed: set[Page] = set()
         self._dialogs = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_traffic = 0.0
         self._own = False
         self.downloads: list[Download] = []
 
@@ -102,41 +95,15 @@ class Visit:
     async def _open(self) -> None:
         await self._proxy.open()
         options = self._options
-        for again in (True, False):
-            running = None
-            try:
-                running = await browser()  # has a time of its own to start in
-                async with asyncio.timeout(ANSWER_SECONDS * 2):
-                    self._context = await running.new_context(
-                        proxy={"server": self._proxy.address},
-                        viewport={"width": options.width, "height": options.height},
-                        accept_downloads="download" in options.grants,
-                        service_workers="block",
-                        ignore_https_errors=options.own_certificates,
-                        reduced_motion="reduce",
-                        locale="en-US",
-                        timezone_id="UTC",
-                        storage_state=Path(options.login) if options.login else None,
-                    )
-                break
-            except (BrowserError, TimeoutError) as error:
-                # One that lives and refuses what was asked of it serves other attempts still.
-                refused = isinstance(error, BrowserError) and running and running.is_connected()
-                if not refused:
-                    await forget_browser()
-                if refused or not again:
-                    why = str(error) or f"no answer within {ANSWER_SECONDS * 2:.0f} s"
-                    raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
-        assert self._context is not None
-        context = self._context
+        self._context = context = await open_context(options, self._proxy.address)
         context.set_default_timeout(options.seconds * 1000)
         if options.trace:
             await context.tracing.start(screenshots=True, snapshots=True)
         await context.add_init_script(script("before.js"))
         context.on("page", self._appeared)
-        context.on("request", self._asked)
-        context.on("requestfinished", self._answered)
-        context.on("requestfailed", self._answered)
+        context.on("request", self._traffic.asked)
+        context.on("requestfinished", self._traffic.answered)
+        context.on("requestfailed", self._traffic.answered)
         await self._fresh()
 
     async def _fresh(self) -> Page:
@@ -219,7 +186,7 @@ class Visit:
         """What happened since this was last asked, each thing once."""
         for refusal in self._refusals:
             # What the browser asks for by itself concerns nobody.
-            if refusal.host in self._hosts:
+            if refusal.host in self._traffic.hosts:
                 self.note(f"Not reached: {refusal.where[:MOST_SAID]}: {refusal.why}.")
         self._refusals.clear()
         notes, self._notes = tuple(dict.fromkeys(self._notes)), []
@@ -236,7 +203,7 @@ class Visit:
             self.note(f"A new tab opened: tab {len(self.pages)}. Use tabs to go there.")
         page.on("dialog", self._dialog)
         page.on("crash", self._crash)
-        page.on("close", self._closed)
+        page.on("close", self._traffic.closed)
         page.on("download", self._download)
 
     def _dialog(self, dialog: Dialog) -> None:
@@ -255,10 +222,6 @@ class Visit:
     def _crash(self, page: Page) -> None:
         self._crashed.add(page)
 
-    def _closed(self, page: Page) -> None:
-        # Requests of a tab that is gone are never answered.
-        self._waiting = {each for each in self._waiting if _page_of(each) is not page}
-
     def _download(self, download: Download) -> None:
         name = download.suggested_filename[:80]
         if "download" in self._options.grants:
@@ -267,18 +230,6 @@ class Visit:
         else:
             self.note(f"A download ({name!r}) was refused: downloads are not granted here.")
             self._later(download.cancel())
-
-    def _asked(self, request: Request) -> None:
-        origin = origin_of(request.url)
-        if origin is not None:
-            self._hosts.add(origin.host)
-            if request.resource_type not in ENDLESS:
-                self._waiting.add(request)
-            self._last_traffic = time.monotonic()
-
-    def _answered(self, request: Request) -> None:
-        self._waiting.discard(request)
-        self._last_traffic = time.monotonic()
 
     def _later(self, work: Awaitable[object]) -> None:
         """Do something from a handler, which must not wait."""
@@ -378,7 +329,7 @@ class Visit:
     @property
     def busy(self) -> bool:
         """Whether the tab in front waits for an answer that may still come."""
-        return any(_page_of(each) is self._page for each in self._waiting - self._given_up)
+        return self._traffic.awaited_by(self._page)
 
     async def settled(self) -> None:
         """Wait until the page is quiet, or has had its time; what never came is waited for once.
@@ -386,24 +337,18 @@ class Visit:
         Raises:
             PageLost: it crashed, hung or was closed.
         """
-        began = self._last_traffic = time.monotonic()
+        began = self._traffic.begun()
         quiet = self._options.settle
         while True:
-            now = time.monotonic()
-            if now - began > LOAD_SECONDS:
+            if time.monotonic() - began > LOAD_SECONDS:
                 self.note(f"The page was still loading after {LOAD_SECONDS:.0f} s.")
-                self._given_up = set(self._waiting)
+                self._traffic.give_up()
                 return
             try:
-                lacking = bool(self._waiting & self._given_up)
-                ready = await self.ask(self.page.evaluate(_QUIET, lacking))
+                ready = await self.ask(self.page.evaluate(_QUIET, self._traffic.lacking))
             except BrowserError:
                 ready = False  # it is on its way elsewhere
-            if (
-                ready
-                and self._waiting <= self._given_up
-                and time.monotonic() - self._last_traffic >= quiet
-            ):
+            if ready and self._traffic.quiet(quiet):
                 return
             await asyncio.sleep(min(0.02, quiet) if quiet else 0)
 
@@ -468,13 +413,6 @@ _QUIET = """(lacking) => new Promise((done) => {
 _LEFT = """async () => Boolean(window.name) || localStorage.length + sessionStorage.length > 0
   || (await indexedDB.databases()).length > 0
   || window.caches && (await caches.keys()).length > 0"""
-
-
-def _page_of(request: Request) -> Page | None:
-    try:
-        return request.frame.page
-    except BrowserError:
-        return None
 
 
 def _forget(work: asyncio.Future[T]) -> None:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from agentlab.analysis.arms import rate
 from agentlab.records import Records
-from agentlab.records.browsing import (
-    PAGE,
-    AttemptFilter,
-    AttemptPlace,
-    Counted,
-    ListedAttempt,
-)
+from agentlab.records.browsing import PAGE, AttemptPlace, Counted, ListedAttempt
+from agentlab.records.filters import AttemptFilter
 from agentlab.types import Frozen
 from agentlab.view.figures import Figure, rate_figure
 from agentlab.view.pages.leafing import Leafing, leafing

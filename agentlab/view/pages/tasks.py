@@ -5,13 +5,8 @@ from __future__ import annotations
 from agentlab.analysis.arms import estimate
 from agentlab.graph.reports import practice_run
 from agentlab.records import Records
-from agentlab.records.browsing import (
-    PAGE,
-    ListedProposal,
-    ProposalFilter,
-    ProposalPlace,
-    TaskRound,
-)
+from agentlab.records.browsing import PAGE, ListedProposal, ProposalPlace, TaskRound
+from agentlab.records.filters import ProposalFilter
 from agentlab.types import Frozen, Task, canonical_json
 from agentlab.types.report import TaskCounts
 from agentlab.view.figures import Chart, Figure, Series, rate_figure

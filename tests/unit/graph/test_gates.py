@@ -21,7 +21,7 @@ from agentlab.library.admission import REJECTED
 from agentlab.library.skills import SkillLibrary
 from agentlab.protocols import CurationContext, HoningContext
 from agentlab.records import Records, Workspace
-from agentlab.records.items import Move
+from agentlab.records.moves import Move
 from agentlab.types import Clause, JsonObject, Parameter, Skill, skill_id
 
 T = TypeVar("T")

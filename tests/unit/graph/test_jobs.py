@@ -8,7 +8,8 @@ import pytest
 
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import EnvironmentFaultError, SkillFaultError, VerifierFaultError
-from agentlab.graph.jobs import check_task, run_attempt
+from agentlab.graph.jobs import run_attempt
+from agentlab.graph.task_gate import check_task
 from agentlab.protocols import Environment
 from agentlab.sandbox.subprocess import SubprocessRuntime
 from agentlab.types import (

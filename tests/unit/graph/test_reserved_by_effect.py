@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agentlab.envs.courier.environment import Courier
-from agentlab.graph.jobs import check_task, reserved_by_effect
+from agentlab.graph.task_gate import check_task, reserved_by_effect
 from agentlab.types import CodeVerifier, Task, task_id
 
 VERIFIER = CodeVerifier(

@@ -20,7 +20,7 @@ from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
 from agentlab.executors.recorder import Recorder
 from agentlab.executors.searcher import PlannedMove
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.proposers.grammar import (
     ENOUGH_OUTCOMES,
     GrammarProposer,

@@ -20,7 +20,7 @@ from agentlab.errors import (
     SkillRefusedError,
     UsageError,
 )
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.models.prompts import quoted
 from agentlab.models.scripted import ScriptedModel
 from agentlab.proposers.challenger import ChallengerProposer, read_call

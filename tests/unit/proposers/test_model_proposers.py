@@ -11,7 +11,7 @@ import pytest
 from agentlab.environments.babyai import BabyAI
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import UsageError
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.models.prompts import DATA
 from agentlab.models.scripted import Rule, ScriptedModel
 from agentlab.proposers.challenger import ChallengerProposer

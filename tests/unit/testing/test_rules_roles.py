@@ -21,7 +21,7 @@ from agentlab.envs.courier.environment import Courier
 from agentlab.evaluators.judge import Judge
 from agentlab.executors.code import CodeExecutor
 from agentlab.executors.react import ReactExecutor
-from agentlab.graph.jobs import check_task
+from agentlab.graph.task_gate import check_task
 from agentlab.models.scripted import ScriptedModel
 from agentlab.models.structured import ask
 from agentlab.proposers.challenger import ChallengerProposer

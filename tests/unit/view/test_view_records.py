@@ -13,13 +13,8 @@ from sqlalchemy import event
 
 from agentlab.analysis.arms import library_effect, round_arms
 from agentlab.records import DrawRow, Records
-from agentlab.records.browsing import (
-    AttemptFilter,
-    AttemptPlace,
-    Counted,
-    LibraryArm,
-    ProposalFilter,
-)
+from agentlab.records.browsing import AttemptPlace, Counted
+from agentlab.records.filters import AttemptFilter, LibraryArm, ProposalFilter
 from agentlab.records.summaries import ArmCount
 from agentlab.types import AttemptKind, SplitRule
 from agentlab.view.pages.leafing import attempt_place, proposal_place

@@ -1,0 +1,54 @@
+"""A browser context such as an attempt gets: fresh, behind its proxy, with what was granted.
+
+A browser that died or does not answer is replaced once. Lives on the browser's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agentlab.environments.web.browser import (
+    BrowserContext,
+    BrowserError,
+    browser,
+    forget_browser,
+)
+from agentlab.environments.web.options import Options
+from agentlab.errors import EnvironmentFaultError
+
+OPEN_SECONDS = 16.0
+"""That a browser which runs may take to make a context."""
+
+
+async def open_context(options: Options, proxy: str) -> BrowserContext:
+    """A context without pages, whose traffic goes through the proxy at that address.
+
+    Raises:
+        EnvironmentFaultError: the browser does not start, died, or refuses what was asked.
+    """
+    for again in (True, False):
+        running = None
+        try:
+            running = await browser()  # has a time of its own to start in
+            async with asyncio.timeout(OPEN_SECONDS):
+                return await running.new_context(
+                    proxy={"server": proxy},
+                    viewport={"width": options.width, "height": options.height},
+                    accept_downloads="download" in options.grants,
+                    service_workers="block",
+                    ignore_https_errors=options.own_certificates,
+                    reduced_motion="reduce",
+                    locale="en-US",
+                    timezone_id="UTC",
+                    storage_state=Path(options.login) if options.login else None,
+                )
+        except (BrowserError, TimeoutError) as error:
+            # One that lives and refuses what was asked of it serves other attempts still.
+            refused = isinstance(error, BrowserError) and running and running.is_connected()
+            if not refused:
+                await forget_browser()
+            if refused or not again:
+                why = str(error) or f"no answer within {OPEN_SECONDS:.0f} s"
+                raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
+    raise AssertionError("the second time ends with a context or a fault")
