@@ -18,11 +18,13 @@ what was recorded.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from pydantic import JsonValue, ValidationError
+from sqlalchemy import ColumnElement, case, func
 
 from agentlab.records.encoding import unreadable
 from agentlab.types import JsonObject, ModelCall
@@ -43,10 +45,20 @@ def spelt_calls(calls: Sequence[ModelCall]) -> list[str]:
             told = _left_out(before, call, values)
             if told is not None:
                 values[CONTINUES] = told
-        # Log-probabilities of minus infinity are ordinary, and so are lone surrogates.
+        if call.log_probabilities is not None:
+            values["log_probabilities"] = [_spelt_number(each) for each in call.log_probabilities]
+        # Lone surrogates are ordinary, which orjson does not spell.
         found.append(json.dumps(values, separators=(",", ":")))
         before = call
     return found
+
+
+def field_of(body: ColumnElement[str], name: str) -> ColumnElement[Any]:
+    """A field of a kept call, for a query; NULL where it has its default.
+
+    And where what a model was sent or said holds a NaN, which the database takes for no JSON.
+    """
+    return case((func.json_valid(body), func.json_extract(body, f"$.{name}")))
 
 
 def read_calls(rows: Iterable[tuple[int, str]], *, attempt_id: str) -> list[ModelCall]:
@@ -143,6 +155,11 @@ def _values(body: str) -> dict[str, object]:
 def _ids(call: ModelCall) -> tuple[int, ...]:
     """All tokens that a call's continuation begins with."""
     return (call.prompt_token_ids or ()) + (call.output_token_ids or ())
+
+
+def _spelt_number(value: float) -> float | str:
+    """Minus infinity, which is an ordinary log-probability, is no number of JSON's."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _leading(before: JsonValue, after: list[JsonValue]) -> int:

@@ -38,7 +38,7 @@ from agentlab.training.rollouts import Rollout, rollouts
 from agentlab.training.samples import Group, Sample, members_of
 from agentlab.training.tokens import Spoken, check_ids, spoken_by
 from agentlab.training.writing import Lines, Sink, open_sink
-from agentlab.types import SHARED, Scope
+from agentlab.types import SHARED, Scope, ScoreSource
 
 __all__ = ["FORMATS", "VIEWS", "ExportReport", "ExportRequest", "ViewName", "export"]
 
@@ -196,6 +196,7 @@ class _Writer:
                 self._records,
                 self._request.run_ids,
                 self._rollouts,
+                self._unfit,
                 self._refusals,
                 self._request.rounds,
                 self._request.scope,
@@ -257,7 +258,8 @@ class _Writer:
             if wanted is not None and wanted not in rollout.task.template:
                 continue
             self._seen["rollouts"] += 1
-            why = self._unfit(rollout)
+            unsaid = [call.model for call in rollout.calls if call.terms is None]
+            why = self._unfit(rollout.score.source, unsaid)
             if why is not None:
                 self._refusals.append(Refusal(rollout.id, *why))
                 continue
@@ -266,14 +268,15 @@ class _Writer:
             else:
                 yield rollout
 
-    def _unfit(self, rollout: Rollout) -> tuple[str, str] | None:
-        if rollout.score.source == "judge" and not self._request.judged:
+    def _unfit(self, source: ScoreSource, unsaid: Sequence[str]) -> tuple[str, str] | None:
+        """Why what was scored so, by models whose terms are not on record, is refused."""
+        if source == "judge" and not self._request.judged:
             return "a judge's verdict", "no verifier scored it; --judged takes it all the same"
-        for call in rollout.calls:
-            if call.terms is None and call.model not in self._terms:
+        for model in unsaid:
+            if model not in self._terms:
                 return (
                     "unknown terms",
-                    f"say with --terms '{call.model}=…' under which its output may be trained on",
+                    f"say with --terms '{model}=…' under which its output may be trained on",
                 )
         return None
 
