@@ -17,8 +17,10 @@ what was recorded.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -31,6 +33,10 @@ from agentlab.types import JsonObject, ModelCall
 
 CONTINUES = "continues"
 _TABLE = "model_calls"
+_LONG = re.compile(r"(?<![.\d])\d{19}")
+_EXACT = '{"exact":true,'
+"""How a row begins that holds a whole number of 19 digits or more: orjson makes a float of one that
+does not fit into 64 bits."""
 _FREE = ("request", "response", "sampling")
 """Fields that are any JSON object: there is nothing in them to check, and much to walk through."""
 
@@ -48,7 +54,8 @@ def spelt_calls(calls: Sequence[ModelCall]) -> list[str]:
         if call.log_probabilities is not None:
             values["log_probabilities"] = [_spelt_number(each) for each in call.log_probabilities]
         # Lone surrogates are ordinary, which orjson does not spell.
-        found.append(json.dumps(values, separators=(",", ":")))
+        text = json.dumps(values, separators=(",", ":"))
+        found.append(_EXACT + text[1:] if _LONG.search(text) else text)
         before = call
     return found
 
@@ -74,6 +81,7 @@ def read_calls(rows: Iterable[tuple[int, str]], *, attempt_id: str) -> list[Mode
         key = f"{attempt_id}, {position}"
         try:
             values = _values(body)
+            values.pop("exact", None)
             told = values.pop(CONTINUES, None)
             call = _checked(values)
             if told is not None:
@@ -143,9 +151,11 @@ def _checked(values: dict[str, object]) -> ModelCall:
 
 
 def _values(body: str) -> dict[str, object]:
-    try:
-        found: object = orjson.loads(body)
-    except ValueError:
+    found: object = None
+    if not body.startswith(_EXACT):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            found = orjson.loads(body)
+    if found is None:
         found = json.loads(body)
     if not isinstance(found, dict):
         raise TypeError("it is no JSON object")

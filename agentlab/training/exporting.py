@@ -205,7 +205,7 @@ class _Writer:
                 self._spell(sample, sink, beside, values)
         refused = tallied(self._refusals)
         if not self._seen["rows"]:
-            raise NothingToExportError(_nothing(self._seen["rollouts"], refused))
+            raise NothingToExportError(_nothing(self._seen["rollouts"], refused, self._refusals))
         with Lines(self._folder / "refusals.jsonl") as lines:
             for refusal in self._refusals:
                 lines.add(dict(refusal._asdict()))
@@ -393,11 +393,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _nothing(looked_at: int, refused: dict[str, int]) -> str:
+def _nothing(looked_at: int, refused: dict[str, int], refusals: Sequence[Refusal]) -> str:
     if not looked_at and not refused:
         return (
             "There is nothing to export: the runs hold no completed practice attempt of that kind."
         )
-    reasons = "; ".join(f"{number} {reason}" for reason, number in refused.items())
+    # No folder is left to look the details up in, and they name what helps.
+    details = {refusal.reason: refusal.detail for refusal in reversed(refusals)}
+    reasons = "; ".join(
+        f"{number} {reason}: {details[reason]}" for reason, number in refused.items()
+    )
     told = f" ({reasons})" if reasons else " (none of them is what the view looks for)"
     return f"None of {looked_at} attempts can be exported{told}."
