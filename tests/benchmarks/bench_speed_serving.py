@@ -7,6 +7,7 @@ work, and whether they drew the same tokens is told too.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Generator, Sequence
@@ -24,7 +25,7 @@ from agentlab.training.serving.launcher import ServerProcess
 from agentlab.training.serving.swap import bring_up
 from agentlab.training.trainers.interpreter import TrainPython
 from agentlab.types import JsonObject
-from tests.benchmarks.bench_speed_figures import Chain, Run, Side
+from tests.benchmarks.bench_speed_figures import Chain, FigureName, Run, Side
 from tests.benchmarks.bench_speed_inputs import CONTEXT
 from tests.trainers.tiny_model import Shape
 
@@ -39,6 +40,8 @@ class Completed(NamedTuple):
     """Completions of some prompts."""
 
     seconds: float
+    processor: float | None
+    """Seconds of the processor, where they are known."""
     ids: list[list[int]]
 
     @property
@@ -48,10 +51,10 @@ class Completed(NamedTuple):
 
     def run(self, case: str, side: Side, turn: int) -> Run:
         """As a measurement."""
-        return Run(
-            case=case, side=side, turn=turn, tokens=self.tokens,
-            figures={"tokens_per_second": self.tokens / self.seconds},
-        )  # fmt: skip
+        figures: dict[FigureName, float] = {"tokens_per_second": self.tokens / self.seconds}
+        if self.processor:
+            figures["tokens_per_processor_second"] = self.tokens / self.processor
+        return Run(case=case, side=side, turn=turn, tokens=self.tokens, figures=figures)
 
 
 class PlainProcess:
@@ -74,7 +77,7 @@ class PlainProcess:
         if not line:
             raise RuntimeError("Plain generation ended before it answered; see above.")
         told = json.loads(line)
-        return Completed(told["seconds"], told["ids"])
+        return Completed(told["seconds"], told["processor_seconds"], told["ids"])
 
 
 @contextmanager
@@ -123,7 +126,13 @@ def vllm_server(model: Path, *, python: str, log: Path, device: str, clients: in
 
 
 def complete(
-    url: str, prompts: Sequence[list[int]], *, new: int, clients: int, model: str = NAME
+    url: str,
+    prompts: Sequence[list[int]],
+    *,
+    new: int,
+    clients: int,
+    model: str = NAME,
+    process: int | None = None,
 ) -> Completed:
     """Complete prompts over HTTP by as many clients at once.
 
@@ -133,6 +142,7 @@ def complete(
         new: tokens of each completion.
         clients: that ask at a time, each one prompt after another.
         model: who is asked.
+        process: the server's, where its processor time is to be told.
 
     Raises:
         httpx.HTTPStatusError: the server refuses.
@@ -153,9 +163,28 @@ def complete(
             return ids
 
         with ThreadPoolExecutor(clients) as pool:
-            began = time.monotonic()
+            began, worked = time.monotonic(), _worked(process)
             ids = list(pool.map(one, prompts))
-            return Completed(time.monotonic() - began, ids)
+            seconds, now = time.monotonic() - began, _worked(process)
+    return Completed(seconds, None if worked is None or now is None else now - worked, ids)
+
+
+def process_of(log: Path) -> int | None:
+    """The process that `agentlab serve-local` says in its first line that it is."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{"):
+            return cast("int", json.loads(line)["pid"])
+    return None
+
+
+def _worked(process: int | None) -> float | None:
+    """Processor seconds of a process; None where the system does not tell."""
+    path = Path(f"/proc/{process}/stat")
+    if process is None or not path.is_file():
+        return None
+    # The second field, a name, is in parentheses and may hold spaces.
+    fields = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alike(one: Completed, other: Completed) -> float:

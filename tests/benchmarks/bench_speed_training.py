@@ -8,6 +8,7 @@ TRL makes none in so few steps; what those cost is in the seconds of the trainin
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -41,6 +42,13 @@ class Course(NamedTuple):
     seed: int
 
 
+class Took(NamedTuple):
+    """What a process took, with those that it started."""
+
+    seconds: float
+    processor: float
+
+
 class Export(NamedTuple):
     """Rows, and the tokens that are in them."""
 
@@ -69,11 +77,12 @@ def ours(export: Export, base: Path, out: Path, course: Course, *, turn: int) ->
     }  # fmt: skip
     line = [sys.executable, "-m", "agentlab", "train", case.trainer, "--json", "--display", "none"]
     line += [part for name, value in words.items() for part in (f"--{name}", str(value))]
-    seconds, said = _timed(line)
+    took, said = _timed(line)
     report = cast("JsonObject", json.loads(said))
     told = cast("JsonObject", json.loads((out / "agentlab.json").read_text(encoding="utf-8")))
     data = cast("list[JsonObject]", told["data"])
-    steps = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [cast("dict[str, float]", json.loads(line)) for line in lines]
     return _run(
         export.name,
         "agentlab",
@@ -81,8 +90,9 @@ def ours(export: Export, base: Path, out: Path, course: Course, *, turn: int) ->
         # A trainer of messages does not say how many tokens it made of them.
         tokens=cast("int", report["tokens"]) or export.tokens,
         sha256=str(data[0]["sha256"]),
-        seconds=[float(json.loads(each)["seconds"]) for each in steps],
-        whole=seconds,
+        seconds=[each["seconds"] for each in steps],
+        processor=[each["processor_seconds"] for each in steps],
+        whole=took,
     )
 
 
@@ -111,7 +121,7 @@ def plain(
         **course._asdict(),
     }
     job.write_text(json.dumps(told), encoding="utf-8")
-    seconds, _ = _timed([python.path, str(PLAIN), str(job)], threads=course.threads)
+    took, _ = _timed([python.path, str(PLAIN), str(job)], threads=course.threads)
     found = cast("JsonObject", json.loads(report.read_text(encoding="utf-8")))
     return _run(
         export.name,
@@ -120,7 +130,8 @@ def plain(
         tokens=cast("int", found["tokens"]),
         sha256=str(found["data_sha256"]),
         seconds=cast("list[float]", found["seconds"]),
-        whole=seconds,
+        processor=cast("list[float]", found["processor_seconds"]),
+        whole=took,
     )
 
 
@@ -132,31 +143,40 @@ def _run(
     tokens: int,
     sha256: str,
     seconds: list[float],
-    whole: float,
+    processor: list[float],
+    whole: Took,
 ) -> Run:
     # The first step is also what came before it: the trainer's own preparations.
     step = median(seconds[1:])
     figures: dict[FigureName, float] = {
         "tokens_per_second": tokens / len(seconds) / step,
+        "tokens_per_processor_second": tokens / len(seconds) / median(processor[1:]),
         "steps_per_second": 1 / step,
         "training_seconds": sum(seconds),
-        "process_seconds": whole,
+        "process_seconds": whole.seconds,
+        "processor_seconds": whole.processor,
     }
     return Run(
         case=name, side=side, turn=turn, tokens=tokens, data_sha256=sha256,
-        seconds=tuple(seconds), figures=figures,
+        seconds=tuple(seconds), processor_seconds=tuple(processor), figures=figures,
     )  # fmt: skip
 
 
-def _timed(line: list[str], *, threads: int | None = None) -> tuple[float, str]:
-    """Run a command; its seconds and what it said on stdout."""
+def _timed(line: list[str], *, threads: int | None = None) -> tuple[Took, str]:
+    """Run a command; what it took, and what it said on stdout."""
     # Ours hands its own environment on to a trainer that sees little of it.
     told = None if threads is None else environment() | {"OMP_NUM_THREADS": str(threads)}
-    began = time.monotonic()
+    worked, began = _of_children(), time.monotonic()
     done = subprocess.run(line, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - began
+    took = Took(time.monotonic() - began, _of_children() - worked)
     if done.returncode:
         raise RuntimeError(
             f"{' '.join(line[1:4])} ended with {done.returncode}: {done.stderr[-SHOWN:]}"
         )
-    return seconds, done.stdout
+    return took, done.stdout
+
+
+def _of_children() -> float:
+    """Processor seconds of all processes that ended below this one."""
+    told = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return told.ru_utime + told.ru_stime

@@ -7,7 +7,7 @@
 
 Runs under the trainers' Python; imports nothing of agentlab. Each line on stdin asks for
 completions, `{"prompts": [[id, …], …], "new": N, "batch": N}` with prompts of one length; each is
-answered by a line `{"seconds": S, "ids": [[id, …], …]}` on stdout.
+answered by a line `{"seconds": S, "processor_seconds": S, "ids": [[id, …], …]}` on stdout.
 """
 
 from __future__ import annotations
@@ -33,12 +33,16 @@ def main() -> None:
     model.generation_config.eos_token_id = None
     for line in sys.stdin:
         asked = cast("dict[str, Any]", json.loads(line))
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         ids: list[list[int]] = []
         prompts = cast("list[list[int]]", asked["prompts"])
         for at in range(0, len(prompts), asked["batch"]):
             ids += replies(model, prompts[at : at + asked["batch"]], asked["new"], device)
-        told = {"seconds": time.monotonic() - began, "ids": ids}
+        told = {
+            "seconds": time.monotonic() - began,
+            "processor_seconds": time.process_time() - worked,
+            "ids": ids,
+        }
         print(json.dumps(told), flush=True)
 
 

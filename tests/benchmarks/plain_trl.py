@@ -32,12 +32,14 @@ TRAINERS: dict[str, tuple[Any, Any]] = {
 
 
 class Timing(TrainerCallback):  # pyright: ignore[reportUntypedBaseClass]
-    """Notes when each step is logged, and how many tokens were seen by then."""
+    """Notes when each step is logged, its processor time, and how many tokens were seen by then."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
+        self.processor: list[float] = []
         self.tokens = 0
         self._since = time.monotonic()
+        self._worked = time.process_time()
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -49,6 +51,9 @@ class Timing(TrainerCallback):  # pyright: ignore[reportUntypedBaseClass]
         now = time.monotonic()
         self.seconds.append(now - self._since)
         self._since = now
+        worked = time.process_time()
+        self.processor.append(worked - self._worked)
+        self._worked = worked
         self.tokens = int(told["num_tokens"])
 
 
@@ -97,6 +102,7 @@ def main() -> None:
     made.save_model(job["out"])
     told = {
         "seconds": timing.seconds,
+        "processor_seconds": timing.processor,
         "tokens": timing.tokens,
         "steps": made.state.global_step,
         "data_sha256": hashlib.sha256(data).hexdigest(),

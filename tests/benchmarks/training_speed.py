@@ -47,6 +47,7 @@ from tests.benchmarks.bench_speed_serving import (
     complete,
     local_server,
     plain_process,
+    process_of,
     prove,
     vllm_server,
 )
@@ -154,6 +155,7 @@ def serve_turns(setting: Setting, trained: Path) -> tuple[list[Run], Chain, list
             )
         )  # fmt: skip
         urls = {"agentlab": server.base_url}
+        own = process_of(work / "server.log")
         if asked.vllm is not None:
             log = work / "vllm.log"
             other = vllm_server(
@@ -166,7 +168,13 @@ def serve_turns(setting: Setting, trained: Path) -> tuple[list[Run], Chain, list
                 case = f"completions, {batch} at a time"
                 reference = alone.complete(given, new=size.new, batch=batch)
                 replies = {
-                    side: complete(url, given, new=size.new, clients=batch)
+                    side: complete(
+                        url,
+                        given,
+                        new=size.new,
+                        clients=batch,
+                        process=own if side == "agentlab" else None,
+                    )
                     for side, url in urls.items()
                 }
                 if turn < 0:  # the first requests are also the start of much else

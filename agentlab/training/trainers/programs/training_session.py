@@ -107,6 +107,7 @@ class Following(TrainerCallback):  # pyright: ignore[reportUntypedBaseClass]
         self._answers = answers
         self._metrics = metrics
         self._since = time.monotonic()
+        self._worked = time.process_time()
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -130,6 +131,9 @@ class Following(TrainerCallback):  # pyright: ignore[reportUntypedBaseClass]
         figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         now = time.monotonic()
         figures["seconds"], self._since = now - self._since, now
+        # What other work on a shared machine lengthens less.
+        worked = time.process_time()
+        figures["processor_seconds"], self._worked = worked - self._worked, worked
         line = {"step": state.global_step, **dict(sorted(figures.items()))}
         with open(self._metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
