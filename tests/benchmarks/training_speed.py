@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from agentlab.training.serving.client import ServerFaultError
 from agentlab.training.trainers.interpreter import VARIABLE, TrainPython, train_python
 from agentlab.types import JsonObject
 from tests.benchmarks.bench_speed_figures import (
@@ -144,6 +145,7 @@ def serve_turns(setting: Setting, trained: Path) -> tuple[list[Run], Chain, list
     device, threads = course.device, course.threads
     runs: list[Run] = []
     shares: list[float] = []
+    notes: list[str] = []
     with ExitStack() as stack:
         alone = stack.enter_context(
             plain_process(model, python=setting.python, device=device, threads=threads)
@@ -161,7 +163,11 @@ def serve_turns(setting: Setting, trained: Path) -> tuple[list[Run], Chain, list
             other = vllm_server(
                 model, python=asked.vllm[0], log=log, device=device, clients=size.clients
             )
-            urls["vllm"] = stack.enter_context(other).base_url
+            try:
+                urls["vllm"] = stack.enter_context(other).base_url
+            except ServerFaultError as error:
+                print(error, flush=True)  # its words name files of this machine
+                notes.append(f"vLLM was not measured: {asked.vllm[1]} did not start.")
         for turn in range(-1, asked.turns):
             for batch in (1, size.clients):
                 given = prompts(ROUNDS * batch, size.prompt, seed=f"{course.seed} {turn} {batch}")
@@ -189,7 +195,8 @@ def serve_turns(setting: Setting, trained: Path) -> tuple[list[Run], Chain, list
         tolerance = TOLERANCE[course.dtype]
         chain = prove(server.base_url, trained, model, tolerance=tolerance, prompt=prompt)
     share = sum(shares) / len(shares)
-    return runs, chain, [f"{share:.0%} of served completions are token for token plain generate's."]
+    notes.append(f"{share:.0%} of served completions are token for token plain generate's.")
+    return runs, chain, notes
 
 
 def measure(setting: Setting, found: Machine) -> Result:
@@ -280,6 +287,8 @@ def main(words: list[str] | None = None) -> None:
     given = parser().parse_args(words)
     python = train_python(start=ROOT)
     os.environ[VARIABLE] = python.path  # for the commands that are started, wherever they look
+    # With several cards in sight, both trainers would share each batch among them.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     found = machine(python)
     asked = read(given, found.gpu)
     os.environ["OMP_NUM_THREADS"] = str(asked.course.threads)
