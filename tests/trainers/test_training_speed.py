@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from tests.benchmarks.bench_speed_machine import slug, vllm_at_hand
 from tests.benchmarks.bench_speed_training import Course, Export, ours, plain
 from tests.benchmarks.training_speed import LARGE, SMALL, parser, read
 
+ROOT = Path(__file__).parents[2]
 CHAIN = Chain(
     adapter="lab-v0001-00000000", tokens=16, error=1e-4, change=0.2, tolerance=0.005, answered=16
 )
@@ -161,3 +163,19 @@ def test_both_sides_train_on_the_same_tokens(
     assert len(mine.seconds) == len(other.seconds) == 3
     found = contrasts([mine, other])
     assert len(found) == 4 and all(each.ratio is not None for each in found)
+
+
+@pytest.mark.timeout(300)  # torch starts
+def test_determinism_does_not_fill_memory(module_python: Path) -> None:
+    programs = ROOT / "agentlab" / "training" / "trainers" / "programs"
+    code = (
+        f"import sys; sys.path.insert(0, {str(programs)!r})\n"
+        "import torch, training_session\n"
+        "class Job(dict):\n    seed = 0\n"
+        "training_session.deterministic(Job(device='cpu', threads=1))\n"
+        "assert torch.are_deterministic_algorithms_enabled()\n"
+        "assert not torch.utils.deterministic.fill_uninitialized_memory"
+    )
+    line = [str(module_python), "-E", "-s", "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
