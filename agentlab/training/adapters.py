@@ -26,6 +26,11 @@ MANIFEST = "agentlab.json"
 WEIGHTS = "adapter_model.safetensors"
 MODEL_WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+CONFIG: dict[Literal["adapter", "model"], str] = {
+    "adapter": "adapter_config.json",
+    "model": "config.json",
+}
+"""The file of settings by kind: an adapter's scale is one, and turns what it learnt round."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of a manifest; a longer one is something else."""
 LONGEST_HEADER = 100_000_000
@@ -70,6 +75,8 @@ class Manifest(_Part):
     tokenizer_sha256: str | None = None
     chat_template_sha256: str | None = None
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    config_sha256: str | None = None
+    """Of the file that says what the weights do; see `CONFIG`."""
     trainer: str = ""
     trainer_versions: JsonObject = Field(default_factory=dict)
     seed: int | None = None
@@ -123,6 +130,13 @@ def read_adapter(folder: Path) -> Adapter:
             str(folder),
             f"its weights hash to {found[:8]} and {MANIFEST} says {manifest.weights_sha256[:8]}; "
             "they were changed or cut after training: train it again",
+        )
+    config = folder / CONFIG[manifest.kind]
+    if manifest.config_sha256 is not None and sha256_of(config) != manifest.config_sha256:
+        raise AdapterRefusedError(
+            str(folder),
+            f"its {config.name} is not the one that {MANIFEST} speaks of; it was changed after "
+            "training: train it again",
         )
     if not NAME.fullmatch(manifest.name) or not manifest.name.endswith(found[:8]):
         raise AdapterRefusedError(
