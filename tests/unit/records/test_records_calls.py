@@ -7,6 +7,7 @@ import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -25,8 +26,11 @@ VALUES: st.SearchStrategy[JsonValue] = st.sampled_from(
     [0, 0.0, -0.0, False, 1, 1.0, True, None, 2**64, -(10**30), math.nan]
 )
 """Among them pairs that Python calls equal and JSON spells apart."""
-MESSAGES = st.fixed_dictionaries({"role": WORDS, "text": WORDS, "value": VALUES})
-REQUESTS = st.fixed_dictionaries(
+MESSAGES = cast(
+    "st.SearchStrategy[JsonObject]",
+    st.fixed_dictionaries({"role": WORDS, "text": WORDS, "value": VALUES}),
+)
+REQUESTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {},
     optional={
         "messages": st.one_of(st.lists(MESSAGES, max_size=4), st.none()),
@@ -50,10 +54,8 @@ def call_chains(draw: st.DrawFn) -> tuple[ModelCall, ...]:
             asked = before.request.get("messages")
             if isinstance(asked, list):
                 cut = draw(st.integers(0, len(asked)))
-                request = {
-                    **before.request,
-                    "messages": [*asked[:cut], *draw(st.lists(MESSAGES, max_size=2))],
-                }
+                more: list[JsonValue] = [*draw(st.lists(MESSAGES, max_size=2))]
+                request = {**before.request, "messages": [*asked[:cut], *more]}
             ids = (*(before.prompt_token_ids or ()), *(before.output_token_ids or ()))
             prompt = (*ids[: draw(st.integers(0, len(ids)))], *(prompt or ()))
         output = draw(IDS)
@@ -103,7 +105,8 @@ def a_chat(turns: int) -> tuple[ModelCall, ...]:
             log_probabilities=(-0.5, -math.inf),
         )
         found.append(call)
-        messages += [reply, {"role": "tool", "text": "You are there."}]
+        answer: JsonObject = {"role": "tool", "text": "You are there."}
+        messages = [*messages, reply, answer]
         prompt = (*prompt, 7, turn, 9, 9)
     return tuple(found)
 
@@ -134,7 +137,7 @@ def test_calls_share_in_memory_what_they_share() -> None:
     assert first.request["tools"] is last.request["tools"]
 
 
-BROKEN = [
+BROKEN: list[tuple[str, int, JsonObject]] = [
     ("the call that it continues is not there", 0, {}),
     ("it continues 9 messages of 1", 1, {"messages": 9}),
     ("it continues 900 tokens of 102", 1, {"tokens": 900}),
