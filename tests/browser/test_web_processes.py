@@ -127,6 +127,12 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(site: Si
     assert within(5, lambda: not list(place.glob(f"{HOMES}{os.getpid()}-*")))
 
 
+def test_an_environment_closes_after_its_browser_without_a_word(site: Site) -> None:
+    site.page("/", "<h1>Home</h1>")
+    with OpenedSite(site.url):
+        browsing.end_now()
+
+
 def test_many_contexts_at_once_do_not_see_each_other(site: Site) -> None:
     site.page(
         "/",

@@ -180,17 +180,21 @@ def _shared() -> _Thread:
         return _thread
 
 
+class BrowserEndedError(EnvironmentFaultError):
+    """Raised where the thread of the browser has ended, as it does with its process."""
+
+
 async def on_thread(work: Coroutine[Any, Any, T]) -> T:
     """The result of work that touches pages, from any loop.
 
     Raises:
-        EnvironmentFaultError: the thread has ended, as it does with its process.
+        BrowserEndedError: the thread has ended.
     """
     try:
         future = asyncio.run_coroutine_threadsafe(work, _shared().loop)
     except RuntimeError as error:
         work.close()
-        raise EnvironmentFaultError("web: the browser of this process has ended.") from error
+        raise BrowserEndedError("web: the browser of this process has ended.") from error
     return await asyncio.wrap_future(future)
 
 

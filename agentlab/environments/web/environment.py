@@ -10,6 +10,7 @@ cannot be reset begins where it was left, which is then the attempt's start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit
 
 from agentlab.environments.probing import mismatch
 from agentlab.environments.web import actions, crawl, snapshot
-from agentlab.environments.web.browser import BrowserError, on_thread
+from agentlab.environments.web.browser import BrowserEndedError, BrowserError, on_thread
 from agentlab.environments.web.clues import Clues
 from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand, Outcome, failure
@@ -445,7 +446,8 @@ class PageEnvironment:
         self._hand = None
         self._view = None
         if visit is not None:
-            await on_thread(visit.close())
+            with contextlib.suppress(BrowserEndedError):  # and all of its pages with it
+                await on_thread(visit.close())
         await self._control.drop()
 
     def describe(self) -> str:

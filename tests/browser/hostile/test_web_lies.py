@@ -63,9 +63,11 @@ def test_what_is_read_of_a_page_cannot_pass_for_a_line_of_ours(site: Site) -> No
 
 
 def test_a_list_that_lies_about_its_options_is_a_refusal(site: Site) -> None:
-    lying = "Array.prototype.map = () => 5; Array.prototype.slice = () => 5"
-    site.page("/", f"<select aria-label=Size><option>S</select><script>{lying}</script>")
+    site.page("/", "<h1>Home</h1>")
+    lying = "Array.prototype.map = () => 5"
+    site.page("/lie", f"<select aria-label=Size><option>S</select><script>{lying}</script>")
     with OpenedSite(site.url) as opened:
+        opened.done("goto", url="/lie")
         assert "has no option 'XL'" in opened.refused("select", label="Size", option="XL")
 
 
