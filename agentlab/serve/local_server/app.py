@@ -63,6 +63,8 @@ class _Routes:
         self._engine = engine
 
     async def health(self, _: Request) -> Response:
+        if why := self._engine.fault:
+            raise Refusal(why, status=503, kind="ServiceUnavailable")
         return Response(status_code=200)
 
     async def load(self, _: Request) -> Response:
