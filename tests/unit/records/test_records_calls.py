@@ -21,7 +21,9 @@ from tests.unit.records.samples import a_spec, a_task, an_outcome, opened
 from tests.unit.records.test_records_scopes import to_revision
 
 WORDS = st.sampled_from(["go", "go ", "\ud800", "é", ""])
-VALUES: st.SearchStrategy[JsonValue] = st.sampled_from([0, 0.0, -0.0, False, 1, 1.0, True, None])
+VALUES: st.SearchStrategy[JsonValue] = st.sampled_from(
+    [0, 0.0, -0.0, False, 1, 1.0, True, None, 2**64, -(10**30), math.nan]
+)
 """Among them pairs that Python calls equal and JSON spells apart."""
 MESSAGES = st.fixed_dictionaries({"role": WORDS, "text": WORDS, "value": VALUES})
 REQUESTS = st.fixed_dictionaries(
@@ -118,6 +120,13 @@ def test_a_chat_takes_room_for_what_is_new_in_each_call() -> None:
         ]
     }
     assert told["prompt_token_ids"] == [9, 9]
+
+
+def test_whole_numbers_of_any_size_stay_whole() -> None:
+    request: JsonObject = {"seed": 10**30, "messages": [{"id": 2**64}]}
+    call = ModelCall(model="m", request=request, response={"share": 0.012345678901234567})
+    (again,) = read_calls(enumerate(spelt_calls([call])), attempt_id="a")
+    assert again == call and isinstance(again.request["seed"], int)
 
 
 def test_calls_share_in_memory_what_they_share() -> None:
