@@ -21,10 +21,10 @@ from agentlab.cycle.settings import CycleConfig
 from agentlab.errors import ModelFaultError, UsageError
 from agentlab.graph.registering import register
 from agentlab.records import Records, Workspace
-from agentlab.training.adapters import read_adapter
 from agentlab.training.serving.client import ModelServerClient, ServerFaultError
 from agentlab.training.serving.launcher import ServerProcess
 from agentlab.training.serving.swap import bring_up
+from agentlab.training.versions import read_version
 
 TICK = 2.0
 """Seconds between two looks at a server that was started here."""
@@ -150,7 +150,7 @@ class CycleServer:
             policy = register(records, config.policy, Path(config.base), base_url)
             current = records.policies.current(config.policy)
             if current:
-                adapter = read_adapter(Path(records.policies.version(current).path))
+                adapter = read_version(records.policies.version(current))
                 # Proven where it is loaded already, too: a name says nothing of the weights.
                 bring_up(
                     ModelServerClient(base_url),

@@ -38,7 +38,7 @@ class Place:
         self.base = write_base(root / "base")
         self.workspace = Workspace.open(root / "workspace")
         self.log = root / "log"
-        folder = root / "adapter"
+        self.folder = folder = root / "adapter"
         self.name = write_adapter(folder, base=self.base, weights=b"one")
         digest = read_adapter(folder).manifest.weights_sha256
         with Records.open(self.workspace) as records:
@@ -251,9 +251,7 @@ def test_a_server_that_is_being_started_when_the_cycle_ends_is_ended(
 def test_what_a_server_has_loaded_already_is_proven_too(place: Place) -> None:
     with AdapterServer(rule_of, base=place.base) as running:
         running.hollow(place.name)
-        with Records.open(place.workspace) as records:
-            folder = Path(records.policies.version(place.name).path)
-        assert ModelServerClient(running.base_url).load(place.name, folder)
+        assert ModelServerClient(running.base_url).load(place.name, place.folder)
 
         async def work() -> None:
             async with place.server(base_url=running.base_url) as server, server.kept_up():
@@ -261,3 +259,16 @@ def test_what_a_server_has_loaded_already_is_proven_too(place: Place) -> None:
 
         with pytest.raises(AdapterRefusedError, match="is the base model"):
             asyncio.run(work())
+
+
+def test_a_folder_that_holds_other_weights_by_now_is_not_served(place: Place) -> None:
+    write_adapter(place.folder, base=place.base, weights=b"two")
+    with AdapterServer(rule_of, base=place.base) as running:
+
+        async def work() -> None:
+            async with place.server(base_url=running.base_url) as server:
+                await server.up()
+
+        with pytest.raises(AdapterRefusedError, match="when that was put on record"):
+            asyncio.run(work())
+        assert running.served() == ()
