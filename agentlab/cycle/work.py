@@ -85,6 +85,9 @@ async def cycle(
         UsageError: something in it cannot be done.
         GateInterruptedError: a gate's server went away and did not come back; the same call goes
             on.
+        ServerFaultError: the model server does not answer, or did not come back; the same call
+            goes on.
+        AdapterRefusedError: what serves is not what it was.
         TrainerFaultError: a training failed; the same call tries it again.
     """
     place = Workspace.open(workspace)
@@ -314,10 +317,9 @@ class _Cycle:
         request = GateRequest(
             self._config.policy, candidate.folder, self._practice(iteration), settings
         )
-        try:
-            report = await self._compare(request)
-        except AdapterRefusedError as error:
-            return Stage(stage="gate", told=str(error), result={"status": "refused"})
+        report = await self._compare(request)
+        if isinstance(report, AdapterRefusedError):
+            return Stage(stage="gate", told=str(report), result={"status": "refused"})
         result: JsonObject = {
             "gate": report.gate,
             "status": report.status,
@@ -328,14 +330,20 @@ class _Cycle:
         told = f"{report.reason} {report.learning}"
         return Stage(stage="gate", told=told, result=result, tokens=report.tokens)
 
-    async def _compare(self, request: GateRequest) -> GateReport:
-        """A gate, which goes on when its server was started again."""
+    async def _compare(self, request: GateRequest) -> GateReport | AdapterRefusedError:
+        """A gate, which goes on when its server was started again; or why it takes no candidate.
+
+        Raises:
+            AdapterRefusedError: what serves is not what it was, which is no fault of the candidate.
+        """
         left = RESTARTS
         while True:
             async with self._server.kept_up():
                 try:
                     with Records.open(self._workspace) as records:
                         return await gate(records, request, self._observers)
+                except AdapterRefusedError as error:
+                    return error
                 except GateInterruptedError:
                     if not left:
                         raise

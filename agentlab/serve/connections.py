@@ -19,11 +19,13 @@ HEAD_SECONDS = 10.0
 LARGEST_HEAD = 16 * 1024
 """Bytes of a head."""
 MOST_IDLE = 64
-"""Connections without a request under way that are kept open."""
+"""Connections without a request under way that are kept open, where a server says nothing else."""
 
 
 class Connection(H11Protocol):
     """Uvicorn's connection, with an end to its patience."""
+
+    most_idle = MOST_IDLE
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,5 +82,6 @@ class Connection(H11Protocol):
 def _make_room(connections: Iterable[object]) -> None:
     waiting = [each for each in connections if isinstance(each, Connection) and each.waits]
     waiting.sort(key=lambda each: each.claim)
-    for each in waiting[: max(0, len(waiting) - MOST_IDLE)]:
+    most = min((each.most_idle for each in waiting), default=0)  # they are all of one server
+    for each in waiting[: max(0, len(waiting) - most)]:
         each.leave()

@@ -14,10 +14,11 @@ import pytest
 from agentlab.cycle.settings import CycleConfig, load_cycle
 from agentlab.cycle.training import CommandTrainer, TrainOrder
 from agentlab.cycle.work import CycleReport, cycle
-from agentlab.errors import ConfigError, TrainerFaultError, UsageError
+from agentlab.errors import AdapterRefusedError, ConfigError, TrainerFaultError, UsageError
 from agentlab.events import AttemptFinished, Event
 from agentlab.records import Records
 from agentlab.testing.adapter_server import write_adapter
+from agentlab.training.serving.client import ModelServerClient
 from tests.integration.gated_courier import Bench
 
 
@@ -192,6 +193,31 @@ def test_budgets_other_files_and_refused_candidates_end_what_they_should(bench: 
     assert report.serves == "base"
     assert bench.records.gates.all() == []
     assert bench.server.served() == ()
+
+
+class Swapping(Teacher):
+    """Has the server answer as the base does under the name of what serves, before the gate."""
+
+    def __init__(self, bench: Bench, *rates: float) -> None:
+        super().__init__(bench.base, *rates)
+        self._server = bench.server
+
+    async def train(self, order: TrainOrder) -> None:
+        """Implements `Trainer`."""
+        await super().train(order)
+        for name in self._server.served():
+            self._server.hollow(name)
+            client = ModelServerClient(self._server.base_url)
+            await asyncio.to_thread(client.unload, name)
+
+
+def test_no_candidate_is_blamed_for_what_serves(bench: Bench) -> None:
+    run(bench, asked(bench), Teacher(bench.base, 1.0))
+    with pytest.raises(AdapterRefusedError, match="is the base model"):
+        run(bench, asked(bench, iterations=2), Swapping(bench, 1.0))
+    folder = bench.records.workspace.path / "cycles" / "lab" / "0002"
+    assert (folder / "train-1.json").is_file()
+    assert not (folder / "gate.json").exists()
 
 
 def test_a_trainer_that_fails_tells_its_last_words(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ loopback it asks for a key.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of a request's body."""
+BODY_SECONDS = 30.0
+"""That a request's body may take to arrive."""
 LONGEST = 4096
 """Characters of a name or a folder."""
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -63,6 +66,8 @@ class _Routes:
         self._engine = engine
 
     async def health(self, _: Request) -> Response:
+        if why := self._engine.fault:
+            raise Refusal(why, status=503, kind="ServiceUnavailable")
         return Response(status_code=200)
 
     async def load(self, _: Request) -> Response:
@@ -158,12 +163,20 @@ def _check(request: Request, key: str | None) -> None:
 
 
 async def _received(request: Request) -> bytes:
-    """The body, as long as it may be."""
+    """The body, as long as it may be and may take."""
     data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > MOST_BYTES:
-            raise Refusal(f"The request has more than {MOST_BYTES} bytes.", status=413)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                data += part
+                if len(data) > MOST_BYTES:
+                    raise Refusal(f"The request has more than {MOST_BYTES} bytes.", status=413)
+    except TimeoutError:
+        raise Refusal(
+            f"The request's body did not arrive within {BODY_SECONDS:g} s.",
+            status=408,
+            kind="RequestTimeout",
+        ) from None
     return bytes(data)
 
 

@@ -19,7 +19,8 @@ from typing import Any
 from agentlab.models.hermes import OPEN
 from agentlab.serve.local_server.asked import Asked, ChatAsked, Drawing, Refusal, TextAsked
 from agentlab.serve.local_server.drawing import Drawn, generator
-from agentlab.serve.local_server.engine import Ended, Engine, Event, Failed, Job
+from agentlab.serve.local_server.engine import Engine
+from agentlab.serve.local_server.jobs import Ended, Event, Failed, Job
 from agentlab.serve.local_server.told import (
     Reply,
     Scored,

@@ -9,6 +9,7 @@ matrix product, which may depend on the pass's size.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ def draw(
             chosen[row] = min(token, logits.shape[-1] - 1)
     tokens = torch.tensor(chosen, device=own.device)[:, None]
     told = own.gather(1, tokens)[:, 0].tolist()
+    if not all(map(math.isfinite, told)):
+        raise ArithmeticError("the model finds its own tokens likely by what is no number")
     return [
         Drawn(token, logprob, likeliest(torch, own[row], drawing.top or 0))
         for row, (token, logprob, drawing) in enumerate(zip(chosen, told, drawings, strict=True))

@@ -4,42 +4,40 @@ All requests for the same weights advance together, a token each a pass; a new o
 passes, and one that has ended or was given up leaves there. What waits is bounded: a server that
 takes more than it can do serves nobody. Weights are loaded and unloaded between passes too, so no
 pass ever runs while they change.
+
+A step that fails, fails for those who asked it alone. Should the thread end all the same, whoever
+waits is told why, nobody is taken up any more, and `fault` says so.
 """
 
 from __future__ import annotations
 
-import random
+import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-from agentlab.serve.local_server.asked import Drawing, Refusal
-from agentlab.serve.local_server.drawing import Drawn, draw, likeliest
+from agentlab.serve.local_server.asked import Refusal
+from agentlab.serve.local_server.drawing import draw, likeliest
+from agentlab.serve.local_server.jobs import (
+    Ended,
+    Errand,
+    Failed,
+    Finish,
+    Job,
+    told,
+    unavailable,
+)
 from agentlab.serve.local_server.slots import Slots, shape_of
 from agentlab.serve.local_server.weights import Served, Weights
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
-Finish = Literal["stop", "length"]
+CLOSING = "The server is about to end."
 KEPT_SLOTS = 4
 """Sets of slots kept for weights that nobody asks at the moment."""
-
-
-class Ended(NamedTuple):
-    """A reply is whole."""
-
-    reason: Finish
-
-
-class Failed(NamedTuple):
-    """It will not be."""
-
-    error: Exception
-
-
-Event = Drawn | Ended | Failed
-Tell = Callable[[Event], None]
 
 
 class Limits(NamedTuple):
@@ -51,41 +49,6 @@ class Limits(NamedTuple):
     """Requests that wait; more are turned away."""
     cache_bytes: int
     """Memory of the slots of one set of weights."""
-
-
-class Job:
-    """One reply in the making.
-
-    Args:
-        served: who is asked.
-        prompt: in tokens.
-        drawing: how.
-        salt: parts what is kept warm.
-        generator: its own.
-        tell: called in the engine's thread for each token and at the end.
-        stops_at: looks at the tokens so far for a text that ends the reply.
-    """
-
-    def __init__(
-        self,
-        served: Served,
-        prompt: Sequence[int],
-        drawing: Drawing,
-        *,
-        salt: str,
-        generator: random.Random,
-        tell: Tell,
-        stops_at: Callable[[list[int]], bool] | None = None,
-    ) -> None:
-        self.served = served
-        self.prompt = tuple(prompt)
-        self.drawing = drawing
-        self.salt = salt
-        self.generator = generator
-        self.tell = tell
-        self.stops_at = stops_at
-        self.output: list[int] = []
-        self.given_up = False
 
 
 class _Group:
@@ -119,10 +82,11 @@ class Engine:
         self._batch = min(limits.batch, self._count)
         self._most_waiting = limits.waiting
         self._waiting: deque[Job] = deque()
-        self._errands: deque[Callable[[], None]] = deque()
+        self._errands: deque[Errand] = deque()
         self._groups: OrderedDict[str, _Group] = OrderedDict()
         self._changed = threading.Condition()
         self._closing = False
+        self._fault = ""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -141,15 +105,19 @@ class Engine:
         """How many requests are under way, and how many wait."""
         return sum(len(group.rows) for group in list(self._groups.values())), len(self._waiting)
 
+    @property
+    def fault(self) -> str:
+        """Why nothing is answered any more; empty while requests are."""
+        return self._fault
+
     def submit(self, job: Job) -> None:
         """Take up a job, now or when there is room.
 
         Raises:
-            Refusal: too many wait, or the server is about to end.
+            Refusal: too many wait, or the server is about to end, or has ended.
         """
         with self._changed:
-            if self._closing:
-                raise Refusal("The server is about to end.", status=503, kind="ServiceUnavailable")
+            self._check()
             if len(self._waiting) >= self._most_waiting:
                 raise Refusal(
                     f"{len(self._waiting)} requests wait already, which is all that may; come "
@@ -161,19 +129,15 @@ class Engine:
             self._changed.notify()
 
     def run(self, errand: Callable[[], T]) -> Future[T]:
-        """Do something in the engine's thread, between two passes."""
+        """Do something in the engine's thread, between two passes.
+
+        Raises:
+            Refusal: the server is about to end, or has ended.
+        """
         future: Future[T] = Future()
-
-        def carry_out() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(errand())
-            except Exception as error:  # told to whoever asked
-                future.set_exception(error)
-
         with self._changed:
-            self._errands.append(carry_out)
+            self._check()
+            self._errands.append(Errand(future, errand))
             self._changed.notify()
         return future
 
@@ -189,8 +153,8 @@ class Engine:
             given = torch.tensor([list(ids)], device=self._device)
             logits = model(input_ids=given, use_cache=False).logits[0, :-1].float()
             own = torch.log_softmax(logits, dim=-1)
-            told = own.gather(1, given[0, 1:, None])[:, 0].tolist()
-        return [(each, likeliest(torch, own[at], top)) for at, each in enumerate(told)]
+            found = own.gather(1, given[0, 1:, None])[:, 0].tolist()
+        return [(each, likeliest(torch, own[at], top)) for at, each in enumerate(found)]
 
     def forget(self, name: str) -> None:
         """Drop what is kept of weights that are served no longer; their jobs fail.
@@ -205,7 +169,32 @@ class Engine:
         for job in group.rows if group else ():
             job.tell(Failed(gone))
 
+    def _check(self) -> None:
+        if self._fault or self._closing:
+            raise unavailable(self._fault or CLOSING)
+
     def _run(self) -> None:
+        why = CLOSING
+        try:
+            self._work()
+        except BaseException as error:
+            log.exception("The engine ended.")
+            why = (
+                "The server answers nothing any more, since its engine ended "
+                f"({type(error).__name__}: {error}); start it again."
+            )
+        with self._changed:
+            self._fault = why
+            left = [*self._waiting, *(job for each in self._groups.values() for job in each.rows)]
+            errands = [*self._errands]
+            for each in (self._waiting, self._groups, self._errands):
+                each.clear()
+        for job in left:
+            job.tell(Failed(unavailable(why)))
+        for errand in errands:
+            errand.call_off(unavailable(why))
+
+    def _work(self) -> None:
         # Adapters that are loaded here belong to no graph; inference mode would not let go of them.
         with self._torch.no_grad():
             while True:
@@ -213,18 +202,13 @@ class Engine:
                     while not (self._closing or self._errands or self._waiting or self._rows()):
                         self._changed.wait()
                     if self._closing:
-                        break
-                    errands = list(self._errands)
-                    self._errands.clear()
-                for errand in errands:
-                    errand()
+                        return
+                # What comes meanwhile waits for the next round: a pass is due in between.
+                for _ in range(len(self._errands)):
+                    self._errands.popleft().carry_out()
                 self._admit()
                 for group in list(self._groups.values()):
                     self._guarded(group, self._advance)
-        end = Refusal("The server is about to end.", status=503, kind="ServiceUnavailable")
-        running = [job for group in self._groups.values() for job in group.rows]
-        for job in (*self._waiting, *running):
-            job.tell(Failed(end))
 
     def _rows(self) -> bool:
         return any(group.rows for group in self._groups.values())
@@ -232,38 +216,54 @@ class Engine:
     def _admit(self) -> None:
         """Take up what waits, in the order of its arrival, as far as there is room."""
         with self._changed:
-            waiting, left = list(self._waiting), deque[Job]()
-            self._waiting.clear()
+            waiting = list(self._waiting)
         for job in waiting:
-            if job.given_up:
+            group = self._groups.get(job.served.name)
+            full = group is not None and len(group.rows) >= self._batch
+            if full and not job.given_up:
                 continue
+            with self._changed:
+                self._waiting.remove(job)
+            if not job.given_up:
+                self._take_up(job)
+
+    def _take_up(self, job: Job) -> None:
+        try:
             group = self._group(job.served)
-            if len(group.rows) >= self._batch:
-                left.append(job)
-                continue
-            self._guarded(group, lambda group, job=job: self._begin(group, job), job)
-        with self._changed:
-            self._waiting.extendleft(reversed(left))
+        except BaseException as error:  # no memory for its slots, say
+            job.tell(Failed(told(error)))
+            return
+        self._guarded(group, lambda group: self._begin(group, job), job)
 
     def _group(self, served: Served) -> _Group:
         group = self._groups.get(served.name)
         if group is None:
-            slots = Slots(self._torch, self._shape, self._count, device=self._device)
+            self._let_go(KEPT_SLOTS - 1)
+            try:
+                slots = self._slots()
+            except Exception:
+                self._let_go(0)  # maybe that is the memory which it lacks
+                slots = self._slots()
             group = self._groups[served.name] = _Group(slots)
-            idle = [name for name, each in self._groups.items() if not each.rows]
-            for name in idle[: max(0, len(self._groups) - KEPT_SLOTS)]:
-                if name != served.name:
-                    del self._groups[name]
         self._groups.move_to_end(served.name)
         return group
+
+    def _slots(self) -> Slots:
+        return Slots(self._torch, self._shape, self._count, device=self._device)
+
+    def _let_go(self, kept: int) -> None:
+        """Keep so many sets of slots at most, beside those in use."""
+        idle = [name for name, each in self._groups.items() if not each.rows]
+        for name in idle[: max(0, len(self._groups) - kept)]:
+            del self._groups[name]
 
     def _guarded(self, group: _Group, step: Callable[[_Group], None], *new: Job) -> None:
         """Do a step; where it fails, its jobs fail and the slots start anew."""
         try:
             step(group)
-        except Exception as error:  # out of memory, say: other weights go on
+        except BaseException as error:  # out of memory, say: other weights go on
             for job in {*group.rows, *new}:
-                job.tell(Failed(error))
+                job.tell(Failed(told(error)))
             for name, each in list(self._groups.items()):
                 if each is group:
                     del self._groups[name]

@@ -18,6 +18,8 @@ from typing import Any, NoReturn, cast
 KEY = "AGENTLAB_SERVE_KEY"
 """Environment variable with the key that requests must bring."""
 NEEDED = ("torch", "transformers", "fastapi", "uvicorn", "jinja2")
+LEAST_IDLE = 512
+"""Connections without a request under way that are kept open: agents ask many at a time."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -60,16 +62,43 @@ def main(arguments: list[str] | None = None) -> None:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     engine.start()
     try:
-        _serve(libraries["uvicorn"], make_app(desk, engine, key=key), listening, address, weights)
+        app = make_app(desk, engine, key=key)
+        config = configured(app, most=given.batch + given.waiting)
+        _serve(libraries["uvicorn"].Server(config), listening, address, weights)
     finally:
         engine.close()
 
 
-def _serve(uvicorn: Any, app: Any, listening: socket.socket, address: str, weights: Any) -> None:
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
+def configured(app: Any, *, most: int) -> Any:
+    """How the routes are served: who has not said a request yet holds no place for long.
+
+    Args:
+        app: what `make_app` gave.
+        most: requests that are taken up or wait.
+    """
+    import uvicorn
+
+    from agentlab.serve.connections import LARGEST_HEAD, Connection
+
+    class Patient(Connection):
+        most_idle = max(LEAST_IDLE, 2 * most)
+
+    return uvicorn.Config(
+        app,
+        # Named, because another parser that is installed would not bound the head.
+        http=Patient,
+        ws="none",
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        # Bodies that are being sent are connections too, and each may hold some megabytes.
+        limit_concurrency=2 * Patient.most_idle,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        lifespan="off",
     )
-    server = uvicorn.Server(config)
+
+
+def _serve(server: Any, listening: socket.socket, address: str, weights: Any) -> None:
     names = [served.name for served in weights.names]
     # Connections wait in the socket from here on, so whoever reads this line can connect.
     print(json.dumps({"url": address, "models": names, "pid": os.getpid()}), flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -25,6 +25,8 @@ MODEL, CONFIG = "model.safetensors", "config.json"
 RECORD = "agentlab.json"
 """What a trainer says of the weights it wrote."""
 
+_LARGEST_JSON = 64 * 1024 * 1024
+"""Bytes of a file of settings or of a record; a longer one is something else."""
 _LARGEST_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 
@@ -68,6 +70,8 @@ class Weights:
         options = {"local_files_only": True, "trust_remote_code": False}
         if not (folder / "config.json").is_file():
             raise WrongFolderError(f"The folder {str(folder)!r} holds no model: no config.json.")
+        if (why := _strange(folder)) is not None:
+            raise WrongFolderError(why)
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, **options)
             model = _load(libraries, folder, device)
@@ -81,6 +85,8 @@ class Weights:
             )
         self.base = Served(name, str(folder), None, file_hash(folder / MODEL), model, None)
         self._peft: Any = None
+        if (found := self._no_numbers(self.base)) is not None:
+            raise WrongFolderError(f"The model in {str(folder)!r} cannot be served: {found}.")
         self._loaded = 0
         self._known = {name: self.base.sha256}
         self._names = {name: self.base}
@@ -117,6 +123,8 @@ class Weights:
             raise _unfit(f"The lora adapter {name!r} has already been loaded.")
         if len(self._names) >= MOST:
             raise _unfit(f"{MOST} models are served already; unload one.")
+        if (why := _strange(folder)) is not None:
+            raise _unfit(why)
         whole = (folder / CONFIG).is_file() and not (folder / ADAPTER).is_file()
         file = folder / (MODEL if whole else ADAPTER)
         if not file.is_file():
@@ -135,6 +143,7 @@ class Weights:
         self._compare(folder, digest)
         try:
             served = self._whole(name, folder) if whole else self._adapter(name, folder)
+            self._check_numbers(served)
         except Refusal:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -160,8 +169,7 @@ class Weights:
                 param="lora_name",
             )
         del self._names[name]
-        if served.adapter is not None:
-            self._peft.delete_adapter(served.adapter)
+        self._remove(served)
 
     @contextmanager
     def active(self, served: Served) -> Generator[Any]:
@@ -178,6 +186,34 @@ class Weights:
         else:
             adapted.set_adapter(served.adapter)
             yield served.model
+
+    def _remove(self, served: Served) -> None:
+        if served.adapter is not None:
+            self._peft.delete_adapter(served.adapter)
+
+    def _check_numbers(self, served: Served) -> None:
+        try:
+            found = self._no_numbers(served)
+        except BaseException:
+            self._remove(served)
+            raise
+        if found is not None:
+            self._remove(served)
+            raise _unfit(f"The weights in {served.root!r} are damaged: {found}; train them again.")
+
+    def _no_numbers(self, served: Served) -> str | None:
+        """Where something is no number that must be one, in the weights or in what they make."""
+        torch = self._libraries.torch
+        named: Iterable[tuple[str, Any]] = served.model.named_parameters()
+        for name, weight in named:
+            own = served.adapter is None or served.adapter in name.split(".")
+            if own and not bool(torch.isfinite(weight).all()):
+                return f"{name!r} holds what is no number"
+        # Settings scale weights, so that good ones may come to nothing.
+        with torch.no_grad(), self.active(served) as model:
+            ids = torch.tensor([[0]], device=self._device)
+            made = model(input_ids=ids, use_cache=False).logits
+        return None if bool(torch.isfinite(made).all()) else "what they say is no number"
 
     def _adapter(self, name: str, folder: Path) -> Served:
         settings = _object(folder / ADAPTER_CONFIG)
@@ -264,6 +300,23 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _strange(folder: Path) -> str | None:
+    """What is wrong with a folder that holds more than files and folders; None where nothing is.
+
+    Whoever opens a pipe waits for somebody at its other end, and a device may never end.
+    """
+    try:
+        held = [each.name for each in folder.iterdir() if not (each.is_file() or each.is_dir())]
+    except OSError:
+        return None  # there is no such folder, which is told by what is not found in it
+    if not held:
+        return None
+    return (
+        f"The folder {str(folder)!r} holds {min(held)!r}, which is neither a file nor a folder; "
+        "remove it, or copy the weights again."
+    )
+
+
 def _tensors(path: Path) -> list[str]:
     """The names that a file of weights holds, by its header.
 
@@ -295,6 +348,8 @@ def _load(libraries: Libraries, folder: Path, device: str) -> Any:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"it has more than {_LARGEST_JSON} bytes")
         value: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _unfit(f"The file {str(path)!r} cannot be read: {error}") from None

@@ -91,6 +91,14 @@ class ModelServerClient:
             return False
         return True
 
+    def fault(self) -> str:
+        """Why it says that it is of no use any more; nothing while it is up, or too busy to say."""
+        try:
+            self._ask("GET", f"{self._root}/health", what="health", timeout=5.0)
+        except ServerFaultError as error:
+            return str(error) if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        return ""
+
     def models(self) -> list[Served]:
         """The base models, then the adapters.
 

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,32 @@ def test_a_server_that_is_gone_or_no_model_server_is_named(base: Path) -> None:
         client.models()
     with pytest.raises(ConfigError, match="not an address"):
         ModelServerClient("file:///etc/passwd")
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A server whose engine ended."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"error": {"message": "its engine ended"}}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_that_says_it_is_broken_is_told_from_one_that_is_silent(base: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Broken) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        client = ModelServerClient(f"http://127.0.0.1:{running.server_port}/v1")
+        assert "its engine ended" in client.fault()
+        assert not client.healthy()
+        running.shutdown()
+        thread.join()
+    assert client.fault() == ""
+    with AdapterServer(talking, base=base) as well:
+        assert ModelServerClient(well.base_url).fault() == ""
 
 
 def test_an_adapter_is_unloaded_only_when_nobody_holds_it_and_it_does_not_serve(

@@ -46,7 +46,7 @@ def test_half_requests_make_room_and_go_when_their_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(connections, "MOST_IDLE", 4)
+    monkeypatch.setattr(connections.Connection, "most_idle", 4)
     with served(empty(tmp_path)) as page:
         port = urlsplit(page.base).port
         held = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(20)]
