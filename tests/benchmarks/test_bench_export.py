@@ -1,11 +1,11 @@
 """Exporting 10,000 attempts of 20 steps: rows a second, memory, and what writing alone costs.
 
-Each export runs in a process of its own. Its memory is the most that it held during the export, less
-what it held when that began. Beside it stands what only writing the same rows takes: the finished
-file is read back into memory, and its rows are spelt and written again by orjson alone, or by
-pyarrow alone where the format is a table. That ratio says what reading, checking and joining cost
-over the spelling. What no export can do without stands beside it too: reading the bodies of the
-same calls by sqlite3 and orjson alone. Seconds are of the processor, which other work on the
+Each export runs in a process of its own. Its memory is the most that it held during the export,
+less what it held when that began. Beside it stands what only writing the same rows takes: the
+finished file is read back into memory, and its rows are spelt and written again by orjson alone, or
+by pyarrow alone where the format is a table. That ratio says what reading, checking and joining
+cost over the spelling. What no export can do without stands beside it too: reading the bodies of
+the same calls by sqlite3 and orjson alone. Seconds are of the processor, which other work on the
 machine lengthens less.
 """
 
