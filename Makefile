@@ -52,7 +52,7 @@ define ensure
 	printf '%s' "$$wanted" > $(VENV)/.installed-$(1)
 endef
 
-.PHONY: help practice test test-trainers test-vllm tiny-policy lint format typecheck browser store bench soak faults drift curves ablations seeds miniwob packs install trainers lock clean
+.PHONY: help practice test test-trainers test-vllm tiny-policy lint format typecheck browser store bench bench-training soak faults drift curves ablations seeds miniwob packs install trainers lock clean
 
 help:  ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,11 @@ typecheck:  ## pyright, strict, on package, tests and examples
 bench:  ## Benchmarks: what agentlab costs over bare parts
 	$(call ensure,dev)
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --timeout 0 $(ARGS)
+
+bench-training:  ## Training and serving beside plain TRL and transformers: ARGS="--parameters 30M"
+	$(call ensure,dev)
+	@test -x .venv-train/bin/python || $(MAKE) trainers
+	@$(BIN)/python -m tests.benchmarks.training_speed $(ARGS)
 
 test-trainers:  ## Read each export in its own trainer's loader, each in an environment of its own
 	$(call ensure,dev)

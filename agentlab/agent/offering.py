@@ -126,7 +126,7 @@ class Offering:
         """The draw that decides whether a request is rewritten, as for an item."""
         probability = 0.0
         if self._attribution is not None:
-            rows = self._records.trajectories.draws(item_id=rewrite.id, scope=self._scope)
+            rows = self._records.draws.all(item_id=rewrite.id, scope=self._scope)
             probability = withholding_probability(draws_of(NOBODY, rows), self._attribution)
         (offer,) = draw_offers(
             [Retrieved(rewrite.id, "rewrite", probability)],
@@ -183,13 +183,13 @@ class Offering:
     def _was_drawn(self, key: str) -> bool:
         """Whether an item has a past; asked of the records once for all items."""
         if not self._asked:
-            self._drawn, self._asked = self._records.trajectories.drawn(self._environment), True
+            self._drawn, self._asked = self._records.draws.items(self._environment), True
         return key in self._drawn
 
     def _looked_up(
         self, items: Sequence[Skill | Insight], config: AttributionConfig
     ) -> dict[str, float]:
-        drawn = self._records.trajectories.known_draws(
+        drawn = self._records.draws.known(
             [item.id for item in items],
             environment=self._environment,
             first=config.decided,

@@ -54,6 +54,6 @@ class Rewriting:
         return {key: each for key, each in found.items() if not self._harmful(each)}
 
     def _harmful(self, rewrite: Rewrite) -> bool:
-        rows = self._records.trajectories.draws(item_id=rewrite.id, scope=self._scope)
+        rows = self._records.draws.all(item_id=rewrite.id, scope=self._scope)
         measured = effect(draws_of(NOBODY, rows)).success
         return measured is not None and measured.high < 0

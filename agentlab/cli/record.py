@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from agentlab.serve.recorded_runs import RecordedRun
 
 
+END_KEY_VARIABLE = "AGENTLAB_END_KEY"
+
+
 @click.command()
 @option("--upstream", required=True, metavar="URL", help="The endpoint that answers.")
 @option("--port", type=Whole(), default=0, show_default="a free one",
@@ -50,9 +53,11 @@ def record(
     """Stand between an agent and its model, and record each call as one of an attempt.
 
     Give the agent the address that is printed, with a name for the task and one for the attempt in
-    it: http://127.0.0.1:PORT/r/TASK/a/ATTEMPT/v1. POST how it ended to …/a/ATTEMPT/end, as
-    {"reward": 1.0}, or tell it with --rewards. Ends with Ctrl-C; what was under way goes on when
-    the same command is started again.
+    it: http://127.0.0.1:PORT/r/ROLLOUT/a/ATTEMPT/v1. POST how it ended to …/a/ATTEMPT/end, as
+    {"reward": 1.0}, with the header x-end-key and the key that is printed, or that of the variable
+    AGENTLAB_END_KEY where it is set; or tell it with --rewards. The agent is not given the key: it
+    must not score itself. Ends with Ctrl-C; what was under way goes on when the same command is
+    started again.
     """
     with opened(as_json=as_json, display=display) as output:
         import asyncio
@@ -84,6 +89,8 @@ def record(
         )
         if rewards is not None:
             output.line(f"{count(told, 'attempt')} ended as {rewards} tells.")
+        if not output.as_json:
+            output.line(f"What ended is exported by `agentlab export {run} --format FORMAT`.")
         if left:
             output.line(
                 f"{count(len(left), 'attempt')} did not end; start the same command again to go on."
@@ -101,11 +108,15 @@ async def _serve(
 ) -> None:
     import asyncio
     import contextlib
+    import os
     import signal
 
-    from agentlab.serve.recording import RecordingProxy
+    from agentlab.serve.recording import END_KEY, RecordingProxy
 
-    proxy = RecordingProxy(run, endpoint, terms=terms, vocabulary=known, plain=plain)
+    chosen = os.environ.get(END_KEY_VARIABLE, "")
+    proxy = RecordingProxy(
+        run, endpoint, terms=terms, vocabulary=known, plain=plain, end_key=chosen
+    )
     taken = await proxy.start(port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -113,7 +124,10 @@ async def _serve(
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)
     # On stderr, so that a script finds it while stdout waits for the document.
-    click.echo(f"Recording at http://127.0.0.1:{taken}/r/TASK/a/ATTEMPT/v1", err=True)
+    click.echo(f"Recording at http://127.0.0.1:{taken}/r/ROLLOUT/a/ATTEMPT/v1", err=True)
+    if not chosen:
+        told = "Attempts end by POST …/a/ATTEMPT/end with the header"
+        click.echo(f"{told} {END_KEY}: {proxy.end_key}", err=True)
     if not output.as_json:
         output.line(f"Calls go to {endpoint.url} and into the run {run.run_id}; Ctrl-C ends it.")
     try:

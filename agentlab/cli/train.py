@@ -175,15 +175,20 @@ def _live(
     Raises:
         UsageError: environment or server is told and the other is not.
     """
+    if environment is None and server is None:
+        return None
+
     from agentlab.cli.options import gather_options
     from agentlab.errors import UsageError
+
+    if environment is None or server is None:
+        raise UsageError("--environment and --server go together; give both.")
+
+    # With it come LangGraph and the client of models, whose import took longer than the rest of
+    # the command: whoever trains on exports does not wait for them.
     from agentlab.runner import practice as run
     from agentlab.training.trainers.live import LivePlan, Practice
 
-    if environment is None and server is None:
-        return None
-    if environment is None or server is None:
-        raise UsageError("--environment and --server go together; give both.")
     told = gather_options(practice)
 
     def play(wanted: Practice) -> str:

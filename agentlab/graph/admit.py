@@ -152,7 +152,7 @@ class _Service:
 
 def _service(practice: Practice) -> dict[str, _Service]:
     found: dict[str, _Service] = {}
-    for draw in practice.records.trajectories.draws(
+    for draw in practice.records.draws.all(
         environment=practice.environment_name, run_id=practice.run_id, scope=practice.scope
     ):
         if draw.kind == "practice":

@@ -212,7 +212,7 @@ def past_draws(practice: Practice) -> dict[str, list[DrawRow]]:
     """The draws of the served insights on record, oldest first, by id."""
     library = practice.insights
     found: dict[str, list[DrawRow]] = {}
-    for row in practice.records.trajectories.draws(
+    for row in practice.records.draws.all(
         environment=practice.environment_name, scope=practice.scope
     ):
         if library is not None and row.item_id in library.insights:

@@ -13,12 +13,13 @@ from agentlab.records import Records
 from agentlab.records.gates import GateRow
 from agentlab.records.policies import Policy, PolicyVersion
 from agentlab.records.store import Transaction
-from agentlab.training.adapters import Adapter, read_adapter
+from agentlab.training.adapters import Adapter
 from agentlab.training.promotion.settings import GateConfig
 from agentlab.training.promotion.verdict import GateReport
 from agentlab.training.serving.client import ModelServerClient, ServerFaultError
 from agentlab.training.serving.liveness import Liveness
 from agentlab.training.serving.swap import bring_up, take_down
+from agentlab.training.versions import read_version
 
 
 async def serve_both(
@@ -40,7 +41,7 @@ async def serve_both(
     base = Path(policy.base_path)
     live = await asyncio.to_thread(bring_up, server, adapter, base, tolerance=settings.tolerance)
     if incumbent:
-        serving = read_adapter(Path(records.policies.version(incumbent).path))
+        serving = read_version(records.policies.version(incumbent))
         await asyncio.to_thread(bring_up, server, serving, base, tolerance=settings.tolerance)
     records.policies.add_version(version)
     return live

@@ -19,10 +19,11 @@ from agentlab.models.routes import POLICY
 from agentlab.records import Records
 from agentlab.records.policies import Policy, PolicyMove
 from agentlab.statistics import Stratum, stratified_difference
-from agentlab.training.adapters import base_sha256, read_adapter
+from agentlab.training.adapters import base_sha256
 from agentlab.training.serving.client import ModelServerClient, ServerFaultError
 from agentlab.training.serving.liveness import TOLERANCE
 from agentlab.training.serving.swap import bring_up
+from agentlab.training.versions import read_version
 from agentlab.types import Frozen, JsonObject
 from agentlab.types.report import Difference, Interval
 
@@ -278,7 +279,7 @@ def load_again(records: Records, policy: str) -> str:
     told = [each.get("tolerance") for each in proven if isinstance(each, dict)]
     tolerance = next((each for each in reversed(told) if isinstance(each, float)), TOLERANCE)
     try:
-        adapter = read_adapter(Path(records.policies.version(current).path))
+        adapter = read_version(records.policies.version(current))
         server = ModelServerClient(place.base_url)
         bring_up(server, adapter, Path(place.base_path), tolerance=tolerance)
     except (AdapterRefusedError, ServerFaultError) as error:

@@ -241,7 +241,7 @@ def past_draws(practice: Practice, *, relevant: bool = False) -> dict[str, list[
         relevant: only those for tasks that state the clause that the item achieves.
     """
     rows: dict[str, list[DrawRow]] = {}
-    for row in practice.records.trajectories.draws(
+    for row in practice.records.draws.all(
         environment=practice.environment_name, scope=practice.scope
     ):
         rows.setdefault(row.item_id, []).append(row)
@@ -258,7 +258,7 @@ def _chances(practice: Practice) -> dict[str, float]:
     if practice.insights is not None:
         items |= practice.insights.insights
     config = practice.config.attribution
-    found = practice.records.trajectories.known_draws(
+    found = practice.records.draws.known(
         list(items),
         environment=practice.environment_name,
         first=config.decided,

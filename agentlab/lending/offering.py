@@ -126,5 +126,5 @@ class Offering:
     def _withholding(self, skill: Skill) -> float:
         if self._attribution is None:
             return 0.0
-        rows = self._records.trajectories.draws(item_id=skill.id, scope=self._scope)
+        rows = self._records.draws.all(item_id=skill.id, scope=self._scope)
         return withholding_probability(draws_of(skill, rows), self._attribution)

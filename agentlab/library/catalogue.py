@@ -251,7 +251,7 @@ def measured_effect(
     records: Records, item: Skill | Insight, *, scope: Scope = SHARED
 ) -> SkillEffect:
     """What offering the item does, by its randomised draws in attempts that the scope may read."""
-    found = effect(draws_of(item, records.trajectories.draws(item_id=item.id, scope=scope)))
+    found = effect(draws_of(item, records.draws.all(item_id=item.id, scope=scope)))
     return SkillEffect(
         offered=found.offered,
         withheld=found.withheld,

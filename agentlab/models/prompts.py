@@ -46,9 +46,17 @@ DATA = (
 )
 
 
+_CONTROL = re.compile(
+    r"<(?=\||/?(?:s|bos|eos|start_of_turn|end_of_turn)>)|\[(?=/?(?:INST|SYSTEM_PROMPT)\])"
+)
+"""How words begin that chat templates end a turn with. A server that reads a whole prompt by its
+tokenizer takes them for the real ones, wherever they stand."""
+
+
 def quoted(text: str) -> str:
-    """Somebody's text between the marks, which it can not close."""
-    return OPEN + text.replace(OPEN, "[[").replace(CLOSE, "]]") + CLOSE
+    """Somebody's text between the marks, which it can not close, and within its turn."""
+    inside = text.replace(OPEN, "[[").replace(CLOSE, "]]")
+    return OPEN + _CONTROL.sub(r"\g<0> ", inside) + CLOSE
 
 
 class Prompt(Generic[Inputs]):

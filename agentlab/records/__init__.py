@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentlab.records.attempts import AttemptRow
 from agentlab.records.blobs import Blobs
+from agentlab.records.draws import DrawRow, KnownDraws
 from agentlab.records.eventlog import EventRow
 from agentlab.records.feedback import FeedbackRow
 from agentlab.records.item_rows import ItemKind, ItemRow
@@ -13,7 +14,6 @@ from agentlab.records.requests import RequestRow
 from agentlab.records.runs import RunRow, RunStatus
 from agentlab.records.store import Records, Transaction
 from agentlab.records.tasks import ProposalCounts, TaskRow, Verdict
-from agentlab.records.trajectories import DrawRow, KnownDraws
 from agentlab.records.vectors import VectorTable
 from agentlab.records.workspace import RunLock, Workspace
 

@@ -17,18 +17,26 @@ what was recorded.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import re
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from pydantic import JsonValue, ValidationError
+from sqlalchemy import ColumnElement, case, func
 
 from agentlab.records.encoding import unreadable
 from agentlab.types import JsonObject, ModelCall
 
 CONTINUES = "continues"
 _TABLE = "model_calls"
+_LONG = re.compile(r"(?<![.\d])\d{19}")
+_EXACT = '{"exact":true,'
+"""How a row begins that holds a whole number of 19 digits or more: orjson makes a float of one that
+does not fit into 64 bits."""
 _FREE = ("request", "response", "sampling")
 """Fields that are any JSON object: there is nothing in them to check, and much to walk through."""
 
@@ -43,10 +51,21 @@ def spelt_calls(calls: Sequence[ModelCall]) -> list[str]:
             told = _left_out(before, call, values)
             if told is not None:
                 values[CONTINUES] = told
-        # Log-probabilities of minus infinity are ordinary, and so are lone surrogates.
-        found.append(json.dumps(values, separators=(",", ":")))
+        if call.log_probabilities is not None:
+            values["log_probabilities"] = [_spelt_number(each) for each in call.log_probabilities]
+        # Lone surrogates are ordinary, which orjson does not spell.
+        text = json.dumps(values, separators=(",", ":"))
+        found.append(_EXACT + text[1:] if _LONG.search(text) else text)
         before = call
     return found
+
+
+def field_of(body: ColumnElement[str], name: str) -> ColumnElement[Any]:
+    """A field of a kept call, for a query; NULL where it has its default.
+
+    And where what a model was sent or said holds a NaN, which the database takes for no JSON.
+    """
+    return case((func.json_valid(body), func.json_extract(body, f"$.{name}")))
 
 
 def read_calls(rows: Iterable[tuple[int, str]], *, attempt_id: str) -> list[ModelCall]:
@@ -62,6 +81,7 @@ def read_calls(rows: Iterable[tuple[int, str]], *, attempt_id: str) -> list[Mode
         key = f"{attempt_id}, {position}"
         try:
             values = _values(body)
+            values.pop("exact", None)
             told = values.pop(CONTINUES, None)
             call = _checked(values)
             if told is not None:
@@ -131,9 +151,11 @@ def _checked(values: dict[str, object]) -> ModelCall:
 
 
 def _values(body: str) -> dict[str, object]:
-    try:
-        found: object = orjson.loads(body)
-    except ValueError:
+    found: object = None
+    if not body.startswith(_EXACT):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            found = orjson.loads(body)
+    if found is None:
         found = json.loads(body)
     if not isinstance(found, dict):
         raise TypeError("it is no JSON object")
@@ -143,6 +165,11 @@ def _values(body: str) -> dict[str, object]:
 def _ids(call: ModelCall) -> tuple[int, ...]:
     """All tokens that a call's continuation begins with."""
     return (call.prompt_token_ids or ()) + (call.output_token_ids or ())
+
+
+def _spelt_number(value: float) -> float | str:
+    """Minus infinity, which is an ordinary log-probability, is no number of JSON's."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _leading(before: JsonValue, after: list[JsonValue]) -> int:

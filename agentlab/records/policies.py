@@ -114,7 +114,9 @@ class Policies:
             query = select(POLICIES).where(POLICIES.c.name == name)
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
-                raise UnknownNameError("policy", name, connection.scalars(select(POLICIES.c.name)))
+                known = [*connection.scalars(select(POLICIES.c.name))]
+                also = "" if known else "Say where one is served by `agentlab serving register`."
+                raise UnknownNameError("policy", name, known, also=also)
         return _policy(row)
 
     def all(self) -> list[Policy]:

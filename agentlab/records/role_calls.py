@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select
 
+from agentlab.records.calls import field_of
 from agentlab.records.database import Session, add
 from agentlab.records.encoding import decode, encode
 from agentlab.records.tables import ATTEMPTS, MODEL_CALLS, ROLE_CALLS
@@ -53,7 +54,7 @@ class RoleCalls:
             .join(ATTEMPTS, ATTEMPTS.c.id == MODEL_CALLS.c.attempt_id)
             .where(ATTEMPTS.c.run_id == run_id)
         ).subquery()
-        role = func.coalesce(func.json_extract(inside.c.body, "$.role"), "executor")
+        role = func.coalesce(field_of(inside.c.body, "role"), "executor")
         queries = (
             select(role, func.sum(inside.c.tokens), func.sum(inside.c.usd)).group_by(role),
             select(ROLE_CALLS.c.role, func.sum(ROLE_CALLS.c.tokens), func.sum(ROLE_CALLS.c.usd))

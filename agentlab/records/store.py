@@ -23,6 +23,7 @@ from agentlab.records.blobs import Blobs
 from agentlab.records.browsing import Browsing
 from agentlab.records.budgets import Budgets
 from agentlab.records.database import BUSY_SECONDS, Database, Joined, Session
+from agentlab.records.draws import Draws
 from agentlab.records.eventlog import EventLog
 from agentlab.records.feedback import FeedbackStore
 from agentlab.records.gates import Gates
@@ -52,6 +53,7 @@ class Transaction:
         self.attempts = Attempts(session)
         self.asked = Asked(session)
         self.trajectories = Trajectories(session)
+        self.draws = Draws(session)
         self.browsing = Browsing(session)
         self.summaries = Summaries(session)
         self.items = Items(session)

@@ -3,21 +3,21 @@
 `learnable` and `exportable` are the firewall's reading side: they ask the database for practice
 attempts at admitted tasks of the practice split, so no caller can pass on anything else by
 mistake. Both give what was made in one scope alone, which is the shared one unless another is
-named; `draws` gives what that scope may read.
+named.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Sequence
-from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, case, func, select
 
 from agentlab.errors import UnknownNameError
-from agentlab.records.calls import read_calls
+from agentlab.records.calls import field_of, read_calls
 from agentlab.records.database import Session
 from agentlab.records.documents import batches, bodies
 from agentlab.records.encoding import decode
@@ -25,7 +25,6 @@ from agentlab.records.tables import (
     ATTEMPTS,
     DRAWS,
     ITEMS,
-    LINEAGE,
     MODEL_CALLS,
     OUTCOMES,
     PLANS,
@@ -35,41 +34,16 @@ from agentlab.records.tables import (
 )
 from agentlab.types import (
     SHARED,
-    AttemptKind,
     AttemptOutcome,
     ModelCall,
     PastAttempt,
     Scope,
     Score,
+    ScoreSource,
     Step,
     Task,
     Trajectory,
 )
-
-LEAST_CHANCE = 1e-6
-"""A draw of less could have gone one way only; `statistics.has_chance` says the same."""
-
-
-class DrawRow(NamedTuple):
-    """One draw of attribution and what came of the attempt."""
-
-    attempt_id: str
-    run_id: str
-    round: int
-    slot: int
-    kind: AttemptKind
-    task_id: str
-    template: str
-    split: str
-    item_id: str
-    item_name: str
-    probability: float
-    """Probability of being withheld."""
-    withheld: bool
-    success: bool | None
-    steps: int
-    tool_calls: int
-    tokens: int
 
 
 class Exportable(NamedTuple):
@@ -96,15 +70,16 @@ class Outline(NamedTuple):
     solved: bool
     steps: int
     """Of its trajectory; what search tried besides does not count."""
+    source: ScoreSource = "verifier"
+    """Who scored it."""
 
 
-class KnownDraws(NamedTuple):
-    """An item's draws that could have gone either way and whose outcome is known."""
+class Asked(NamedTuple):
+    """What an attempt's executor asked of models, as far as terms of training go."""
 
-    known: int
-    """How many there are."""
-    first: list[DrawRow]
-    """The oldest of them."""
+    calls: int
+    unsaid: tuple[str, ...]
+    """Models whose calls have no terms on record."""
 
 
 class Trajectories:
@@ -228,141 +203,43 @@ class Trajectories:
             .subquery()
         )
         query = (
-            select(practised, ATTEMPTS.c.task_id, steps.c.number)
+            select(practised, ATTEMPTS.c.task_id, steps.c.number, SCORES.c.source)
             .join(ATTEMPTS, ATTEMPTS.c.id == practised.c.id)
+            .join(SCORES, SCORES.c.attempt_id == practised.c.id)
             .outerjoin(steps, steps.c.attempt_id == practised.c.id)
             .order_by(practised.c.round, practised.c.slot)
         )
         with self._session.read() as connection:
             return [
-                Outline(row.id, row.task_id, row.group_id, row.success is True, row.number or 0)
+                Outline(
+                    row.id,
+                    row.task_id,
+                    row.group_id,
+                    row.success is True,
+                    row.number or 0,
+                    row.source,
+                )
                 for row in connection.execute(query)
             ]
 
-    def draws(
-        self,
-        *,
-        name: str | None = None,
-        item_id: str | None = None,
-        environment: str | None = None,
-        run_id: str | None = None,
-        scope: Scope = SHARED,
-    ) -> list[DrawRow]:
-        """Draws of attempts that completed, by run and place.
-
-        Infrastructure failures and attempts under way are left out, and so is whatever was
-        tried on a held-out task: draws decide what is served. `kind` and `split` tell
-        practice, production and shadow attempts apart.
-        """
-        query = (
-            select(*_DRAW_COLUMNS)
-            .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
-            .where(
-                ATTEMPTS.c.status == "completed",
-                ATTEMPTS.c.split != "heldout",
-                ATTEMPTS.c.scope.in_(scope.readable),
-            )
-            .order_by(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot, DRAWS.c.item_id)
-        )
-        if name is not None:
-            query = query.where(DRAWS.c.item_name == name)
-        if item_id is not None:
-            query = query.where(DRAWS.c.item_id == item_id)
-        if environment is not None:
-            query = query.where(DRAWS.c.environment == environment)
-        if run_id is not None:
-            query = query.where(ATTEMPTS.c.run_id == run_id)
+    def asked(self, attempt_ids: Sequence[str]) -> dict[str, Asked]:
+        """What attempts asked of models, without reading any call; those that asked none lack."""
+        terms = field_of(MODEL_CALLS.c.body, "terms")
+        role = func.coalesce(field_of(MODEL_CALLS.c.body, "role"), "executor")
+        termless = case((terms.is_(None), MODEL_CALLS.c.model))
+        models = func.json_group_array(termless.distinct())
+        found: dict[str, Asked] = {}
         with self._session.read() as connection:
-            return [DrawRow._make(row) for row in connection.execute(query)]
-
-    def drawn(self, environment: str) -> set[str]:
-        """Ids of the items that were drawn there at all, in whatever scope; reads an index."""
-        query = select(DRAWS.c.item_id).where(DRAWS.c.environment == environment).distinct()
-        with self._session.read() as connection:
-            return set(connection.scalars(query))
-
-    def known_draws(
-        self, item_ids: Sequence[str], *, environment: str, first: int, scope: Scope = SHARED
-    ) -> dict[str, KnownDraws]:
-        """What the probability of withholding follows from, by item; those without are left out.
-
-        Of practice and production, as `draws` orders them, without attempts at the tasks that
-        an item was derived from. The database counts them, so that a long history costs no
-        more to read than a short one.
-
-        Args:
-            item_ids: the items in question.
-            environment: where the draws were made.
-            first: how many of the oldest to read of each.
-            scope: in which they are read; what was drawn in others says nothing here.
-        """
-        found: dict[str, KnownDraws] = {}
-        values = {"environment": environment, "first": first, "scopes": scope.readable}
-        with self._session.read() as connection:
-            for part in batches(sorted(set(item_ids))):
-                for row in connection.execute(_known(), {**values, "items": part}):
-                    draw = DrawRow._make(tuple(row)[: len(DrawRow._fields)])
-                    entry = found.setdefault(draw.item_id, KnownDraws(row.known, []))
-                    entry.first.append(draw)
+            for part in batches(attempt_ids):
+                query = (
+                    select(MODEL_CALLS.c.attempt_id, func.count(), models)
+                    .where(MODEL_CALLS.c.attempt_id.in_(part), role == "executor")
+                    .group_by(MODEL_CALLS.c.attempt_id)
+                )
+                for key, calls, names in connection.execute(query):
+                    unsaid = tuple(sorted(each for each in json.loads(names) if each is not None))
+                    found[key] = Asked(calls, unsaid)
         return found
-
-
-_DRAW_COLUMNS = [
-    DRAWS.c[name] if name in DRAWS.c else ATTEMPTS.c["id" if name == "attempt_id" else name]
-    for name in DrawRow._fields
-]
-
-
-@cache
-def _known() -> Select[Any]:
-    """The query of `known_draws`; built once, since building it takes longer than running it."""
-    derived = select(LINEAGE.c.item_id).where(
-        LINEAGE.c.item_id == DRAWS.c.item_id,
-        LINEAGE.c.relation == "task",
-        LINEAGE.c.reference == ATTEMPTS.c.task_id,
-    )
-    # Keys alone are ranked: whole rows would be sorted with them.
-    ranked = (
-        select(
-            DRAWS.c.item_id,
-            DRAWS.c.attempt_id,
-            func.row_number()
-            .over(
-                partition_by=DRAWS.c.item_id,
-                order_by=(ATTEMPTS.c.run_id, ATTEMPTS.c.round, ATTEMPTS.c.slot),
-            )
-            .label("place"),
-        )
-        .join(ATTEMPTS, ATTEMPTS.c.id == DRAWS.c.attempt_id)
-        .where(
-            DRAWS.c.item_id.in_(bindparam("items", expanding=True)),
-            DRAWS.c.environment == bindparam("environment"),
-            DRAWS.c.probability.between(LEAST_CHANCE, 1 - LEAST_CHANCE),
-            ATTEMPTS.c.kind.in_(("practice", "production")),
-            ATTEMPTS.c.status == "completed",
-            ATTEMPTS.c.split != "heldout",
-            ATTEMPTS.c.scope.in_(bindparam("scopes", expanding=True)),
-            ATTEMPTS.c.success.is_not(None),
-            ~derived.exists(),
-        )
-        .cte("ranked")
-    )
-    totals = (
-        select(ranked.c.item_id, func.max(ranked.c.place).label("known"))
-        .group_by(ranked.c.item_id)
-        .subquery()
-    )
-    return (
-        select(*_DRAW_COLUMNS, totals.c.known)
-        .join_from(ranked, totals, totals.c.item_id == ranked.c.item_id)
-        .join(ATTEMPTS, ATTEMPTS.c.id == ranked.c.attempt_id)
-        .join(
-            DRAWS,
-            (DRAWS.c.attempt_id == ranked.c.attempt_id) & (DRAWS.c.item_id == ranked.c.item_id),
-        )
-        .where(ranked.c.place <= bindparam("first"))
-        .order_by(ranked.c.item_id, ranked.c.place)
-    )
 
 
 def _practised(run_id: str, scope: Scope) -> Select[Any]:

@@ -195,13 +195,21 @@ class RecordedRun:
         self._path(place).unlink(missing_ok=True)
         return True
 
+    def ended_as(self, place: Place, ending: Ending) -> bool:
+        """Whether an attempt that has ended is on record with this verdict."""
+        kept = self._records.trajectories.outcome(self.attempt_id(place)).score
+        told = ending.score
+        return (kept.value, kept.success, kept.source) == (told.value, told.success, told.source)
+
     def end_from(self, path: Path) -> int:
         """End the attempts that a file of JSON lines tells of; how many there were.
 
         Raises:
-            UsageError: a line is no ending; names it.
+            UsageError: a line is no ending, or tells another than is on record; names it. In the
+                latter case all others have ended.
         """
         count = 0
+        others: list[int] = []
         for number, line in enumerate(_lines(path), start=1):
             try:
                 found = FileEnding.model_validate_json(line)
@@ -213,7 +221,17 @@ class RecordedRun:
                     f"{first['msg']}); write it as "
                     '\'{"rollout": "a", "attempt": "0", "reward": 1.0}\'.'
                 ) from None
-            count += self.end(Place(found.rollout, found.attempt), found)
+            place = Place(found.rollout, found.attempt)
+            fresh = self.end(place, found)
+            count += fresh
+            if not fresh and not self.ended_as(place, found):
+                others.append(number)
+        if others:
+            raise UsageError(
+                f"Line {others[0]} of {str(path)!r} tells another end of its attempt than is on "
+                f"record, which stays ({len(others)} such lines); see who ended it before, or "
+                "record under another run."
+            )
         return count
 
     def close(self) -> None:

@@ -2,13 +2,17 @@
 
     POST /r/{rollout}/a/{attempt}/v1/chat/completions    passed on, recorded, answered
     GET  /r/{rollout}/a/{attempt}/v1/models              passed on
-    POST /r/{rollout}/a/{attempt}/end                    {"reward": 1.0, …}: the attempt is over
+    POST /r/{rollout}/a/{attempt}/end                    {"reward": 1.0, …}: the attempt is over;
+                                                         with the header x-end-key
     GET  /health
 
 Any agent that lets its base URL be set can be recorded so, without a change to it. Upstream is
 asked for whole replies with token ids and log-probabilities, whatever the agent asked for; the
 agent is given what it asked for, streams made anew included. Its key is passed to nobody and
 written nowhere: upstream gets the one that this process was given.
+
+Agent and scorer share the address, and an agent that has tools can post as well as anybody. So an
+attempt is ended only with a key, which the agent is not given.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from typing import cast
 
@@ -45,7 +50,7 @@ from agentlab.testing.model_server.wire import WireError, error_body, read_chat
 from agentlab.types import ChatReply, ChatRequest, JsonObject
 
 _PLACE = re.compile(r"/r/([A-Za-z0-9][\w.-]{0,63})/a/([A-Za-z0-9][\w.-]{0,63})(/.*)")
-CHAT, MODELS, END = "/v1/chat/completions", "/v1/models", "/end"
+END_KEY = "x-end-key"
 ASKED: JsonObject = {"logprobs": True, "return_token_ids": True}
 """What upstream is asked for besides."""
 PLAIN: JsonObject = {"temperature": 1.0, "top_p": 1.0}
@@ -68,6 +73,7 @@ class RecordingProxy:
         terms: under which its output may be trained on.
         vocabulary: of the model, to check ids with.
         plain: whether `PLAIN` is said where the agent says nothing.
+        end_key: with which attempts are ended; one is drawn where none is given.
     """
 
     def __init__(
@@ -78,7 +84,9 @@ class RecordingProxy:
         terms: str | None = None,
         vocabulary: Vocabulary | None = None,
         plain: bool = True,
+        end_key: str = "",
     ) -> None:
+        self.end_key = end_key or secrets.token_urlsafe(18)
         self._run = run
         self._upstream = upstream
         self._terms = terms
@@ -152,7 +160,7 @@ class RecordingProxy:
                 case "GET", "/v1/models":
                     return await self._models()
                 case "POST", "/end":
-                    return self._end(place, request.body)
+                    return self._end(place, request)
                 case _:
                     return _refusal(f"There is nothing at {path!r}.", 404)
         except RefusedRequestError as error:
@@ -167,14 +175,23 @@ class RecordingProxy:
         listed: list[JsonValue] = [{"id": name, "object": "model"} for name in names]
         return json_answer({"object": "list", "data": listed})
 
-    def _end(self, place: Place, body: bytes) -> Answer:
+    def _end(self, place: Place, request: HttpRequest) -> Answer:
+        key = request.headers.get(END_KEY, "")
+        if not secrets.compare_digest(key.encode(), self.end_key.encode()):
+            return _refusal(
+                "Whoever scores an attempt ends it, and not the agent: send the key that "
+                f"`agentlab record` printed, as the header {END_KEY}.",
+                403,
+            )
         try:
-            ending = Ending.model_validate_json(body or b"{}")
+            ending = Ending.model_validate_json(request.body or b"{}")
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             return _refusal(f"The end of an attempt cannot be read at {where!r}: {first['msg']}.")
         fresh = self._run.end(place, ending)
+        if not fresh and not self._run.ended_as(place, ending):
+            return _refusal("The attempt is on record with another end, which stays.", 409)
         return json_answer({"attempt_id": self._run.attempt_id(place), "recorded": fresh})
 
     async def _chat(self, place: Place, request: HttpRequest) -> Answer:

@@ -8,12 +8,14 @@ is refused before a server hears of it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, cast
+from typing import BinaryIO, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
@@ -24,8 +26,15 @@ MANIFEST = "agentlab.json"
 WEIGHTS = "adapter_model.safetensors"
 MODEL_WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+CONFIG: dict[Literal["adapter", "model"], str] = {
+    "adapter": "adapter_config.json",
+    "model": "config.json",
+}
+"""The file of settings by kind: an adapter's scale is one, and turns what it learnt round."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of a manifest; a longer one is something else."""
+LONGEST_HEADER = 100_000_000
+"""Bytes of the head of a file of weights; safetensors' own limit."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,118}-[0-9a-f]{8}")
 _CHUNK = 1 << 20
 
@@ -66,6 +75,8 @@ class Manifest(_Part):
     tokenizer_sha256: str | None = None
     chat_template_sha256: str | None = None
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    config_sha256: str | None = None
+    """Of the file that says what the weights do; see `CONFIG`."""
     trainer: str = ""
     trainer_versions: JsonObject = Field(default_factory=dict)
     seed: int | None = None
@@ -119,6 +130,13 @@ def read_adapter(folder: Path) -> Adapter:
             str(folder),
             f"its weights hash to {found[:8]} and {MANIFEST} says {manifest.weights_sha256[:8]}; "
             "they were changed or cut after training: train it again",
+        )
+    config = folder / CONFIG[manifest.kind]
+    if manifest.config_sha256 is not None and sha256_of(config) != manifest.config_sha256:
+        raise AdapterRefusedError(
+            str(folder),
+            f"its {config.name} is not the one that {MANIFEST} speaks of; it was changed after "
+            "training: train it again",
         )
     if not NAME.fullmatch(manifest.name) or not manifest.name.endswith(found[:8]):
         raise AdapterRefusedError(
@@ -239,7 +257,7 @@ def sha256_of(path: Path) -> str:
     """
     found = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             while piece := file.read(_CHUNK):
                 found.update(piece)
     except OSError as error:
@@ -255,11 +273,13 @@ def check_safetensors(path: Path, folder: Path) -> None:
     Raises:
         AdapterRefusedError: it is shorter, longer, or no such file.
     """
-    size = path.stat().st_size
+    size = length = 0
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            header: object = json.loads(file.read(length)) if 0 < length <= size - 8 else None
+            fits = 0 < length <= min(size - 8, LONGEST_HEADER)
+            header: object = json.loads(file.read(length)) if fits else None
         if not isinstance(header, dict):
             raise ValueError("no header")
         ends = [
@@ -267,7 +287,10 @@ def check_safetensors(path: Path, folder: Path) -> None:
             for name, part in header.items()  # pyright: ignore[reportUnknownVariableType] - any JSON
             if name != "__metadata__"
         ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, IndexError),
+        *(AttributeError, OverflowError, RecursionError),
+    ) as error:
         raise AdapterRefusedError(
             str(folder), f"its {path.name} is no file of weights, or is cut off; train it again"
         ) from error
@@ -279,12 +302,25 @@ def check_safetensors(path: Path, folder: Path) -> None:
         )
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file, opened to be read.
+
+    Raises:
+        OSError: it is none: a pipe or a device would be waited for without end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return open(path, "rb")
+
+
 def _manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > LONGEST:
+        with _opened(path) as file:
+            told = file.read(LONGEST + 1)
+        if len(told) > LONGEST:
             raise AdapterRefusedError(str(folder), f"its {MANIFEST} is too long to be one")
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(told)
     except OSError as error:
         raise AdapterRefusedError(
             str(folder),

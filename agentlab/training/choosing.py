@@ -29,7 +29,7 @@ from agentlab.training.views.splices import splices
 from agentlab.training.views.successes import short_enough, successes
 from agentlab.training.views.verdicts import verdicts
 from agentlab.training.views.verifier import verifier_pairs
-from agentlab.types import SHARED, Scope
+from agentlab.types import SHARED, Scope, ScoreSource
 
 ViewName = Literal[
     "successes",
@@ -95,6 +95,8 @@ class Choosing:
         records: of the workspace.
         run_ids: whose rollouts.
         rollouts: gives those that may be trained on, anew each time: all, or those named.
+        unfit: why what was scored so, by these models without terms on record, may not be trained
+            on; None where it may.
         refusals: what a view leaves out is added to.
         rounds: see `rollouts`.
         scope: the same.
@@ -105,6 +107,7 @@ class Choosing:
         records: Records,
         run_ids: Sequence[str],
         rollouts: RolloutsOf,
+        unfit: Callable[[ScoreSource, Sequence[str]], object],
         refusals: list[Refusal],
         rounds: tuple[int, int] | None = None,
         scope: Scope = SHARED,
@@ -114,6 +117,7 @@ class Choosing:
         self._records = records
         self._run_ids = run_ids
         self._rollouts = rollouts
+        self._unfit = unfit
         self._refusals = refusals
 
     def samples(self, view: ViewName) -> Iterator[Sample]:
@@ -143,7 +147,18 @@ class Choosing:
             )
 
     def _successes(self) -> Iterator[Demonstration]:
-        return successes(self._rollouts(short_enough(self._outline())))
+        solved = [row for row in self._outline() if row.solved]
+        asked = self._records.trajectories.asked([row.attempt_id for row in solved])
+        # What is refused sets no length: a task would lose its one example to it.
+        fit = [
+            row
+            for row in solved
+            if (calls := asked.get(row.attempt_id)) is not None
+            and self._unfit(row.source, calls.unsaid) is None
+        ]
+        refused = {row.attempt_id for row in solved} - {row.attempt_id for row in fit}
+        # Read all the same, and refused there, so that the reason is told.
+        return successes(self._rollouts(short_enough(fit) | refused))
 
     def _groups(self) -> Iterator[Group]:
         return groups(self._rollouts(), Counter(row.group_id for row in self._outline()))

@@ -38,7 +38,7 @@ from agentlab.training.rollouts import Rollout, rollouts
 from agentlab.training.samples import Group, Sample, members_of
 from agentlab.training.tokens import Spoken, check_ids, spoken_by
 from agentlab.training.writing import Lines, Sink, open_sink
-from agentlab.types import SHARED, Scope
+from agentlab.types import SHARED, Scope, ScoreSource
 
 __all__ = ["FORMATS", "VIEWS", "ExportReport", "ExportRequest", "ViewName", "export"]
 
@@ -196,6 +196,7 @@ class _Writer:
                 self._records,
                 self._request.run_ids,
                 self._rollouts,
+                self._unfit,
                 self._refusals,
                 self._request.rounds,
                 self._request.scope,
@@ -204,7 +205,7 @@ class _Writer:
                 self._spell(sample, sink, beside, values)
         refused = tallied(self._refusals)
         if not self._seen["rows"]:
-            raise NothingToExportError(_nothing(self._seen["rollouts"], refused))
+            raise NothingToExportError(_nothing(self._seen["rollouts"], refused, self._refusals))
         with Lines(self._folder / "refusals.jsonl") as lines:
             for refusal in self._refusals:
                 lines.add(dict(refusal._asdict()))
@@ -257,7 +258,8 @@ class _Writer:
             if wanted is not None and wanted not in rollout.task.template:
                 continue
             self._seen["rollouts"] += 1
-            why = self._unfit(rollout)
+            unsaid = [call.model for call in rollout.calls if call.terms is None]
+            why = self._unfit(rollout.score.source, unsaid)
             if why is not None:
                 self._refusals.append(Refusal(rollout.id, *why))
                 continue
@@ -266,14 +268,15 @@ class _Writer:
             else:
                 yield rollout
 
-    def _unfit(self, rollout: Rollout) -> tuple[str, str] | None:
-        if rollout.score.source == "judge" and not self._request.judged:
+    def _unfit(self, source: ScoreSource, unsaid: Sequence[str]) -> tuple[str, str] | None:
+        """Why what was scored so, by models whose terms are not on record, is refused."""
+        if source == "judge" and not self._request.judged:
             return "a judge's verdict", "no verifier scored it; --judged takes it all the same"
-        for call in rollout.calls:
-            if call.terms is None and call.model not in self._terms:
+        for model in unsaid:
+            if model not in self._terms:
                 return (
                     "unknown terms",
-                    f"say with --terms '{call.model}=…' under which its output may be trained on",
+                    f"say with --terms '{model}=…' under which its output may be trained on",
                 )
         return None
 
@@ -390,11 +393,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _nothing(looked_at: int, refused: dict[str, int]) -> str:
+def _nothing(looked_at: int, refused: dict[str, int], refusals: Sequence[Refusal]) -> str:
     if not looked_at and not refused:
         return (
             "There is nothing to export: the runs hold no completed practice attempt of that kind."
         )
-    reasons = "; ".join(f"{number} {reason}" for reason, number in refused.items())
+    # No folder is left to look the details up in, and they name what helps.
+    details = {refusal.reason: refusal.detail for refusal in reversed(refusals)}
+    reasons = "; ".join(
+        f"{number} {reason}: {details[reason]}" for reason, number in refused.items()
+    )
     told = f" ({reasons})" if reasons else " (none of them is what the view looks for)"
     return f"None of {looked_at} attempts can be exported{told}."

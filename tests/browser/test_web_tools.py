@@ -172,7 +172,7 @@ def test_pages_are_left_and_come_back_to_and_read_on(form: Site) -> None:
         assert opened.page()["path"] == "/next"
         assert "more characters are not shown; read tells them" in shown
         first = opened.step("read")
-        assert first.steps == 0 and "There is more." in first.observation.text
+        assert first.steps == 0 and "| There is more." in first.observation.text
         rest = opened.done("read", start=1500).text
         assert "There is more." not in rest.partition("Page:")[0]
         assert "not found" in opened.refused("read", start=10**6)
@@ -277,6 +277,9 @@ def test_files_go_only_where_they_are_granted(site: Site, tmp_path: Path) -> Non
         assert kept == [b"a,b\n"]
         assert "does not take that" in opened.refused("upload", file="../secret")
         opened.done("upload", label="File", file="note.txt")
+        # What a page sends unasked, or by a click, is ended as it begins.
+        assert "use the tool download" in opened.step("click", name="Get it").observation.text
+        assert kept == [b"a,b\n"]
 
 
 def test_pictures_and_traces_are_handed_over(site: Site) -> None:

@@ -148,7 +148,7 @@ def test_a_harmful_skill_goes_within_120_attempts_and_useful_ones_stay(tmp_path:
     with Records.open(Workspace.open(tmp_path)) as records:
         rows = records.attempts.all(run_id, kind="practice")
         after = [row for row in rows if row.round > gone.round]
-        draws = records.trajectories.draws(item_id=HARMFUL.id)
+        draws = records.draws.all(item_id=HARMFUL.id)
     assert after
     before = {row.attempt_id for row in rows if row.round <= gone.round}
     assert {draw.attempt_id for draw in draws} <= before

@@ -80,7 +80,7 @@ def test_every_role_by_a_model(tmp_path: Path, served: ServerProcess) -> None:
         outcomes = records.trajectories.outcomes([row.attempt_id for row in tried])
         rows = records.items.insights(status="active")
         skills = records.items.skills()
-        draws = records.trajectories.draws(item_id=rows[0].item.id)
+        draws = records.draws.all(item_id=rows[0].item.id)
     inside = [call for o in outcomes if o.trajectory for call in o.trajectory.model_calls]
     assert {call.role for call in outside} == {"proposer", "curator"}
     assert {call.role for call in inside} == {"executor"}  # the verifier outranks the judge
@@ -104,7 +104,7 @@ def test_a_playbook_is_offered_at_no_task_that_its_author_saw(
     with Records.open(Workspace.open(tmp_path)) as records:
         tried = records.attempts.all(report.run_id, kind="practice")
         rows = records.items.insights()
-        draws = records.trajectories.draws()
+        draws = records.draws.all()
     for row in rows:
         before = {t.task_id for t in tried if t.round == row.round and t.success is not None}
         # All attempts of the round were reflected on, so the delta's author saw each of them.

@@ -54,6 +54,7 @@ class Talk(NamedTuple):
     """A proxy at work, driven from this thread."""
 
     base: str
+    key: str
     run: RecordedRun
     loop: asyncio.AbstractEventLoop
 
@@ -64,14 +65,14 @@ class Talk(NamedTuple):
     def end(self, rollout: str, attempt: str, **body: object) -> dict[str, Any]:
         return cast(
             "dict[str, Any]",
-            post(f"{self.base}/r/{rollout}/a/{attempt}/end", body),
+            post(f"{self.base}/r/{rollout}/a/{attempt}/end", body, key=self.key),
         )
 
 
-def post(url: str, body: object) -> object:
+def post(url: str, body: object, key: str = "") -> object:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data)
+    request = urllib.request.Request(url, data=data, headers={"x-end-key": key} if key else {})
     with opener.open(request, timeout=30) as answer:
         return json.loads(answer.read())
 
@@ -91,7 +92,7 @@ def recording(records: Records, upstream: str, **options: Any) -> Generator[Talk
 
     proxy, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
     try:
-        yield Talk(f"http://127.0.0.1:{port}", run, loop)
+        yield Talk(f"http://127.0.0.1:{port}", proxy.end_key, run, loop)
     finally:
         asyncio.run_coroutine_threadsafe(proxy.close(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
@@ -141,7 +142,7 @@ def test_an_agent_s_calls_become_attempts_that_can_be_trained_on(
         assert all(request.sampling.logprobs for request in server.requests)
         assert {request.sampling.temperature for request in server.requests} == {1.0}
         assert talk.run.under_way == ()
-        assert talk.end("shed", "0", reward=0.0)["recorded"] is False
+        assert talk.end("shed", "0", reward=1.0)["recorded"] is False
     report = export(records, ExportRequest(("recorded",), "trl-grpo-replay"), tmp_path / "out")
     lines = (tmp_path / "out" / "data.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
@@ -240,9 +241,33 @@ def test_what_is_asked_wrongly_is_told(
 ) -> None:
     with ModelServer(rule) as server, recording(records, server.base_url) as talk:
         with pytest.raises(urllib.request.HTTPError) as told:
-            post(f"{talk.base}{path}", body)
+            post(f"{talk.base}{path}", body, key=talk.key)
         assert told.value.code == status
         assert json.loads(told.value.read())["error"]["message"]
+
+
+def test_an_agent_cannot_score_itself(records: Records, tmp_path: Path) -> None:
+    with ModelServer(rule) as server, recording(records, server.base_url) as talk:
+        end = f"{talk.base}/r/shed/a/0/end"
+        for key in ("", "another", "\u00e9"):
+            with pytest.raises(urllib.request.HTTPError) as told:
+                post(end, {"reward": 1.0}, key=key)
+            assert told.value.code == 403
+        assert not records.attempts.all("recorded")
+        assert talk.end("shed", "0", reward=0.0)["recorded"] is True
+        assert talk.end("shed", "0", reward=0.0)["recorded"] is False
+        with pytest.raises(urllib.request.HTTPError) as told:
+            talk.end("shed", "0", reward=1.0)
+        assert told.value.code == 409
+        rewards = tmp_path / "rewards.jsonl"
+        rewards.write_text(
+            '{"rollout": "shed", "attempt": "0", "reward": 1.0}\n'
+            '{"rollout": "shed", "attempt": "1", "reward": 1.0}\n'
+        )
+        with pytest.raises(UsageError, match=r"Line 1 of .* another end"):
+            talk.run.end_from(rewards)
+        found = {row.attempt_id: row.success for row in records.attempts.all("recorded")}
+        assert [found[talk.run.attempt_id(Place("shed", n))] for n in "01"] == [False, True]
 
 
 def test_pages_in_a_browser_are_not_answered(records: Records) -> None:

@@ -19,7 +19,7 @@ from tests.trainers.written_exports import write_export
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--steps", "8", "--batch", "4", "--lr", "0.01", "--rank", "4", "--save-every", "2")
 """Eight steps of four rows, of five or six: the passes over the data end within a step."""
-TIMED = ("seconds",)
+TIMED = ("seconds", "processor_seconds")
 
 pytestmark = pytest.mark.timeout(300)
 

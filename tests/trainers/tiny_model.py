@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-HIDDEN, INNER, LAYERS, HEAD, HEADS = 32, 64, 2, 32, 2
 CONTEXT = 512
+
+
+class Shape(NamedTuple):
+    """How large the model is."""
+
+    hidden: int = 32
+    inner: int = 64
+    layers: int = 2
+    head: int = 32
+    heads: int = 2
+    kv_heads: int = 1
+
+
+TINY = Shape()
 TEMPLATE = (
     "{%- if tools %}<|im_start|>system\n"
     "{%- for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
@@ -30,7 +44,14 @@ TEMPLATE = (
 )
 
 
-def write_model(folder: Path, *, seed: int = 0, unused: int = 0, context: int = CONTEXT) -> Path:
+def write_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    unused: int = 0,
+    context: int = CONTEXT,
+    shape: Shape = TINY,
+) -> Path:
     """Write the model; other seeds have other weights.
 
     Args:
@@ -38,10 +59,11 @@ def write_model(folder: Path, *, seed: int = 0, unused: int = 0, context: int = 
         seed: of the weights.
         unused: ids that it knows beyond its tokenizer's.
         context: tokens that it takes.
+        shape: how large it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {each: at for at, each in enumerate((*SPECIAL, *sorted(_letters())))}
-    _write(folder / "config.json", _config(len(vocabulary) + unused, context))
+    _write(folder / "config.json", _config(len(vocabulary) + unused, context, shape))
     _write(folder / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
     _write(folder / "tokenizer.json", _tokenizer(vocabulary))
     _write(
@@ -50,16 +72,16 @@ def write_model(folder: Path, *, seed: int = 0, unused: int = 0, context: int = 
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": "<|im_end|>",
             "pad_token": "<|endoftext|>",
-            "model_max_length": CONTEXT,
+            "model_max_length": context,
         },
     )
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     draws = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {
-        name: np.ones(shape, np.float32)
-        if len(shape) == 1
-        else draws.normal(0.0, 0.1, shape).astype(np.float32)
-        for name, shape in _shapes(len(vocabulary) + unused).items()
+        name: np.ones(size, np.float32)
+        if len(size) == 1
+        else draws.normal(0.0, 0.1, size).astype(np.float32)
+        for name, size in tensor_shapes(len(vocabulary) + unused, shape).items()
     }
     head: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
@@ -90,18 +112,18 @@ def ids_of(text: str) -> list[int]:
     return found
 
 
-def _config(vocabulary: int, context: int) -> dict[str, object]:
+def _config(vocabulary: int, context: int, shape: Shape) -> dict[str, object]:
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
         "dtype": "float32",
         "vocab_size": vocabulary,
-        "hidden_size": HIDDEN,
-        "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": 1,
-        "head_dim": HEAD,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head,
         "max_position_embeddings": context,
         "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
         "rms_norm_eps": 1e-6,
@@ -113,24 +135,27 @@ def _config(vocabulary: int, context: int) -> dict[str, object]:
     }
 
 
-def _shapes(vocabulary: int) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, HIDDEN)}
-    for layer in range(LAYERS):
+def tensor_shapes(vocabulary: int, shape: Shape) -> dict[str, tuple[int, ...]]:
+    """The model's tensors by name."""
+    hidden, inner = shape.hidden, shape.inner
+    queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for layer in range(shape.layers):
         at = f"model.layers.{layer}"
         found |= {
-            f"{at}.self_attn.q_proj.weight": (HEADS * HEAD, HIDDEN),
-            f"{at}.self_attn.k_proj.weight": (HEAD, HIDDEN),
-            f"{at}.self_attn.v_proj.weight": (HEAD, HIDDEN),
-            f"{at}.self_attn.o_proj.weight": (HIDDEN, HEADS * HEAD),
-            f"{at}.self_attn.q_norm.weight": (HEAD,),
-            f"{at}.self_attn.k_norm.weight": (HEAD,),
-            f"{at}.mlp.gate_proj.weight": (INNER, HIDDEN),
-            f"{at}.mlp.up_proj.weight": (INNER, HIDDEN),
-            f"{at}.mlp.down_proj.weight": (HIDDEN, INNER),
-            f"{at}.input_layernorm.weight": (HIDDEN,),
-            f"{at}.post_attention_layernorm.weight": (HIDDEN,),
+            f"{at}.self_attn.q_proj.weight": (queries, hidden),
+            f"{at}.self_attn.k_proj.weight": (keys, hidden),
+            f"{at}.self_attn.v_proj.weight": (keys, hidden),
+            f"{at}.self_attn.o_proj.weight": (hidden, queries),
+            f"{at}.self_attn.q_norm.weight": (shape.head,),
+            f"{at}.self_attn.k_norm.weight": (shape.head,),
+            f"{at}.mlp.gate_proj.weight": (inner, hidden),
+            f"{at}.mlp.up_proj.weight": (inner, hidden),
+            f"{at}.mlp.down_proj.weight": (hidden, inner),
+            f"{at}.input_layernorm.weight": (hidden,),
+            f"{at}.post_attention_layernorm.weight": (hidden,),
         }
-    return found | {"model.norm.weight": (HIDDEN,)}
+    return found | {"model.norm.weight": (hidden,)}
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:

@@ -42,7 +42,7 @@ def test_draws_on_held_out_tasks_are_never_read(tmp_path: Path) -> None:
     with Agent("courier", library=tmp_path, tool_calls=30) as agent:
         agent.run(task)
     with Records.open(Workspace.open(tmp_path)) as records:
-        assert all(row.split != "heldout" for row in records.trajectories.draws())
+        assert all(row.split != "heldout" for row in records.draws.all())
 
 
 def test_a_task_of_another_environment_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from agentlab.environments.web import tree
 from agentlab.environments.web.actions import KEYS, MOST_WAIT
 from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page, Position
+from agentlab.environments.web.hearsay import clean, lines_of, numbers_of
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, joined, origin_of
@@ -27,6 +28,8 @@ ACT_SECONDS = 3.0
 """That an element may take to become ready once it is found."""
 DOWNLOAD_SECONDS = 10.0
 MOST_DOWNLOAD = 20_000_000
+MOST_CHOSEN = 1_000
+"""Options of a list that are chosen at once."""
 _SAYS: tuple[tuple[str, Kind, str], ...] = (
     ("intercepts pointer events", "covered", "something else lies over it"),
     ("element is not enabled", "disabled", "it cannot be used now"),
@@ -192,8 +195,8 @@ class Hand:
     async def _click(self, given: JsonObject) -> Outcome:
         target = await self._find(_named(given))
         # Where its middle is covered, a person would click what is to be seen of it.
-        free = cast("list[float] | None", await target.evaluate(_FREE))
-        place: Position | None = {"x": free[0], "y": free[1]} if free is not None else None
+        free = numbers_of(await target.evaluate(_FREE), 2)
+        place: Position | None = {"x": free[0], "y": free[1]} if len(free) == 2 else None
         await target.click(timeout=ACT_SECONDS * 1000, position=place)
         return Outcome()
 
@@ -215,14 +218,14 @@ class Hand:
             wanted = wanted._replace(name=_offering(await self._look(), option))
         target = await self._find(wanted)
         for how in ("label", "value"):
-            chosen = cast("list[int] | None", await target.evaluate(_CHOSEN, [how, option]))
-            if chosen is None:
+            answer = await target.evaluate(_CHOSEN, [how, option])
+            if answer is None:
                 raise Failed("not possible", "it is no list of options; use click")
+            chosen = [int(each) for each in numbers_of(answer, MOST_CHOSEN)]
             if chosen:
                 await target.select_option(index=chosen, timeout=ACT_SECONDS * 1000)
                 return Outcome()
-        options = cast("list[str]", await target.evaluate(_OPTIONS))
-        told = ", ".join(repr(each) for each in options)
+        told = ", ".join(repr(each) for each in lines_of(await target.evaluate(_OPTIONS), 20, 60))
         raise Failed("not found", f"the list has no option {option[:80]!r}; it has {told}")
 
     async def _check(self, given: JsonObject) -> Outcome:
@@ -266,10 +269,10 @@ class Hand:
         else:
             target = await self._find(_named(given))
             text = await target.evaluate(_INNER, MOST_TEXT)
-        said = str(text)
+        said = clean(str(text))
         if start >= len(said) > 0:
             raise Failed("not found", f"the text has only {len(said):,} characters")
-        return Outcome(cut(said, self._options.most_characters, start=start) or "(no text)")
+        return Outcome(told_by_page(cut(said, self._options.most_characters, start=start)))
 
     async def _tabs(self, given: JsonObject) -> Outcome:
         number = given.get("number")
@@ -319,8 +322,9 @@ class Hand:
     async def _download(self, given: JsonObject) -> Outcome:
         target = await self._find(_named(given))
         try:
-            async with self._page.expect_download(timeout=DOWNLOAD_SECONDS * 1000) as coming:
-                await target.click(timeout=ACT_SECONDS * 1000)
+            with self._visit.taking_a_download():
+                async with self._page.expect_download(timeout=DOWNLOAD_SECONDS * 1000) as coming:
+                    await target.click(timeout=ACT_SECONDS * 1000)
             download = await coming.value
             path = await download.path()
         except BrowserTimeout as error:
@@ -335,6 +339,11 @@ class Hand:
         return Outcome(
             f"{name!r} came: {len(data):,} bytes, SHA-256 {mark}.", files=((name, data),)
         )
+
+
+def told_by_page(text: str) -> str:
+    """The words of a page, each line marked, so that none can pass for a line of ours."""
+    return "\n".join(f"| {each}" for each in text.splitlines()) or "(no text)"
 
 
 def _named(given: JsonObject) -> Wanted:

@@ -92,6 +92,18 @@ def passwords_of(answer: object) -> tuple[str, ...]:
     return tuple(each for each in _list(answer) if isinstance(each, str) and each)
 
 
+def numbers_of(answer: object, most: int) -> list[float]:
+    """So many numbers of a list at most; none where it holds anything else, or is no list."""
+    told = _list(answer)[:most]
+    fit = [each for each in told if isinstance(each, int | float) and abs(each) < MOST_NUMBER]
+    return [float(each) for each in fit] if len(fit) == len(told) else []
+
+
+def lines_of(answer: object, most: int, characters: int) -> list[str]:
+    """The texts of a list, so many at most, each in a line of so many characters."""
+    return [line(each, characters) for each in _list(answer)[:most] if isinstance(each, str)]
+
+
 def forms_of(answer: object, most: int) -> tuple[list[JsonObject], list[str]]:
     """What of an answer of `forms.js` can be taken: forms, and names of what can be opened.
 

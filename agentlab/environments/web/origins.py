@@ -147,12 +147,31 @@ class AllowList:
         return None
 
 
+CLOUD = ipaddress.IPv6Network("fd00:ec2::/32")
+"""Where machines in a cloud are told their own secrets, as at 169.254.169.254."""
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+
 def is_inside(address: str) -> bool:
     """Whether an address is one of this machine's own, or one that no public name may have."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped if mapped is not None else ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in CLOUD:
+            return True
+        ip = _ipv4_within(ip) or ip
     return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
+
+
+def _ipv4_within(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The address that one of six words leads on to: mapped, compatible, 6to4 or translated."""
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    if ip.sixtofour is not None:
+        return ip.sixtofour
+    if ip in TRANSLATED or (ip in COMPATIBLE and int(ip) > 1):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return None
 
 
 def is_own_name(host: str) -> bool:

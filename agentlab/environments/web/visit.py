@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -75,7 +75,7 @@ class Visit:
         self._dialogs = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = False
-        self.downloads: list[Download] = []
+        self._takes_download = False
 
     @classmethod
     async def opened(cls, options: Options, allowed: AllowList) -> Visit:
@@ -161,7 +161,6 @@ class Visit:
             return False
         self._notes.clear()
         self._refusals.clear()
-        self.downloads.clear()
         return True
 
     async def keeps_something(self) -> bool:
@@ -224,12 +223,23 @@ class Visit:
 
     def _download(self, download: Download) -> None:
         name = download.suggested_filename[:80]
-        if "download" in self._options.grants:
-            self.downloads.append(download)
-            self.note(f"A download began: {name!r}.")
-        else:
+        if "download" not in self._options.grants:
             self.note(f"A download ({name!r}) was refused: downloads are not granted here.")
-            self._later(download.cancel())
+        elif not self._takes_download:
+            self.note(f"A download ({name!r}) was refused: use the tool download to get a file.")
+        else:
+            self._takes_download = False
+            return
+        self._later(download.cancel())
+
+    @contextlib.contextmanager
+    def taking_a_download(self) -> Generator[None]:
+        """Take the next download: all others are ended as they begin, so that none fills a disk."""
+        self._takes_download = "download" in self._options.grants
+        try:
+            yield
+        finally:
+            self._takes_download = False
 
     def _later(self, work: Awaitable[object]) -> None:
         """Do something from a handler, which must not wait."""

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from agentlab.errors import AdapterRefusedError, TrainingRefusedError, UsageError
-from agentlab.training.adapters import base_sha256, weight_files
+from agentlab.training.adapters import LONGEST_HEADER, base_sha256, weight_files
 from agentlab.types import JsonObject
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors' own limit."""
 
 
 class ModelFolder(NamedTuple):
@@ -98,7 +96,7 @@ def check_tensors(path: Path) -> tuple[str, ...]:
         size = path.stat().st_size
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size, _LARGEST_HEADER):
+            if not 2 <= length <= min(size, LONGEST_HEADER):
                 raise ValueError("its head has no length")
             head = cast("object", json.loads(file.read(length)))
         if not isinstance(head, dict):
@@ -113,7 +111,7 @@ def check_tensors(path: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         raise TrainingRefusedError(f"{str(path)!r} is missing; copy the folder again.") from None
     except (
-        ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError
+        ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError
     ) as error:  # fmt: skip
         raise TrainingRefusedError(
             f"{str(path)!r} is cut short or damaged ({error}); copy it again, or train it again."

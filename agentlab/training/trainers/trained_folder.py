@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from agentlab.errors import TrainingRefusedError, UsageError
+from agentlab.training.adapters import CONFIG
 from agentlab.training.lora import why_not
 from agentlab.training.trainers.model_folder import (
     ModelFolder,
@@ -151,6 +152,7 @@ def put_in_place(result: Path, out: Path, record: JsonObject, *, version: int) -
         "kind": "adapter" if adapter else "model",
         **record,
         "weights_sha256": sha256,
+        "config_sha256": file_digest(result / CONFIG["adapter" if adapter else "model"]),
         "trainer_versions": told["versions"],
         "steps": told["steps"],
         "probe": told["probe"],

@@ -80,7 +80,7 @@ def test_feedback_is_the_outcome_of_the_draws(tmp_path: Path) -> None:
         for result in results:
             agent.feedback(result, success=bool(result.skills_offered))
     with Records.open(Workspace.open(tmp_path)) as records:
-        draws = records.trajectories.draws(item_id=item.id)
+        draws = records.draws.all(item_id=item.id)
     assert len(draws) == 6 and {draw.withheld for draw in draws} == {True, False}
     assert all(draw.success is not draw.withheld for draw in draws)
 
@@ -96,7 +96,7 @@ def test_agents_of_one_request_each_draw_anew(tmp_path: Path) -> None:
         with chatting(tmp_path) as agent:
             agent.run("be happy")
     with Records.open(Workspace.open(tmp_path)) as records:
-        draws = records.trajectories.draws(item_id=item.id)
+        draws = records.draws.all(item_id=item.id)
     assert len(draws) == 10 and {draw.withheld for draw in draws} == {True, False}
 
 
@@ -189,9 +189,9 @@ def test_a_request_that_was_said_again_is_rewritten_and_measured(tmp_path: Path)
     assert {result.instruction for result in left} == {"Give me JOY!"}
     with Records.open(Workspace.open(tmp_path)) as records:
         (rewrite,) = Rewriting(records, "courier", ACME).look_again().values()
-        draws = records.trajectories.draws(item_id=rewrite.id, scope=ACME)
+        draws = records.draws.all(item_id=rewrite.id, scope=ACME)
         assert [draw.withheld for draw in draws] == [r.rewritten_from is None for r in results]
-        assert records.trajectories.draws(item_id=rewrite.id) == []
+        assert records.draws.all(item_id=rewrite.id) == []
         assert Rewriting(records, "courier", OTHER).look_again() == {}
     with chatting(tmp_path, learning="on", tenant="other") as agent:
         assert agent.run("give me joy").rewritten_from is None
@@ -254,7 +254,7 @@ def test_learning_off_withholds_nothing_and_keeps_the_attempt_alone(tmp_path: Pa
     assert all(result.skills_offered == ("insight-1",) for result in results)
     with Records.open(Workspace.open(tmp_path)) as records:
         assert records.requests.latest("courier") == []
-        draws = records.trajectories.draws(item_id=item.id)
+        draws = records.draws.all(item_id=item.id)
         assert {draw.probability for draw in draws} == {0.0}, "which counts in no estimate"
 
 

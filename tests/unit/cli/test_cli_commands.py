@@ -53,6 +53,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_training_on_exports_loads_no_agent(tmp_path: Path) -> None:
+    words = ["train", "trl-sft", "--data", str(tmp_path), "--base", str(tmp_path), "--out", "none"]
+    code = (
+        "import sys; from click.testing import CliRunner; from agentlab.cli.main import cli\n"
+        f"result = CliRunner().invoke(cli, {words!r}); assert 'holds no model' in result.output\n"
+        "print(sorted({'langgraph', 'openai', 'agentlab.runner'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     ["practice", "evaluate", "resume", "runs list", "runs show", "runs compare", "skills list",

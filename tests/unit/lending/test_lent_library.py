@@ -67,7 +67,7 @@ def test_a_call_solves_its_task_and_is_on_record(shop: Path) -> None:
         assert records.items.skill(used).item.name == "holding"
         assert kept.score.evidence["effects"] == [{"skill": used, "shown": True}]
         assert kept.trajectory is not None and kept.trajectory.invocations[0].arguments == arguments
-        draws = records.trajectories.draws(item_id=used)
+        draws = records.draws.all(item_id=used)
         assert [d.success for d in draws if d.attempt_id == outcome.attempt_id] == [True]
 
 
@@ -195,7 +195,7 @@ def test_skills_are_withheld_from_tasks_and_the_draws_are_on_record(shop: Path) 
         run_id = library.run_id
     assert withheld
     with Records.open(Workspace.open(shop)) as records:
-        draws = [row for row in records.trajectories.draws() if row.run_id == run_id]
+        draws = [row for row in records.draws.all() if row.run_id == run_id]
     assert {row.item_name for row in draws if row.withheld} == withheld
 
 

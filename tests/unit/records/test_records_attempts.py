@@ -175,13 +175,13 @@ def test_draws_are_joined_to_what_came_of_the_attempt(records: Records) -> None:
     records.attempts.record(withheld, an_outcome(withheld, success=False, steps=7))
     gone = AttemptOutcome(attempt_id=broken.id, status="infrastructure_failure")
     records.attempts.record(broken, gone)
-    rows = records.trajectories.draws(name="carry", environment=TOWN)
+    rows = records.draws.all(name="carry", environment=TOWN)
     assert [(row.withheld, row.success, row.tool_calls, row.steps) for row in rows] == [
         (False, True, 3, 6),
         (True, False, 7, 14),
     ]
-    assert records.trajectories.draws(item_id=skill.id) == rows
-    assert records.trajectories.draws(name="carry", environment="elsewhere") == []
+    assert records.draws.all(item_id=skill.id) == rows
+    assert records.draws.all(name="carry", environment="elsewhere") == []
 
 
 def test_specs_of_another_place_are_refused(records: Records) -> None:

@@ -7,6 +7,7 @@ import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -21,10 +22,15 @@ from tests.unit.records.samples import a_spec, a_task, an_outcome, opened
 from tests.unit.records.test_records_scopes import to_revision
 
 WORDS = st.sampled_from(["go", "go ", "\ud800", "é", ""])
-VALUES: st.SearchStrategy[JsonValue] = st.sampled_from([0, 0.0, -0.0, False, 1, 1.0, True, None])
+VALUES: st.SearchStrategy[JsonValue] = st.sampled_from(
+    [0, 0.0, -0.0, False, 1, 1.0, True, None, 2**64, -(10**30), math.nan]
+)
 """Among them pairs that Python calls equal and JSON spells apart."""
-MESSAGES = st.fixed_dictionaries({"role": WORDS, "text": WORDS, "value": VALUES})
-REQUESTS = st.fixed_dictionaries(
+MESSAGES = cast(
+    "st.SearchStrategy[JsonObject]",
+    st.fixed_dictionaries({"role": WORDS, "text": WORDS, "value": VALUES}),
+)
+REQUESTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {},
     optional={
         "messages": st.one_of(st.lists(MESSAGES, max_size=4), st.none()),
@@ -48,10 +54,8 @@ def call_chains(draw: st.DrawFn) -> tuple[ModelCall, ...]:
             asked = before.request.get("messages")
             if isinstance(asked, list):
                 cut = draw(st.integers(0, len(asked)))
-                request = {
-                    **before.request,
-                    "messages": [*asked[:cut], *draw(st.lists(MESSAGES, max_size=2))],
-                }
+                more: list[JsonValue] = [*draw(st.lists(MESSAGES, max_size=2))]
+                request = {**before.request, "messages": [*asked[:cut], *more]}
             ids = (*(before.prompt_token_ids or ()), *(before.output_token_ids or ()))
             prompt = (*ids[: draw(st.integers(0, len(ids)))], *(prompt or ()))
         output = draw(IDS)
@@ -101,7 +105,8 @@ def a_chat(turns: int) -> tuple[ModelCall, ...]:
             log_probabilities=(-0.5, -math.inf),
         )
         found.append(call)
-        messages += [reply, {"role": "tool", "text": "You are there."}]
+        answer: JsonObject = {"role": "tool", "text": "You are there."}
+        messages = [*messages, reply, answer]
         prompt = (*prompt, 7, turn, 9, 9)
     return tuple(found)
 
@@ -120,12 +125,19 @@ def test_a_chat_takes_room_for_what_is_new_in_each_call() -> None:
     assert told["prompt_token_ids"] == [9, 9]
 
 
+def test_whole_numbers_of_any_size_stay_whole() -> None:
+    request: JsonObject = {"seed": 10**30, "messages": [{"id": 2**64}]}
+    call = ModelCall(model="m", request=request, response={"share": 0.012345678901234567})
+    (again,) = read_calls(enumerate(spelt_calls([call])), attempt_id="a")
+    assert again == call and isinstance(again.request["seed"], int)
+
+
 def test_calls_share_in_memory_what_they_share() -> None:
     first, *_, last = read_calls(enumerate(spelt_calls(a_chat(5))), attempt_id="a")
     assert first.request["tools"] is last.request["tools"]
 
 
-BROKEN = [
+BROKEN: list[tuple[str, int, JsonObject]] = [
     ("the call that it continues is not there", 0, {}),
     ("it continues 9 messages of 1", 1, {"messages": 9}),
     ("it continues 900 tokens of 102", 1, {"tokens": 900}),

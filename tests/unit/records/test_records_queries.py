@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlab.records import DrawRow, Records
-from agentlab.records.trajectories import LEAST_CHANCE
+from agentlab.records.draws import LEAST_CHANCE
 from agentlab.statistics.effects import has_chance
 from agentlab.types import (
     AttemptKind,
@@ -128,11 +128,9 @@ def test_counting_in_the_database_is_counting_attempt_by_attempt(
                 if row.kind != "shadow":
                     uses.update(row.skills_used)
         assert records.attempts.uses() == uses
-        found = records.trajectories.known_draws(
-            [skill.id for skill in SKILLS], environment=TOWN, first=first
-        )
+        found = records.draws.known([skill.id for skill in SKILLS], environment=TOWN, first=first)
         for skill in SKILLS:
-            slow = records.trajectories.draws(environment=TOWN, item_id=skill.id)
+            slow = records.draws.all(environment=TOWN, item_id=skill.id)
             known = [row for row in slow if _counts(row, skill)]
             if known:
                 assert found[skill.id] == (len(known), known[:first])
@@ -146,7 +144,7 @@ def test_draws_of_other_items_and_environments_are_left_out(tmp_path: Path) -> N
             records,
             [Past(RUN, 5, "practice", "completed", True, "practice", ((0, 0.5, False),), ())],
         )
-        ask = records.trajectories.known_draws
+        ask = records.draws.known
         assert set(ask([SKILLS[0].id], environment=TOWN, first=5)) == {SKILLS[0].id}
         assert ask([SKILLS[1].id], environment=TOWN, first=5) == {}
         assert ask([SKILLS[0].id], environment="elsewhere", first=5) == {}

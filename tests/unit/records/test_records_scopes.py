@@ -125,8 +125,8 @@ def test_what_is_tried_in_a_scope_is_told_there(records: Records) -> None:
         assert [e.task.id for e in records.trajectories.exportable(RUN, scope=scope)] == own
         assert [o.task_id for o in records.trajectories.outline(RUN, scope=scope)] == own
         around = len(scope.readable)
-        assert len(records.trajectories.draws(item_id=skill.id, scope=scope)) == around
-        known = records.trajectories.known_draws([skill.id], environment=TOWN, first=9, scope=scope)
+        assert len(records.draws.all(item_id=skill.id, scope=scope)) == around
+        known = records.draws.known([skill.id], environment=TOWN, first=9, scope=scope)
         # The skill was derived from the first task, which counts nowhere.
         assert (known[skill.id].known if known else 0) == around - 1
         assert records.attempts.uses(scope=scope)[skill.id] == around

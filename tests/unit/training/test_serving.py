@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -113,6 +114,36 @@ def test_an_adapter_that_says_something_wrong_is_refused(
 ) -> None:
     edit(adapter, **changes)
     with pytest.raises(AdapterRefusedError, match=told):
+        read_adapter(adapter)
+
+
+def _headed(head: bytes) -> bytes:
+    return len(head).to_bytes(8, "little") + head
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _headed(b'{"a":{"data_offsets":[0,Infinity]}}'),
+        _headed(b'{"a":' * 20_000 + b"1" + b"}" * 20_000),
+        _headed(b'{"a":[1]}'),
+    ],
+)
+def test_weights_with_a_head_of_no_sense_are_refused(adapter: Path, data: bytes) -> None:
+    (adapter / "adapter_model.safetensors").write_bytes(data)
+    with pytest.raises(AdapterRefusedError, match="no file of weights"):
+        read_adapter(adapter)
+
+
+@pytest.mark.parametrize("name", ["agentlab.json", "adapter_model.safetensors"])
+def test_a_pipe_or_a_device_is_not_waited_for(adapter: Path, name: str) -> None:
+    (adapter / name).unlink()
+    os.mkfifo(adapter / name)
+    with pytest.raises(AdapterRefusedError, match=r"no plain file|it has no"):
+        read_adapter(adapter)
+    (adapter / name).unlink()
+    (adapter / name).symlink_to("/dev/zero")
+    with pytest.raises(AdapterRefusedError, match=r"no plain file|it has no"):
         read_adapter(adapter)
 
 

@@ -171,7 +171,7 @@ def test_rates_by_round_leave_out_what_counts_in_no_rate() -> None:
 def counted_draws(records: Records, rounds: int) -> list[ArmCount]:
     """As `arms`, draw by draw."""
     attempts: dict[str, list[DrawRow]] = defaultdict(list)
-    for draw in records.trajectories.draws(run_id=RUN):
+    for draw in records.draws.all(run_id=RUN):
         if draw.kind == "practice" and draw.success is not None and draw.round < rounds:
             attempts[draw.attempt_id].append(draw)
     strata: dict[tuple[int, frozenset[str]], list[int]] = defaultdict(lambda: [0] * 4)

@@ -84,7 +84,11 @@ def test_what_is_no_origin_cannot_be_listed(text: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "::ffff:127.0.0.1", "fe80::1%eth0"],
+    [
+        *("127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "::ffff:127.0.0.1", "fe80::1%eth0"),
+        *("64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "64:ff9b::a9fe:a9fe"),
+        "fd00:ec2::254",
+    ],
 )
 def test_addresses_of_this_machine(address: str) -> None:
     assert is_inside(address)
@@ -93,6 +97,7 @@ def test_addresses_of_this_machine(address: str) -> None:
 def test_names_of_this_machine() -> None:
     assert is_own_name("localhost") and is_own_name("shop.localhost") and is_own_name("10.0.0.1")
     assert not is_own_name("localhost.example.org") and not is_inside("93.184.215.14")
+    assert not is_inside("2606:2800:21f:cb07::1") and not is_inside("64:ff9b::5db8:d70e")
 
 
 @pytest.mark.parametrize(
