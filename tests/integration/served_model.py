@@ -24,6 +24,8 @@ from tests.required import trainers_python
 
 ROOT = Path(__file__).parents[2]
 BATCH, WAITING = 6, 10
+python = trainers_python
+"""Under the name by which tests of served models ask for it."""
 
 
 class Models(NamedTuple):
