@@ -67,9 +67,10 @@ VIEWS: dict[ViewName, Kind] = {
 
 TO_KNOW: dict[ViewName, str] = {
     "hinted": "Guide shapes the ratio of rows whose hint was taken out and does not clip it; "
-    "`trl-grpo-replay` clips it like any other.",
-    "replayed": "SPEAR weighs the loss of replayed rows as advantages.jsonl names it, and leaves "
-    "out tokens whose probability goes with the advantage; `trl-grpo-replay` does neither.",
+    "`trl-grpo-replay` clips it like any other and shapes nothing.",
+    "replayed": "SPEAR weighs the loss of replayed rows as advantages.jsonl names it, leaves out "
+    "tokens whose probability goes with the advantage, and adds a bonus for turns to early "
+    "rewards; `trl-grpo-replay` does none of these, and rewards are the evaluator's.",
 }
 """What of a view's published rule is the trainer's part, and what ours does of it."""
 

@@ -1,8 +1,8 @@
 """Advantages of exported groups, under a named estimator.
 
-What an estimator compares is decided here: a group's rewards, a game and a role, or the states in
-which calls were made. A state is what the model was last shown, by digest, so that it is the same
-state wherever two attempts saw the same.
+What an estimator compares is decided here: a group's rewards, a game and a role, a proposer's
+replies and each task's attempts, or the states in which calls were made. A state is what the
+model was last shown, by digest, so that it is the same state wherever two attempts saw the same.
 """
 
 from __future__ import annotations
@@ -70,7 +70,13 @@ class Estimating:
                 rollout.id: self._body(episode) | {"calls": list(calls)}
                 for rollout, episode, calls in zip(group.rollouts, episodes, steps, strict=True)
             }
-        values = self._played(group) if name == "rae" else _within(name, rewards)
+        match name:
+            case "rae":
+                values = self._played(group)
+            case "hierarchical":
+                values = _leveled(group.rollouts)
+            case _:
+                values = _within(name, rewards)
         return {
             rollout.id: self._body(value)
             for rollout, value in zip(group.rollouts, values, strict=True)
@@ -95,14 +101,39 @@ def _within(name: str, rewards: Sequence[float | None]) -> Advantages:
             return grpo(rewards)
         case "reflect":
             return grpo(rewards, spread="population", epsilon=0.0)
-        case "hierarchical":
-            # Solvers' groups are of one task and proposers' of one round: each is a level of its
-            # own, and nothing is compared across.
-            return hierarchical([Solved("", None, tuple(rewards))]).solvers[0]
         case "dr-grpo":
             return dr_grpo(rewards)
         case _:
             return rloo(rewards)
+
+
+def _leveled(rollouts: Sequence[Rollout]) -> Advantages:
+    """Proposers' replies within the group, and solvers within the task that they were given.
+
+    A reply has no attempts of its own here: its reward already says what came of its tasks.
+    """
+    replies = [place for place, each in enumerate(rollouts) if _proposes(each)]
+    attempts: dict[str, list[int]] = {}
+    for place, each in enumerate(rollouts):
+        if not _proposes(each):
+            attempts.setdefault(each.task.id, []).append(place)
+    proposed = [Solved("proposals", rollouts[place].reward, ()) for place in replies]
+    solved = [
+        Solved(task, None, tuple(rollouts[place].reward for place in places))
+        for task, places in attempts.items()
+    ]
+    found = hierarchical([*proposed, *solved])
+    values: list[float | None] = [None] * len(rollouts)
+    for place, value in zip(replies, found.proposers[: len(replies)], strict=True):
+        values[place] = value
+    for places, within in zip(attempts.values(), found.solvers[len(replies) :], strict=True):
+        for place, value in zip(places, within, strict=True):
+            values[place] = value
+    return tuple(values)
+
+
+def _proposes(rollout: Rollout) -> bool:
+    return bool(rollout.calls) and rollout.calls[0].role == "proposer"
 
 
 def _anchors(rollout: Rollout) -> list[Anchored]:

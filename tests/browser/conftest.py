@@ -12,9 +12,9 @@ import pytest
 
 from agentlab.environments.web.chromium import INSTALL, find_chromium
 from tests.browser.sites import Site
+from tests.required import installed, lacking
 
-if not os.environ.get("REQUIRE_BROWSER"):
-    pytest.importorskip("playwright", reason="the extra browser is not installed")
+installed("playwright", "REQUIRE_BROWSER")
 
 EVERYTHING = "EVERY_ORACLE" in os.environ
 collect_ignore = [] if EVERYTHING else ["test_chat_store.py", "test_store_drift.py"]
@@ -25,9 +25,7 @@ collect_ignore = [] if EVERYTHING else ["test_chat_store.py", "test_store_drift.
 def needs_chromium() -> Iterator[None]:
     """Skip, with the line to run, where there is no browser."""
     if find_chromium() is None:
-        # Where everything must be checked, what cannot be is a failure.
-        missing = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip
-        missing(f"no Chromium: run `{INSTALL}`")
+        lacking(f"no Chromium: run `{INSTALL}`", "REQUIRE_BROWSER")
     from agentlab.environments.web.browser import end_now
 
     yield

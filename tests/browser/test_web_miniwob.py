@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("miniwob", reason="the extra browser is not installed")
-
 from agentlab.environments.registration import make_environment
 from agentlab.environments.web.browser import on_thread, run_now
 from agentlab.environments.web.miniwob import MiniWoB, pages
@@ -19,6 +17,9 @@ from agentlab.graph import jobs
 from agentlab.protocols import Environment
 from agentlab.records.blobs import Blobs
 from agentlab.types import AttemptSpec, EnvironmentRef, Limits, StepResult, Task, ToolCall
+from tests.required import installed
+
+installed("miniwob", "REQUIRE_BROWSER")
 
 ABREAST = 4
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("miniwob", reason="the extra browser is not installed")
-
 from agentlab.environments.web.miniwob import MiniWoB, pages
 from agentlab.records import Records, Workspace
 from agentlab.types import SplitRule
+from tests.required import installed
+
+installed("miniwob", "REQUIRE_BROWSER")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "miniwob_pages.py"
 ASKED = ("--pages", "enter-password", "--attempts", "4", "--seeds", "2", "--budget", "10")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("miniwob", reason="the extra browser is not installed")
-
 import agentlab
 from agentlab.environments.web import miniwob_page
 from agentlab.environments.web.browser import on_thread, run_now
@@ -16,6 +14,9 @@ from agentlab.environments.web.miniwob_page import DONE, MiniWoBPage
 from agentlab.errors import InvalidTaskError
 from agentlab.records import Records, Workspace
 from agentlab.types import Clause, JsonObject, Mission, Task, ToolCall
+from tests.required import installed
+
+installed("miniwob", "REQUIRE_BROWSER")
 
 
 def test_what_a_page_asks_for_is_read_and_held_to() -> None:

@@ -6,7 +6,6 @@ The model is made and served under the trainers' Python, by the commands that us
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,14 +17,15 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from agentlab.errors import ConfigError
 from agentlab.serve.starting import command, environment
-from agentlab.training.trainers.interpreter import train_python
+from agentlab.training.trainers.interpreter import VARIABLE
 from examples.tiny_policy.make import QUICK, make
+from tests.required import trainers_python
 
 ROOT = Path(__file__).parents[2]
-HOW = "python3.11 -m venv .venv-train && .venv-train/bin/pip install '.[serve]'"
 BATCH, WAITING = 6, 10
+python = trainers_python
+"""Under the name by which tests of served models ask for it."""
 
 
 class Models(NamedTuple):
@@ -57,31 +57,16 @@ class Running(NamedTuple):
         return told[1:]
 
 
-def python() -> Path:
-    """The trainers' Python; skips, or fails where REQUIRE_TRAINERS is set, when there is none."""
-    why = ""
-    try:
-        found = Path(train_python(("torch", "transformers", "peft"), start=ROOT).path)
-        code = "import torch, transformers, peft, fastapi, uvicorn, jinja2"
-        if subprocess.run([str(found), "-c", code], env=environment(), check=False).returncode == 0:
-            return found
-        why = f"{found} lacks a package"
-    except ConfigError as error:
-        why = str(error)
-    if os.environ.get("REQUIRE_TRAINERS"):
-        pytest.fail(f"no trainers' environment: {why}")
-    pytest.skip(f"no trainers' environment ({why}); to make it: {HOW}")
-
-
 def make_policy(folder: Path) -> Path:
     """A quick tiny policy; made once for all tests of a session."""
-    python()
-    return make(folder / "base", QUICK, cache=folder.parent / "policies")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(trainers_python()))
+        return make(folder / "base", QUICK, cache=folder.parent / "policies")
 
 
 def make_models(folder: Path) -> Models:
     """A quick tiny policy with two adapters and a variant of all weights."""
-    interpreter = python()
+    interpreter = trainers_python()
     base = make_policy(folder)
     script = Path(__file__).parent / "adapters_for_tests.py"
     adapters = folder / "adapters"
@@ -94,7 +79,10 @@ def make_models(folder: Path) -> Models:
 @contextmanager
 def serving(folder: Path, *options: str) -> Generator[Running]:
     """The command's server, until the block ends; it must then end by itself when told to."""
-    line = [*command(folder, options), "--batch", str(BATCH), "--waiting", str(WAITING)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(trainers_python()))
+        started = command(folder, options)
+    line = [*started, "--batch", str(BATCH), "--waiting", str(WAITING)]
     process = subprocess.Popen(
         line, env=environment() | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True
     )

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.bench_processes import below
-from tests.integration.served_model import ROOT, make_policy, python, serving
+from tests.integration.served_model import ROOT, make_policy, serving
 from tests.processes import until_ended
+from tests.required import trainers_python
 
 # Torch is imported several times, which takes long beside other work.
 pytestmark = pytest.mark.timeout(600)
@@ -26,7 +27,7 @@ PRACTICE = (
 
 
 def test_a_live_training_practises_with_its_own_weights_and_outlives_a_kill(tmp_path: Path) -> None:
-    base, interpreter = make_policy(tmp_path), python()
+    base, interpreter = make_policy(tmp_path), trainers_python()
     out = tmp_path / "trained"
     with serving(base, "--name", "tiny") as server:
         line = [

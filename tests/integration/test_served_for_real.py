@@ -5,7 +5,6 @@ vLLM has an environment of its own; `make test-vllm` makes it and names its Pyth
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 
 from agentlab.testing.server_conformance import check_server
 from agentlab.training.serving.launcher import ServerProcess
+from tests.required import trainers_python
 
 ROOT = Path(__file__).parents[2]
-TRAIN = os.environ.get("AGENTLAB_TRAIN_PYTHON") or str(ROOT / ".venv-train" / "bin" / "python")
 VLLM = os.environ.get("AGENTLAB_VLLM_PYTHON")
 pytestmark = pytest.mark.timeout(900)  # they start torch
 
@@ -24,24 +23,18 @@ pytestmark = pytest.mark.timeout(900)  # they start torch
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base model and an adapter of it, made by torch."""
-    if not os.access(TRAIN, os.X_OK):
-        why = "there is no trainers' environment; to make it: make trainers"
-        if os.environ.get("REQUIRE_TRAINERS"):
-            pytest.fail(why)
-        pytest.skip(why)
+    python = trainers_python()
     folder = tmp_path_factory.mktemp("models")
     script = Path(__file__).with_name("made_by_torch.py")
     alone = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-    subprocess.run([TRAIN, str(script), str(folder)], check=True, env={**os.environ, **alone})
+    subprocess.run([str(python), str(script), str(folder)], check=True, env={**os.environ, **alone})
     return folder
 
 
 def test_serve_local_passes_the_suite_for_servers(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if importlib.util.find_spec("agentlab.serve") is None:
-        pytest.skip("this checkout has no agentlab.serve")
-    monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", TRAIN)
+    monkeypatch.setenv("AGENTLAB_TRAIN_PYTHON", str(trainers_python()))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     base, log = models / "base", tmp_path / "server.log"
     with ServerProcess("local", base, log=log, seconds=300) as server:

@@ -21,7 +21,8 @@ from agentlab.training.tokens import behaviour_rows
 from examples.tiny_policy.lucky import luck
 from examples.tiny_policy.make import QUICK, digest_of, make
 from examples.tiny_policy.measure import config_for, measure
-from tests.integration.served_model import ROOT, Running, make_policy, python, serving
+from tests.integration.served_model import ROOT, Running, make_policy, serving
+from tests.required import trainers_python
 
 # Torch is imported several times, which takes long beside other work.
 pytestmark = pytest.mark.timeout(400)
@@ -144,10 +145,8 @@ for text in ("⟦Open the red chest.⟧", "Ünïcode 漢字 \\t  two  spaces\\n"
 
 
 def test_the_template_is_one_that_trl_trains_with(policy: Path) -> None:
-    interpreter = str(python())
+    interpreter = str(trainers_python())
     variables = {**environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    if subprocess.run([interpreter, "-c", "import trl"], env=variables, check=False).returncode:
-        pytest.skip("the trainers' environment has no trl; .venv-train/bin/pip install trl==1.16.0")
     made = subprocess.run(
         [interpreter, "-c", CHECKS, str(policy)],
         env=variables,

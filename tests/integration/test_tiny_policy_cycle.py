@@ -17,7 +17,8 @@ import pytest
 
 from agentlab.envs.burrow.world import DEV
 from agentlab.records import Records, Workspace
-from tests.integration.served_model import ROOT, python
+from tests.integration.served_model import ROOT
+from tests.required import trainers_python
 
 pytestmark = pytest.mark.timeout(600)  # torch is started for base, server and both trainings
 
@@ -30,7 +31,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[dict
     ran = subprocess.run(
         [sys.executable, "-m", "examples.tiny_policy.run", *words, "--workspace", str(place)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "AGENTLAB_TRAIN_PYTHON": str(python())},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "AGENTLAB_TRAIN_PYTHON": str(trainers_python()),
+        },
         capture_output=True,
         text=True,
         timeout=570,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,31 @@ def main(rl: Path, sft: Path, model: Path) -> str:
     asked = omegaconf.OmegaConf.create(
         {"max_length": 8192, "pad_mode": "no_padding", "ignore_input_ids_mismatch": True}
     )
-    shown = module.ExportedConversations(str(sft / "data.parquet"), tokenizer, asked)
-    learnt = sum(int(shown[number]["loss_mask"].sum()) for number in range(len(shown)))
-    assert learnt > 0
-    return f"{len(tasks)} tasks; {len(shown)} conversations, {learnt} tokens that count"
+    learnt = left = 0
+    # As it was exported, and with the first reply of each row left out.
+    for data in (sft / "data.parquet", masked(sft / "data.parquet", sft / "masked.parquet")):
+        shown = module.ExportedConversations(str(data), tokenizer, asked)
+        for number in range(len(shown)):
+            row = shown[number]
+            text = tokenizer.decode(row["input_ids"][row["loss_mask"] == 1])
+            said = json.loads(shown.dataframe["messages"][number])
+            counted = [each["counts"] for each in said if each["role"] == "assistant"]
+            assert text.count("<|im_end|>") == sum(counted), text
+            learnt, left = learnt + sum(counted), left + len(counted) - sum(counted)
+    assert learnt and left
+    return f"{len(tasks)} tasks; {learnt} replies learnt and {left} not"
+
+
+def masked(data: Path, other: Path) -> Path:
+    """A copy whose rows leave their first reply out of the loss."""
+    pandas: Any = importlib.import_module("pandas")
+    frame = pandas.read_parquet(data)
+    for number, text in enumerate(frame["messages"]):
+        messages = json.loads(text)
+        next(each for each in messages if each["role"] == "assistant")["counts"] = False
+        frame.loc[number, "messages"] = json.dumps(messages)
+    frame.to_parquet(other)
+    return other
 
 
 if __name__ == "__main__":

@@ -18,13 +18,15 @@ from agentlab.telemetry.inspect_log import export_inspect
 from agentlab.testing.model_server.server import ModelServer
 from agentlab.training.exporting import FORMATS, ExportRequest, ViewName, export
 from tests.integration.test_export_of_real_runs import sloppy
+from tests.trainers.tiny_model import write_model
 
 VIEWS: dict[str, ViewName] = {"openenv": "groups", "verifiers": "groups", "art": "groups"}
 """Where another view than the format's first is held against its rows."""
 
 
 def main(folder: Path) -> None:
-    """Practise, and export."""
+    """Practise, and export; a model folder stands beside, whose tokenizer loaders are given."""
+    write_model(folder / "model", context=8192)
     options: dict[str, Any] = {
         "rounds": 2,
         "attempts": 8,

@@ -49,6 +49,28 @@ TRAINERS: dict[str, Trainer] = {
         torch=True,
         bare=("llamafactory==0.9.5",),
     ),
+    "verl": Trainer(
+        (
+            *("transformers>=5.5.3,<5.11", "datasets", "peft", "accelerate", "pandas", "pyarrow"),
+            *("omegaconf", "hydra-core", "ray", "tensordict>=0.9.1,<=0.10", "torchdata"),
+            *("codetiming", "pillow"),
+        ),
+        "check_verl.py",
+        ("verl-rl", "verl-sft", "model"),
+        torch=True,
+        bare=("verl==0.9.1",),
+    ),
+    "ms-swift": Trainer(
+        (
+            *("transformers<5.20", "datasets<4.8.5", "peft<0.21", "accelerate", "trl<1.0"),
+            *("modelscope", "dacite", "einops", "json-repair", "addict", "simplejson"),
+            *("aiohttp", "pillow", "requests"),
+        ),
+        "check_swift.py",
+        ("ms-swift", "model"),
+        torch=True,
+        bare=("ms-swift==4.6.0",),
+    ),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "agentlab"
 ROLES = ("proposers", "curricula", "executors", "evaluators", "curators")
 
-ENVIRONMENTS = ("babyai", "minigrid", "gymnasium", "courier")
+ENVIRONMENTS = ("babyai", "minigrid", "gymnasium", "courier", "miniwob", "burrow")
 THINGS = (
     "ball",
     "balls",
@@ -35,8 +35,11 @@ NAMED = re.compile(
     rf"(?i)(?<![a-z])({'|'.join((*ENVIRONMENTS, *THINGS, *COLOURS, *TOOLS))})(?![a-z])"
 )
 # Words that code and its documentation use in another sense: a sort key, the box that code
-# runs in. As data, in a string that is no docstring, they can only be the objects.
-AMBIGUOUS = re.compile(r"(?i)(?<![a-z])(keys?|box|boxes|rooms?|grid|carrying|locked)(?![a-z])")
+# runs in, the records' store. As data, in a string that is no docstring, they can only be the
+# objects, and the shop that is an environment.
+AMBIGUOUS = re.compile(
+    r"(?i)(?<![a-z])(keys?|box|boxes|rooms?|grid|carrying|locked|store)(?![a-z])"
+)
 
 
 def role_files() -> list[Path]:
@@ -107,6 +110,9 @@ def test_roles_compare_with_no_declared_tool_or_predicate() -> None:
         "if name == 'go_to': pass",
         "is_door = kind == 1",
         "# as in BabyAI",
+        "# as in the burrow",
+        "if name.startswith('miniwob:'): pass",
+        "if environment == 'store': pass",
         "wanted = {'kind': 'key'}",
         "text = f'the box {name}'",
         "def act(env):\n    '''Opens the doors.'''",
@@ -118,7 +124,12 @@ def test_the_search_finds_names(source: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["sorted(items, key=len)", "def f():\n    '''Runs in a box.'''", "stored = credit + 1"],
+    [
+        "sorted(items, key=len)",
+        "def f():\n    '''Runs in a box.'''",
+        "stored = credit + 1",
+        "# by its store",
+    ],
 )
 def test_the_search_passes_other_senses(source: str) -> None:
     assert names_found(source) == []

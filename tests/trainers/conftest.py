@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.required import trainers_python
 from tests.trainers.tiny_model import write_model
-
-ROOT = Path(__file__).parents[2]
-NAMED = os.environ.get("AGENTLAB_TRAIN_PYTHON")
-PYTHON = Path(NAMED) if NAMED else ROOT / ".venv-train" / "bin" / "python"
-"""Looked for before each test takes the variables of this project away."""
 
 
 @pytest.fixture(scope="module")
 def module_python() -> Path:
     """The trainers' Python, which the tests of it are skipped without."""
-    if not os.access(PYTHON, os.X_OK):
-        why = "there is no trainers' environment; to make it: make trainers"
-        if os.environ.get("REQUIRE_TRAINERS"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return PYTHON
+    return trainers_python()
 
 
 @pytest.fixture

@@ -116,7 +116,23 @@ def test_the_launcher_stops_where_data_changed(
     assert digest_of(data / name) != before
     done = subprocess.run([out / "launch.sh"], env=env, timeout=60, capture_output=True)
     assert done.returncode != 0 and b"FAILED" in done.stdout + done.stderr
-    assert "is not what was exported" in write(trainer, data, base, tmp_path / "two").stderr
+    assert (
+        "was changed after it was exported" in write(trainer, data, base, tmp_path / "two").stderr
+    )
+
+
+def test_no_recipe_is_written_for_origins_that_changed(
+    chat_data: Path, base: Path, tmp_path: Path
+) -> None:
+    origins = chat_data / "provenance.jsonl"
+    report = json.loads((chat_data / "export.json").read_text(encoding="utf-8"))
+    report["beside_sha256"] = {"provenance.jsonl": digest_of(origins)}
+    (chat_data / "export.json").write_text(json.dumps(report), encoding="utf-8")
+    told = origins.read_text(encoding="utf-8")
+    origins.write_text(told.replace('"own"', '"nobody\'s"'), encoding="utf-8")
+    found = write("prime-rl", chat_data, base, tmp_path / "out", "--steps", "2")
+    assert found.exit_code == 1 and "is not what was exported" in found.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
@@ -65,37 +65,13 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
         UsageError: the folder is no export, or of a format for another trainer.
         TrainingRefusedError: what is in it may not, or cannot truthfully, be trained on.
     """
-    if not (folder / "export.json").is_file() or not (folder / DATA).is_file():
-        raise UsageError(
-            f"{str(folder)!r} is no export (it lacks export.json or {DATA}); write one with "
-            "`agentlab export RUN --out DIR`."
-        )
-    told = _object(folder / "export.json", "export.json")
-    form = str(told.get("format"))
-    if form not in formats:
-        raise UsageError(
-            f"The export {str(folder)!r} is of the format {form!r}, and this trainer reads "
-            f"{' or '.join(formats)}; export it again with --format {formats[0]}."
-        )
+    told = report_of(folder, formats)
+    form = str(told["format"])
+    if data_of(folder, told).name != DATA:
+        raise UsageError(f"The export {str(folder)!r} lacks {DATA}; export it again.")
     notes = _same_language(told, form, base, f"The export {str(folder)!r}")
     looked = _look(folder, form, base)
-    wanted = told.get("data_sha256")
-    if not isinstance(wanted, str) or not wanted:
-        raise TrainingRefusedError(
-            f"The export {str(folder)!r} does not say the hash of its rows, so nobody can tell "
-            "whether they were changed; export again with this version."
-        )
-    if looked.sha256 != wanted:
-        raise TrainingRefusedError(
-            f"{str(folder / DATA)!r} was changed after it was exported (its hash is "
-            f"{looked.sha256[:8]}, not {wanted[:8]}); export again."
-        )
-    if told.get("rows") != looked.rows:
-        raise TrainingRefusedError(
-            f"{str(folder / DATA)!r} has {looked.rows} rows and export.json tells of "
-            f"{told.get('rows')}; export again."
-        )
-    _check_beside(folder, told.get("beside_sha256"))
+    check_unchanged(folder, told, sha256=looked.sha256, rows=looked.rows)
     origins = check_origins(folder, looked.rows, form, base)
     notes += origins.notes
     of_view = told.get("notes")
@@ -106,19 +82,78 @@ def check_export(folder: Path, formats: tuple[str, ...], base: ModelFolder) -> C
     )
 
 
-def _check_beside(folder: Path, told: object) -> None:
-    """Whether the files that go with the rows are those that were exported with them.
+def report_of(folder: Path, formats: Sequence[str]) -> JsonObject:
+    """What an export says of itself.
+
+    Args:
+        folder: as `agentlab export` wrote it.
+        formats: that the trainer reads.
 
     Raises:
-        TrainingRefusedError: one was changed since, or is gone.
+        UsageError: the folder is no export, or of a format for another trainer.
+        TrainingRefusedError: what it says is cut short.
     """
-    wanted = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    if not (folder / "export.json").is_file():
+        raise UsageError(
+            f"{str(folder)!r} is no export (it lacks export.json); write one with "
+            f"`agentlab export RUN --format {formats[0]} --out DIR`."
+        )
+    told = _object(folder / "export.json", "export.json")
+    if told.get("format") not in formats:
+        raise UsageError(
+            f"The export {str(folder)!r} is of the format {str(told.get('format'))!r}, and this "
+            f"trainer reads {' or '.join(formats)}; export it again with --format {formats[0]}."
+        )
+    if not data_of(folder, told).is_file():
+        raise UsageError(
+            f"The export {str(folder)!r} lacks {data_of(folder, told).name}; export it again."
+        )
+    return told
+
+
+def data_of(folder: Path, told: JsonObject) -> Path:
+    """The file of its rows, which lies in the folder whatever `told` names."""
+    return folder / Path(str(told.get("data", DATA))).name
+
+
+def check_unchanged(folder: Path, told: JsonObject, *, sha256: str, rows: int | None = None) -> int:
+    """How many rows an export has, whose files are those that were written.
+
+    Args:
+        folder: the export's.
+        told: what it says of itself.
+        sha256: of its rows as they are now.
+        rows: how many those are, if they were counted.
+
+    Raises:
+        TrainingRefusedError: a file was changed since, or is gone, or there is no row.
+    """
+    data, wanted, said = data_of(folder, told), told.get("data_sha256"), told.get("rows")
+    if not isinstance(wanted, str) or not wanted:
+        raise TrainingRefusedError(
+            f"The export {str(folder)!r} does not say the hash of its rows, so nobody can tell "
+            "whether they were changed; export again with this version."
+        )
+    if sha256 != wanted:
+        raise TrainingRefusedError(
+            f"{str(data)!r} was changed after it was exported (its hash is {sha256[:8]}, not "
+            f"{wanted[:8]}); export again."
+        )
+    if rows is not None and said != rows:
+        raise TrainingRefusedError(
+            f"{str(data)!r} has {rows} rows and export.json tells of {said}; export again."
+        )
+    if not isinstance(said, int) or not said:
+        raise TrainingRefusedError(f"The export {str(folder)!r} holds no row; export again.")
+    beside = told.get("beside_sha256")
+    of_each = cast("dict[str, object]", beside) if isinstance(beside, dict) else {}
     for name in LINE_BY_LINE:
         path = folder / name
-        if wanted and wanted.get(name) != (file_digest(path) if path.is_file() else None):
+        if of_each and of_each.get(name) != (file_digest(path) if path.is_file() else None):
             raise TrainingRefusedError(
                 f"{str(path)!r} is not what was exported with the rows beside it; export again."
             )
+    return said
 
 
 def _look(folder: Path, form: str, base: ModelFolder) -> CheckedExport:

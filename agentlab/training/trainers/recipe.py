@@ -21,8 +21,13 @@ from typing import Literal, NamedTuple, cast
 
 from pydantic import Field
 
-from agentlab.errors import TrainingRefusedError, UsageError, WorkspaceError
-from agentlab.training.trainers.export_folder import check_origins
+from agentlab.errors import UsageError, WorkspaceError
+from agentlab.training.trainers.export_folder import (
+    check_origins,
+    check_unchanged,
+    data_of,
+    report_of,
+)
 from agentlab.training.trainers.model_folder import ModelFolder, file_digest, read_model
 from agentlab.training.trainers.request import Method, Parameters
 from agentlab.types import Frozen, JsonObject
@@ -120,27 +125,9 @@ def write_recipe(
 
 def _found(request: RecipeRequest, base: ModelFolder, form: str) -> Found:
     folder = request.data[0].absolute()
-    if not (folder / "export.json").is_file():
-        raise UsageError(f"{str(folder)!r} is no export; write one with --format {form}.")
-    try:
-        told = cast("JsonObject", json.loads((folder / "export.json").read_text(encoding="utf-8")))
-    except ValueError:
-        raise TrainingRefusedError(
-            f"export.json in {str(folder)!r} is cut short; export again."
-        ) from None
-    if told.get("format") != form:
-        raise UsageError(
-            f"{request.trainer} reads exports of the format {form}, and {str(folder)!r} is of "
-            f"{str(told.get('format'))!r}; export again with --format {form}."
-        )
-    data = folder / Path(str(told.get("data", "data.jsonl"))).name
-    if not data.is_file() or file_digest(data) != told.get("data_sha256"):
-        raise TrainingRefusedError(
-            f"{str(data)!r} is not what was exported (its hash differs); export again."
-        )
-    rows = told.get("rows")
-    if not isinstance(rows, int) or not rows:
-        raise TrainingRefusedError(f"The export {str(folder)!r} holds no row; export again.")
+    told = report_of(folder, (form,))
+    data = data_of(folder, told)
+    rows = check_unchanged(folder, told, sha256=file_digest(data))
     check_origins(folder, rows, form, base)
     return Found(request, base, folder, data, rows)
 

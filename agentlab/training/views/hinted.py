@@ -6,8 +6,9 @@ for the loss the hint is removed. The hint here is the advice (insights) that an
 offered, and the fresh group are those attempts at the task that were offered some: the draws that
 measure what advice is worth leave others without. What they recorded under the hint stays the old
 policy's log-probability, so that the trainer's ratio is that of the paper,
-new(output | task) / old(output | task + hint). Its shaping of ratios needs the policy that is
-trained: `shaped` says the rule, which `agentlab export` cannot apply.
+new(output | task) / old(output | task + hint). The paper shapes that ratio in the loss, r / (r + g)
+with g the 90th percentile of a batch's hinted ratios, in place of clipping it; that is a trainer's
+part, and ours clips.
 
 A rollout that quotes its hint is left out: what it learnt to say it would not know.
 """
@@ -21,21 +22,11 @@ from agentlab.training.refusals import Refusal, RefusedError
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Group
 from agentlab.training.tries import rebased, single
-from agentlab.training.views.successes import percentile
 
 FAILED, SOLVED = 0.001, 0.999
 """Accuracies up to which a group failed, and from which it is of no use."""
-LEAST = 1e-4
 QUOTED = 24
 """Characters of a hint that a reply must not repeat."""
-
-
-def shaped(ratios: Sequence[float]) -> tuple[float, ...]:
-    """Guide's ratio of each hinted token: r / (r + g), g the 90th percentile and at least 1e-4."""
-    if not ratios:
-        return ()
-    gamma = max(LEAST, percentile(ratios, 0.9))
-    return tuple(ratio / (ratio + gamma) for ratio in ratios)
 
 
 def hinted(

@@ -6,6 +6,9 @@ by their instructions. A task is worth what measured success says of it
 (`proposers.learnability.utility`: most at one half), and 0 where it was refused; a reply is worth
 the mean of its tasks, and what was not tried yet is not known.
 
+The solvers are the view `groups` of the same runs. Both are exported with the estimator
+`hierarchical` and handed to one training, which takes several exports.
+
 A reply with a draft of which nothing is on record is left out, and so is one that drafted what is
 reserved for `dev` or `heldout`: its words would leave with it.
 """

@@ -4,7 +4,8 @@ Qin et al. 2025, "SPEAR" (TencentYoutuResearch/SPEAR): rollouts with a positive 
 buffered, and replayed with A' = reward - the median of the stored groups' mean rewards; only
 A' >= 0 is kept, and nothing that is too old. The weight of the replay loss ramps up. A step of
 training there is a round here. Which tokens to leave out for their covariance with the advantage
-needs the policy that is trained: that is for the trainer, and not done here.
+needs the policy that is trained: that is for the trainer, and not done here. Nor is the bonus for
+turns that SPEAR adds to rewards in its first 200 steps: rewards here are the evaluator's.
 """
 
 from __future__ import annotations
@@ -41,13 +42,6 @@ def recalibrated(rewards: Sequence[float], median: float) -> tuple[float, ...]:
 def ramp(step: int, *, length: int = RAMP) -> float:
     """The weight of the replay loss at a step: (1 - cos(pi t / T)) / 2, and then 1."""
     return 1.0 if step >= length else (1 - math.cos(math.pi * step / length)) / 2
-
-
-def tool_bonus(turns: int, step: int, *, length: int = 200) -> float:
-    """What an early rollout's turns earn: min(1, 0.1 turns) (1 + cos(pi t / T)) / 2, then 0."""
-    if step >= length:
-        return 0.0
-    return min(1.0, 0.1 * turns) * (1 + math.cos(math.pi * step / length)) / 2
 
 
 def replayed(

@@ -19,6 +19,7 @@ from agentlab.config import load_config
 from agentlab.errors import UsageError
 from agentlab.graph.budgets import OPTIONS
 from agentlab.graph.preflight import refuse_small_budgets
+from tests.required import installed
 
 MODEL = ("--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1")
 CHAT: dict[str, Any] = {"model": "openai:m", "endpoint.base_url": "http://127.0.0.1:9/v1"}
@@ -69,7 +70,7 @@ def test_what_cannot_be_practised_leaves_nothing_behind(
 def test_an_environment_without_a_grammar_names_what_has_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("miniwob")
+    installed("miniwob", "REQUIRE_BROWSER")
     says = "'miniwob' has not; practise on one page, as in `miniwob:click-test`"
     _refused(tmp_path, monkeypatch, ("practice", "miniwob"), says)
     says = "'web:http://127.0.0.1:1' has not; name a chat model with --model"

@@ -13,9 +13,11 @@ from agentlab.training.advantages import (
     Anchored,
     Estimator,
     Played,
+    Solved,
     dr_grpo,
     gigpo,
     grpo,
+    hierarchical,
     rae,
     rloo,
 )
@@ -86,6 +88,36 @@ def test_rae_keeps_games_and_roles_apart() -> None:
     assert rae(rows).advantages == (1.0, 1.0, 1.0)
     later = rae([Played("a", "x", 1.0)], rae(rows).baselines)
     assert known(later.advantages) == pytest.approx([0.95])
+
+
+def test_hierarchical_compares_on_two_levels() -> None:
+    # Two rounds. In the first, tasks worth 1, 0 and 0.5; in the second one alone.
+    tasks = [
+        Solved("round 0", 1.0, (1.0, 0.0)),
+        Solved("round 1", 1.0, (1.0, 1.0, 0.0, 0.0)),
+        Solved("round 0", 0.0, (0.0, None, 0.0)),
+        Solved("round 0", 0.5, (1.0,)),
+    ]
+    found = hierarchical(tasks, spread="population", epsilon=0.0)
+    # Worth 1, 0, 0.5: mean 0.5, deviation sqrt(1/6). The lone one compares with nothing.
+    scale = math.sqrt(1 / 6)
+    proposers = [0.5 / scale, None, -0.5 / scale, 0.0]
+    assert found.proposers == tuple(None if v is None else pytest.approx(v) for v in proposers)
+    assert found.solvers == (
+        (pytest.approx(1.0), pytest.approx(-1.0)),
+        tuple(pytest.approx(v) for v in (1.0, 1.0, -1.0, -1.0)),
+        (0.0, None, 0.0),
+        (None,),
+    )
+
+
+def test_no_level_of_hierarchical_touches_the_other() -> None:
+    tasks = [Solved("g", 1.0, (1.0, 0.0)), Solved("g", 0.0, (1.0, 0.0))]
+    plain = hierarchical(tasks)
+    other = hierarchical([task._replace(reward=1.0) for task in tasks])
+    assert other.solvers == plain.solvers and other.proposers == (0.0, 0.0)
+    solved = hierarchical([task._replace(attempts=(1.0, 1.0)) for task in tasks])
+    assert solved.proposers == plain.proposers == grpo([1.0, 0.0])
 
 
 def test_gigpo_adds_what_a_step_was_worth_where_states_were_met_twice() -> None:

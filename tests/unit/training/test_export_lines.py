@@ -152,4 +152,5 @@ def test_what_a_view_leaves_to_the_trainer_is_said(tmp_path: Path) -> None:
         kept = exported(records, "trl-grpo-replay", tmp_path / "kept", view="replayed")
         plain = exported(records, "trl-grpo-replay", tmp_path / "plain", view="groups")
     assert len(kept.notes) == 1 and "trl-grpo-replay" in kept.notes[0]
+    assert "bonus for turns" in kept.notes[0]
     assert plain.notes == ()

@@ -6,6 +6,12 @@ import json
 from typing import Any, cast
 
 import pytest
+from openai.types.chat import (
+    ChatCompletionMessageParam,
+    ChatCompletionMessageToolCallUnionParam,
+    ChatCompletionToolParam,
+)
+from pydantic import TypeAdapter, ValidationError
 
 from agentlab.training.formats.chat import MsSwift, OpenAIChat, TrlChat
 from agentlab.training.formats.trl import TrlDpo, TrlGrpoReplay, TrlKto, TrlSft, tokens_of
@@ -33,6 +39,38 @@ def test_chat_weighs_each_reply() -> None:
     assert row["tools"][0]["function"]["name"] == "go"
     # What comes after the last reply answers it and teaches nothing.
     assert row["messages"][-1]["role"] == "assistant"
+
+
+def spoken(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `chat` as OpenAI's own package reads it; what that does not know is dropped.
+
+    Raises:
+        ValidationError: a message or tool is none.
+    """
+    messages = TypeAdapter(list[ChatCompletionMessageParam])
+    tools = TypeAdapter(list[ChatCompletionToolParam])
+    # An iterable is checked only while it is read, so calls are looked at by themselves.
+    calls = TypeAdapter(list[ChatCompletionMessageToolCallUnionParam])
+    for message in row["messages"]:
+        calls.validate_python(message.get("tool_calls", []))
+    return {
+        "messages": messages.dump_python(messages.validate_python(row["messages"]), mode="json"),
+        "tools": tools.dump_python(tools.validate_python(row["tools"]), mode="json"),
+    }
+
+
+def test_chat_is_what_openai_s_package_reads_and_a_weight() -> None:
+    (row,) = rows(OpenAIChat(), shown("x", "y", weights=(1.0, 0.0)))
+    weights = [message.pop("weight", None) for message in row["messages"]]
+    assert weights == [None, None, 1, None, 0]
+    # Nothing is dropped, so there is no key that OpenAI's shape has not.
+    assert spoken(row) == row
+
+
+def test_what_is_no_chat_is_told_by_openai_s_package() -> None:
+    (row,) = rows(TrlChat(), shown("x"))
+    with pytest.raises(ValidationError, match="arguments"):
+        spoken(row)
 
 
 def test_trl_chat_gives_arguments_as_objects_and_refuses_a_mask() -> None:

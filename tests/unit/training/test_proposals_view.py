@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentlab.records import Records
+from agentlab.training.estimating import ESTIMATORS
 from agentlab.training.exporting import ExportRequest, export
 from agentlab.training.refusals import Refusal
 from agentlab.training.views.proposed import Proposed, proposed_groups, worth
@@ -23,6 +24,7 @@ from agentlab.types import (
     Task,
 )
 from tests.unit.records.samples import RUN, a_spec, a_task, an_outcome, opened
+from tests.unit.training.attempts import calls as attempted
 
 NOT_TRIED = 4
 REFUSED = 3
@@ -61,7 +63,10 @@ def filled(place: Path, calls: Sequence[ModelCall], reason: str = "no solution")
     slots = [(number, success) for number, each in solved.items() for success in each]
     for slot, (number, success) in enumerate(slots):
         spec = a_spec(slot, a_task(number))
-        records.attempts.record(spec, an_outcome(spec, success=success))
+        outcome = an_outcome(spec, success=success)
+        assert outcome.trajectory is not None
+        trajectory = outcome.trajectory.model_copy(update={"model_calls": attempted(["a", "b"])})
+        records.attempts.record(spec, outcome.model_copy(update={"trajectory": trajectory}))
     records.role_calls.save(RUN, 0, "propose", calls)
     return records
 
@@ -127,3 +132,38 @@ def test_they_are_exported_as_groups_with_advantages_within_the_round(tmp_path: 
     rated = (tmp_path / "out" / "advantages.jsonl").read_text(encoding="utf-8").splitlines()
     values = [json.loads(line)["value"] for line in rated]
     assert values == [pytest.approx(0.9560631, abs=1e-6), pytest.approx(-0.9560631, abs=1e-6)]
+
+
+def rated(folder: Path) -> list[tuple[str, float]]:
+    """Of each row, the group and the advantage that is trained with."""
+    rows = (folder / "data.jsonl").read_text(encoding="utf-8").splitlines()
+    values = (folder / "advantages.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [(json.loads(row), json.loads(value)) for row, value in zip(rows, values, strict=True)]
+    assert {value["estimator"] for _, value in found} == {ESTIMATORS["hierarchical"].id}
+    return [(row["group_id"], value["value"]) for row, value in found]
+
+
+def test_proposers_and_their_solvers_are_exported_on_a_level_each(tmp_path: Path) -> None:
+    # Worth of the replies: 0.5 (a task solved by half, and one refused), U(1), 0 (refused).
+    calls = (reply(said(0), said(REFUSED)), reply(said(1)), reply(said(REFUSED)))
+    with filled(tmp_path / "ws", calls) as records:
+        for view in ("proposals", "groups"):
+            request = ExportRequest((RUN,), "trl-grpo-replay", view=view, estimator="hierarchical")
+            export(records, request, tmp_path / view)
+    certain = math.exp(-(0.5**2) / (2 * 0.2**2))
+    mean = (0.5 + certain) / 3
+    deviation = math.sqrt(((0.5 - mean) ** 2 + (certain - mean) ** 2 + mean**2) / 2)
+    proposers = rated(tmp_path / "proposals")
+    assert len({group for group, _ in proposers}) == 1
+    assert [value for _, value in proposers] == [
+        pytest.approx((worth - mean) / (deviation + 1e-4)) for worth in (0.5, certain, 0.0)
+    ]
+    # Of the three tasks that were tried, attempts differ at the first alone.
+    apart = 0.5 / (math.sqrt(0.5) + 1e-4)
+    solvers = rated(tmp_path / "groups")
+    assert [group for group, _ in solvers] == [
+        f"group-task-{number}" for number in (0, 0, 1, 1, 2, 2)
+    ]
+    assert [value for _, value in solvers] == [pytest.approx(apart), pytest.approx(-apart)] + [
+        0.0
+    ] * 4

@@ -17,9 +17,9 @@ from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Composed, Group
 from agentlab.training.tries import tries
 from agentlab.training.views.chains import chain_rewards, chains
-from agentlab.training.views.hinted import hinted, quotes, shaped
+from agentlab.training.views.hinted import hinted, quotes
 from agentlab.training.views.reflections import reflectors, repairs, retries
-from agentlab.training.views.replayed import ramp, recalibrated, replayed, tool_bonus
+from agentlab.training.views.replayed import ramp, recalibrated, replayed
 from agentlab.training.views.splices import splice, splices
 from agentlab.training.views.verifier import verifier_pairs
 from agentlab.types import ChatReply, ChatRequest, Message, ModelCall, Score
@@ -189,8 +189,6 @@ def test_spear_keeps_what_is_better_than_the_median() -> None:
     assert recalibrated([1.0, 0.4], 0.5) == pytest.approx((0.5, -0.1))
     assert ramp(25) == pytest.approx(0.146447, abs=1e-6)
     assert (ramp(0), ramp(100), ramp(500)) == (0.0, 1.0, 1.0)
-    assert tool_bonus(6, 100) == pytest.approx(0.3)
-    assert tool_bonus(6, 200) == 0.0
 
 
 def aged(name: str, reward: float, round_: int) -> Rollout:
@@ -248,13 +246,6 @@ def test_guide_leaves_out_what_quotes_its_hint() -> None:
     assert {r.reason for r in refusals} >= {"a hint that is quoted"}
     assert quotes("Well, DO NOT walk  into the wall again!", LESSON)
     assert not quotes("I walk.", LESSON)
-
-
-def test_guide_s_ratio_without_the_hint_is_shaped() -> None:
-    # Log-probabilities -2.0 without and -1.5 with the hint: .606531. With .2 and 1: see the paper.
-    ratio = math.exp(-2.0 + 1.5)
-    assert ratio == pytest.approx(0.606531, abs=1e-6)
-    assert shaped([0.2, ratio, 1.0]) == pytest.approx((0.178363, 0.396987, 0.520479), abs=1e-6)
 
 
 @pytest.mark.parametrize(
