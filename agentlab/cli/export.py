@@ -27,7 +27,7 @@ INSPECT = "inspect"
         "train on but logs for Inspect View.")  # fmt: skip
 @option("--view", metavar="NAME",
         help="What to learn from: successes, masked, repairs, reflectors, splices, pairs, "
-        "verifier, verdicts, groups, retries, replayed, hinted, chains or proposals. "
+        "verifier, verdicts, groups, retries, replayed, hinted, chains, proposals or levels. "
         "[default: the first that the format takes]")  # fmt: skip
 @option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path),
         help="A new folder.")  # fmt: skip

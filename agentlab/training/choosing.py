@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Literal, Protocol
 
 from agentlab.errors import UnknownNameError
@@ -46,6 +47,7 @@ ViewName = Literal[
     "hinted",
     "chains",
     "proposals",
+    "levels",
 ]
 VIEWS: dict[ViewName, Kind] = {
     "successes": "demonstration",
@@ -62,6 +64,7 @@ VIEWS: dict[ViewName, Kind] = {
     "hinted": "group",
     "chains": "group",
     "proposals": "group",
+    "levels": "group",
 }
 """Each view with the kind of sample that it gives; a format takes the first that suits it."""
 
@@ -75,7 +78,17 @@ TO_KNOW: dict[ViewName, str] = {
 """What of a view's published rule is the trainer's part, and what ours does of it."""
 
 STEPLESS: frozenset[ViewName] = frozenset(
-    ("successes", "verifier", "verdicts", "groups", "retries", "replayed", "hinted", "chains")
+    (
+        "successes",
+        "verifier",
+        "verdicts",
+        "groups",
+        "retries",
+        "replayed",
+        "hinted",
+        "chains",
+        "levels",
+    )
 )
 """Views that look at calls and scores alone."""
 
@@ -136,7 +149,8 @@ class Choosing:
             "replayed": lambda: replayed(self._untried(self._groups())),
             "hinted": lambda: self._each(lambda group: hinted(group, self._refusals, self._advice)),
             "chains": self._chains,
-            "proposals": lambda: proposed_groups(self._records, self._run_ids, self._refusals),
+            "proposals": self._proposals,
+            "levels": lambda: chain(self._untried(self._groups()), self._proposals()),
         }
         return makers[view]()
 
@@ -177,6 +191,9 @@ class Choosing:
                 self._refusals.append(Refusal(group.id, refused.reason, refused.detail))
                 continue
             yield group
+
+    def _proposals(self) -> Iterator[Group]:
+        return proposed_groups(self._records, self._run_ids, self._refusals)
 
     def _verifier(self) -> Iterator[Sample]:
         return verifier_pairs(self._rollouts(), Counter(row.task_id for row in self._outline()))

@@ -147,7 +147,7 @@ def test_proposers_and_their_solvers_are_exported_on_a_level_each(tmp_path: Path
     # Worth of the replies: 0.5 (a task solved by half, and one refused), U(1), 0 (refused).
     calls = (reply(said(0), said(REFUSED)), reply(said(1)), reply(said(REFUSED)))
     with filled(tmp_path / "ws", calls) as records:
-        for view in ("proposals", "groups"):
+        for view in ("proposals", "groups", "levels"):
             request = ExportRequest((RUN,), "trl-grpo-replay", view=view, estimator="hierarchical")
             export(records, request, tmp_path / view)
     certain = math.exp(-(0.5**2) / (2 * 0.2**2))
@@ -167,3 +167,5 @@ def test_proposers_and_their_solvers_are_exported_on_a_level_each(tmp_path: Path
     assert [value for _, value in solvers] == [pytest.approx(apart), pytest.approx(-apart)] + [
         0.0
     ] * 4
+    # One export holds both, so that one training compares each with its own.
+    assert rated(tmp_path / "levels") == [*solvers, *proposers]
