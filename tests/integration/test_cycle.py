@@ -16,6 +16,7 @@ from agentlab.cycle.training import CommandTrainer, TrainOrder
 from agentlab.cycle.work import CycleReport, cycle
 from agentlab.errors import ConfigError, TrainerFaultError, UsageError
 from agentlab.events import AttemptFinished, Event
+from agentlab.graph.budgets import current_config
 from agentlab.records import Records
 from agentlab.testing.adapter_server import write_adapter
 from tests.integration.gated_courier import Bench
@@ -143,8 +144,11 @@ def test_a_cycle_that_was_cut_off_goes_on_at_its_stage(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cut())
     (begun,) = bench.records.runs.all()
+    # A budget that was set meanwhile holds for what is left of the run.
+    limited = asked(bench, budget={"tokens": 10**6})
     with pytest.raises(TrainerFaultError, match="fell over"):
-        run(bench, config, Teacher(bench.base, 1.0, fails=1))
+        run(bench, limited, Teacher(bench.base, 1.0, fails=1))
+    assert current_config(bench.records, begun).budget.tokens == 10**6
     practised = [row for row in bench.records.runs.all() if "command" not in row.config]
     assert [row.run_id for row in practised] == [begun.run_id]
     report = run(bench, config, Teacher(bench.base, 1.0))
