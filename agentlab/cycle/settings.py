@@ -78,9 +78,14 @@ class ServeSettings(Part):
 
 
 class CycleBudget(Part):
-    """What a cycle may spend; looked at before each stage. None means no limit."""
+    """What a cycle may spend. None means no limit.
+
+    What is left is the limit of each practice and gate, and a stage for which nothing is left does
+    not begin.
+    """
 
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """A training or gate that is under way by then is not broken off."""
     tokens: int | None = Field(default=None, ge=1, le=MOST_COUNTED)
     """Of practice and gates together."""
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from agentlab.config import PracticeConfig
+from agentlab.cycle.budget import CycleSpentError, Left, changes, left, taken, within
 from agentlab.cycle.serving import CycleServer
 from agentlab.cycle.settings import CycleConfig, TrainStage
 from agentlab.cycle.stages import Stage, Stages
@@ -55,10 +56,6 @@ class CycleReport(Frozen):
     seconds: float = 0.0
     tokens: int = 0
     promoted: tuple[str, ...] = Field(default=())
-
-
-class _Spent(Exception):
-    """A budget of the cycle is used up; the text says which."""
 
 
 class _Trained(NamedTuple):
@@ -125,7 +122,7 @@ class _Cycle:
             for iteration in range(1, self._config.iterations + 1):
                 await self._iteration(iteration)
                 done = iteration
-        except _Spent as spent:
+        except CycleSpentError as spent:
             status, reason = "stopped", str(spent)
         found = tuple(self._stages.all())
         with Records.open(self._workspace) as records:
@@ -166,39 +163,36 @@ class _Cycle:
         known = self._stages.done(iteration, name)
         if known is not None:
             return known
-        self._afford()
+        self._left(name)
         began = time.monotonic()
         made = await work(iteration)
         seconds = time.monotonic() - began
         return self._stages.finish(iteration, made.model_copy(update={"seconds": seconds}))
 
-    def _afford(self) -> None:
-        budget, found = self._config.budget, self._stages.all()
-        seconds = sum(stage.seconds for _, stage in found)
-        tokens = sum(stage.tokens for _, stage in found)
-        if budget.seconds is not None and seconds >= budget.seconds:
-            raise _Spent(f"its {budget.seconds:g} seconds are used up")
-        if budget.tokens is not None and tokens >= budget.tokens:
-            raise _Spent(f"its {budget.tokens} tokens are used up")
+    def _left(self, stage: str) -> Left:
+        return left(self._config.budget, (each for _, each in self._stages.all()), stage)
 
     # --- the stages -------------------------------------------------------------------------
 
     async def _practise(self, iteration: int) -> Stage:
         begun = self._stages.begun(iteration, "practice")
         where = self._workspace.path
+        config = within(self._practice(iteration), self._left("practice"))
         async with self._server.kept_up():
             if begun:
-                report = await aresume(begun, workspace=where, observers=self._observers)
+                with Records.open(self._workspace) as records:
+                    other = changes(records, begun, config)
+                report = await aresume(begun, workspace=where, observers=self._observers, **other)
             else:
                 observers = (*self._observers, _Beginning(self._stages, iteration))
-                report = await apractice(
-                    self._practice(iteration), workspace=where, observers=observers
-                )
+                report = await apractice(config, workspace=where, observers=observers)
+        with Records.open(self._workspace) as records:
+            tokens = taken(records, report.run_id)
         return Stage(
             stage="practice",
             told=f"{report.attempts} attempts in the run {report.run_id}.",
             result={"run": report.run_id, "status": report.status, "attempts": report.attempts},
-            tokens=report.usage.tokens,
+            tokens=tokens,
         )
 
     def _practice(self, iteration: int) -> PracticeConfig:
@@ -315,7 +309,11 @@ class _Cycle:
         settings = self._config.gate
         settings = settings.model_copy(update={"seed": settings.seed + iteration - 1})
         request = GateRequest(
-            self._config.policy, candidate.folder, self._practice(iteration), settings
+            self._config.policy,
+            candidate.folder,
+            self._practice(iteration),
+            settings,
+            left=self._left("gate").tokens,
         )
         report = await self._compare(request)
         if isinstance(report, AdapterRefusedError):

@@ -4,41 +4,29 @@ Only the weights and the temperature differ between arms; executor, library, eva
 seeds are one and the same, as in `evaluation`. An attempt that failed for reasons of
 infrastructure is made once more. Where the server itself is away it is waited for, and then the
 gate stops, to go on later: what was acknowledged stays, and what failed meanwhile is made again.
+
+Where tokens are limited, so many pairs are attempted together as fit, and each of their attempts
+has the same part (`gate_tokens`). What its part cuts off is no result and not put on record.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-from agentlab.config import BudgetConfig, PracticeConfig
-from agentlab.environments.registration import base_name, make_environment
+from agentlab.config import PracticeConfig
 from agentlab.errors import GateInterruptedError
 from agentlab.events import Progress
 from agentlab.graph.attempts import run_attempt
 from agentlab.graph.evaluation import ARM_SLOTS, Arm, Bench, evaluation_spec
-from agentlab.graph.opening import cores
-from agentlab.graph.policies import route_of
-from agentlab.graph.practice import toolset_name
+from agentlab.graph.gate_tokens import GateTokens
 from agentlab.graph.seats import Seats
-from agentlab.graph.watching import Watchers
-from agentlab.graph.workers import WorkerPool
-from agentlab.library.insights import InsightLibrary
-from agentlab.library.skills import SkillLibrary
-from agentlab.models.routes import POLICY
-from agentlab.protocols import Observer
-from agentlab.records import Records
-from agentlab.records.leases import held
-from agentlab.sandbox import settle_box
 from agentlab.training.promotion.verdict import Pair
 from agentlab.training.serving.client import ModelServerClient, ServerFaultError
 from agentlab.types import (
     AttemptOutcome,
     AttemptSpec,
-    EnvironmentRef,
     Limits,
     Task,
     attempt_id,
@@ -52,20 +40,10 @@ TICK = 0.5
 """Seconds between two looks whether the server is back."""
 EACH = 1_000
 """Slots of one protected template."""
-_OTHERS = ("proposer", "evaluator", "stronger", "curator")
-
-
-class Weights(NamedTuple):
-    """Who is asked in an arm, and how replies are drawn."""
-
-    name: str
-    version: str
-    """As a policy is pinned to it: an adapter, or `base`."""
-    temperature: float
 
 
 class Arms:
-    """The arms of one gate. Made by `at_work`."""
+    """The arms of one gate. Made by `gate_bench.at_work`."""
 
     def __init__(
         self,
@@ -75,6 +53,7 @@ class Arms:
         arms: Mapping[str, Arm],
         server: ModelServerClient,
         needed: Sequence[str],
+        tokens: GateTokens,
         *,
         judged: bool,
         patience: float,
@@ -87,6 +66,7 @@ class Arms:
         self._numbers = {name: number for number, name in enumerate(arms)}
         self._server = server
         self._needed = frozenset(needed)
+        self.tokens = tokens
         self._judged = judged
         self._patience = patience
 
@@ -108,24 +88,80 @@ class Arms:
             first: slot of the first of them.
             phase: shown to observers.
 
+        Returns:
+            All pairs, or those before the first for which the gate's tokens do not suffice.
+
         Raises:
             GateInterruptedError: the server went away.
         """
-        found = await self._attempt((control, candidate), tasks, first, phase)
-        return [
-            Pair(
-                task.id,
-                self._verdict(theirs),
-                self._verdict(mine),
-                theirs.usage.tokens,
-                mine.usage.tokens,
+        made: list[Pair] = []
+        while len(made) < len(tasks):
+            rest = tasks[len(made) :]
+            more = await self.some(
+                control, candidate, rest, first=first + len(made), phase=phase, most=len(rest)
             )
-            for task, theirs, mine in zip(tasks, found[control], found[candidate], strict=True)
-        ]
+            if not more:
+                break
+            made += more
+        return made
+
+    async def some(
+        self,
+        control: str,
+        candidate: str,
+        tasks: Sequence[Task],
+        *,
+        first: int = 0,
+        phase: str = "",
+        most: int,
+    ) -> list[Pair]:
+        """As `pairs`, of the first tasks as many as are attempted together, at most `most`.
+
+        None of them means that the gate's tokens do not suffice for the first.
+        """
+        wanted = min(most, len(tasks))
+
+        async def together(count: int) -> list[Pair]:
+            if not count:
+                return []
+            found = await self._attempt((control, candidate), tasks[:count], first, phase)
+            sides = zip(tasks, found[control], found[candidate], strict=False)
+            made: list[Pair] = []
+            for task, theirs, mine in sides:
+                if theirs is None or mine is None:
+                    break  # for want of tokens: what comes after it is not read before it
+                verdicts = self._verdict(theirs), self._verdict(mine)
+                made.append(Pair(task.id, *verdicts, theirs.usage.tokens, mine.usage.tokens))
+            if len(made) == count:
+                self.tokens.read()
+            return made
+
+        # What is on record costs nothing, whatever is left.
+        if made := await together(self._on_record((control, candidate), wanted, first)):
+            return made
+        cut = -1
+        while self.tokens.cut > cut and (count := self.tokens.pairs(wanted)):
+            cut = self.tokens.cut
+            if made := await together(count):
+                return made
+        return []
+
+    def _on_record(self, arms: Sequence[str], wanted: int, first: int) -> int:
+        """How many of the first pairs were attempted before; 0 where nothing limits them."""
+        if self.tokens.limit is None:
+            return 0
+        run_id = self._bench.run_id
+        recorded = set(self._bench.records.attempts.recorded_ids(run_id, 0))
+        for place in range(wanted):
+            slots = [self._numbers[name] * ARM_SLOTS + first + place for name in arms]
+            if any(attempt_id(run_id, 0, slot, "evaluation") not in recorded for slot in slots):
+                return place
+        return wanted
 
     async def _attempt(
         self, arms: Sequence[str], tasks: Sequence[Task], first: int, phase: str
-    ) -> dict[str, list[AttemptOutcome]]:
+    ) -> dict[str, list[AttemptOutcome | None]]:
+        """Outcomes by arm, in task order; None where its part of the tokens cut one off."""
         specs = {
             name: [
                 evaluation_spec(
@@ -139,7 +175,7 @@ class Arms:
             ]
             for name in arms
         }
-        settled: dict[int, AttemptOutcome] = {}
+        settled: dict[int, AttemptOutcome | None] = {}
         for round_ in range(TRIES):
             todo = {
                 spec.slot: (name, _again(spec, round_))
@@ -165,25 +201,42 @@ class Arms:
 
     async def _make(
         self, todo: Mapping[int, tuple[str, AttemptSpec]], phase: str, done: int, total: int
-    ) -> dict[int, AttemptOutcome]:
-        """Make attempts; those that failed are recorded, and settled only by the last try."""
+    ) -> dict[int, AttemptOutcome | None]:
+        """Make attempts; those that failed are recorded, and settled only by the last try.
+
+        What its part of the tokens cut off is settled as None, and not recorded.
+        """
         records, pool = self._bench.records, self._bench.pool
         width = max(pool.size, *(seats.concurrency for seats in self._seats.values()))
         gate = asyncio.Semaphore(width)
-        made: dict[int, AttemptOutcome] = {}
+        made: dict[int, AttemptOutcome | None] = {}
         failed: dict[int, AttemptOutcome] = {}
         recorded = set(records.attempts.recorded_ids(self._bench.run_id, 0))
+        todo = {slot: each for slot, each in todo.items() if each[1].id not in recorded}
+        parts = self.tokens.parts(len(todo)) if todo else ()
+        part = sum(each.tokens or 0 for each in parts)
+        if parts and part <= self.tokens.cut:
+            return dict.fromkeys(todo)  # it was cut off with as much
 
-        async def one(slot: int, name: str, spec: AttemptSpec) -> None:
+        async def one(slot: int, name: str, planned: AttemptSpec) -> None:
             nonlocal done
+            spec = planned.model_copy(update={"allotted": parts})
             async with gate:
                 while True:
                     outcome = await run_attempt(
                         spec, evaluator=self._evaluator, pool=pool, seats=self._seats[name]
                     )
-                    # What failed while the server was away is as if it had not been tried.
-                    if not _failed(outcome) or not await self._was_away():
+                    cut = self._seats[name].was_cut(spec.id)
+                    # What failed while the server was away is as if it had not been tried, though
+                    # it was paid for.
+                    if cut or not _failed(outcome) or not await self._was_away():
                         break
+                    spec = _less(spec, outcome.usage.tokens)
+            if cut:
+                self.tokens.cut_off(part)
+                made[slot] = None
+                return
+            self.tokens.took(outcome.usage.tokens)
             if _failed(outcome):
                 failed[slot] = outcome
                 return
@@ -195,8 +248,7 @@ class Arms:
         try:
             async with asyncio.TaskGroup() as group:
                 for slot, (name, spec) in todo.items():
-                    if spec.id not in recorded:
-                        group.create_task(one(slot, name, spec))
+                    group.create_task(one(slot, name, spec))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         for slot, outcome in failed.items():
@@ -245,100 +297,6 @@ class Arms:
             observer.notify(event)
 
 
-@asynccontextmanager
-async def at_work(
-    records: Records,
-    run_id: str,
-    config: PracticeConfig,
-    policy: str,
-    weights: Sequence[Weights],
-    server: ModelServerClient,
-    observers: Sequence[Observer],
-    *,
-    library: bool,
-    judged: bool,
-    patience: float,
-) -> AsyncGenerator[Arms]:
-    """The arms of a gate, with workers, library and models; closed at the end.
-
-    Args:
-        records: of the workspace.
-        run_id: under which attempts are recorded.
-        config: how attempts are made; pinned, so that no other role's model changes meanwhile.
-        policy: whose versions are compared.
-        weights: the arms.
-        server: where they are served.
-        observers: are told how far it is.
-        library: whether arms are offered the library.
-        judged: whether a judge's verdicts count.
-        patience: seconds that a server which is away is waited for.
-    """
-    ref = EnvironmentRef(name=config.environment, options=config.environment_options)
-    world = make_environment(ref)
-    home = base_name(config.environment)
-    box = settle_box(config.box)
-    routes = {
-        f"{policy}@{each.version}": route_of(records, f"{policy}@{each.version}")
-        for each in weights
-    }
-    others = [getattr(config.roles, role).model for role in _OTHERS]
-    for name in [config.model, *others]:
-        if name.startswith(f"{POLICY}:"):
-            spec = name.partition(":")[2]
-            routes.setdefault(spec, route_of(records, spec))
-    async with AsyncExitStack() as closing:
-        claims = (route.adapter or "" for route in routes.values())
-        closing.enter_context(held(records.workspace, claims))
-        pool = WorkerPool(cores(config.concurrency), box=box.name, blobs=records.workspace.blobs)
-        closing.callback(pool.close)
-        skills: SkillLibrary | None = None
-        told: InsightLibrary | None = None
-        if library:
-            skills = SkillLibrary(
-                records,
-                home,
-                toolset=toolset_name(world.tools),
-                embedder=config.embedder,
-                backend=config.index,
-                foreign=box.takes_foreign_code,
-            )
-            closing.callback(skills.close)
-            told = InsightLibrary(records, home, embedder=config.embedder, backend=config.index)
-            closing.callback(told.close)
-        seats: dict[str, Seats] = {}
-        arms: dict[str, Arm] = {}
-        for each in weights:
-            own = Seats(
-                _asking(config, f"{POLICY}:{policy}@{each.version}", each.temperature),
-                routes=routes,
-                patience=0.0,  # the gate itself waits for a server that is away
-            )
-            closing.push_async_callback(own.close)
-            seats[each.name] = own
-            arms[each.name] = Arm(each.name, config.acting, skills, told, config.executor_options)
-        bench = Bench(
-            run_id,
-            0,
-            records,
-            pool,
-            ref,
-            config.evaluator,
-            config.retrieval,
-            (Watchers(observers),),
-            None,
-            config.advice,
-        )
-        needed = [route.model for route in routes.values()]
-        yield Arms(bench, config, seats, arms, server, needed, judged=judged, patience=patience)
-
-
-def _asking(config: PracticeConfig, model: str, temperature: float) -> PracticeConfig:
-    """The config, with an executor that asks these weights."""
-    own = config.roles.executor.model_copy(update={"model": model, "temperature": temperature})
-    roles = config.roles.model_copy(update={"executor": own})
-    return config.model_copy(update={"roles": roles, "budget": BudgetConfig()})
-
-
 def _again(spec: AttemptSpec, round_: int) -> AttemptSpec:
     """The same attempt as another try: its seed is the task's, so its draws are the same."""
     if round_ == spec.round:
@@ -349,3 +307,12 @@ def _again(spec: AttemptSpec, round_: int) -> AttemptSpec:
 
 def _failed(outcome: AttemptOutcome) -> bool:
     return outcome.status == "infrastructure_failure"
+
+
+def _less(spec: AttemptSpec, tokens: int) -> AttemptSpec:
+    """The same attempt, when so much of its part is gone."""
+    left = tuple(
+        each.model_copy(update={"tokens": max(0, (each.tokens or 0) - tokens)})
+        for each in spec.allotted
+    )
+    return spec.model_copy(update={"allotted": left})

@@ -13,7 +13,8 @@ from typing import cast
 from agentlab.config import PracticeConfig
 from agentlab.environments.registration import base_name
 from agentlab.errors import GateInterruptedError
-from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms, Weights, at_work
+from agentlab.graph.gate_arms import EACH, FAMILIES, HELDOUT, Arms
+from agentlab.graph.gate_bench import Weights, at_work
 from agentlab.graph.gate_plan import Begun, GateRequest, report_of, taskful
 from agentlab.graph.gate_serving import let_serve
 from agentlab.graph.policies import BASE
@@ -36,7 +37,7 @@ from agentlab.training.promotion.verdict import (
 )
 from agentlab.training.serving.client import ModelServerClient
 from agentlab.training.serving.liveness import Liveness
-from agentlab.types import JsonObject, Task, derive_seed
+from agentlab.types import JsonObject, derive_seed
 
 INCUMBENT, CANDIDATE = "incumbent", "candidate"
 OTHER_INCUMBENT, OTHER_CANDIDATE = "incumbent, other draws", "candidate, other draws"
@@ -60,6 +61,7 @@ class GateCourse:
         self._records = records
         self._settings = request.settings
         self._promote = request.promote
+        self._limit = request.limit
         self._config = config
         self._policy = policy
         self._begun = begun
@@ -92,6 +94,7 @@ class GateCourse:
             library=settings.library,
             judged=settings.judged,
             patience=settings.patience,
+            limit=self._limit,
         ) as arms:
             if row.status == "running":
                 pairs, why = await self._decide(arms)
@@ -110,14 +113,18 @@ class GateCourse:
         """Read pairs in their order until one side has the evidence; why it ended."""
         settings, row, tasks = self._settings, self._row, self._begun.tasks
         done = len(self._records.gates.looks(row.id))
-        pairs = await self._pairs(arms, tasks[:done]) if done else []
+        both = (INCUMBENT, CANDIDATE)
+        pairs = await arms.pairs(*both, tasks[:done], phase="pairs") if done else []
         wins, losses, decided = self._standing(pairs)
         while not decided and len(pairs) < len(tasks):
-            if self._used_up():
-                return pairs, "its tokens were used up"
-            batch = tasks[len(pairs) : len(pairs) + settings.window]
-            looks: list[Look] = []
-            for pair in await self._pairs(arms, batch, first=len(pairs)):
+            first, looks = len(pairs), list[Look]()
+            batch = await arms.some(
+                *both, tasks[first:], first=first, phase="pairs", most=settings.window
+            )
+            if not batch:
+                taken = f"{arms.tokens.taken} of {self._limit}"
+                return pairs, f"its tokens were used up ({taken} were taken)"
+            for pair in batch:
                 if pair.control is not None and pair.candidate is not None:
                     wins += pair.candidate and not pair.control
                     losses += pair.control and not pair.candidate
@@ -144,9 +151,6 @@ class GateCourse:
         ]
         found = e_process(known, alpha=row.alpha, wins=row.carried_wins, losses=row.carried_losses)
         return found.wins, found.losses, found.decision != "undecided"
-
-    async def _pairs(self, arms: Arms, tasks: Sequence[Task], first: int = 0) -> list[Pair]:
-        return await arms.pairs(INCUMBENT, CANDIDATE, tasks, first=first, phase="pairs")
 
     async def _judge(self, arms: Arms, pairs: Sequence[Pair], why: str) -> GateReport:
         """The verdict on pairs that were read, with what stands beside them."""
@@ -227,7 +231,8 @@ class GateCourse:
             families=tuple(families),
             cost=spent,
             liveness=self._live,
-            tokens=self._tokens(),
+            tokens=arms.tokens.taken,
+            limit=self._limit,
             notes=_notes(self._begun, settings, self._library()),
         )
 
@@ -235,8 +240,6 @@ class GateCourse:
         found: list[Family] = []
         margin = self._settings.protected_margin
         for number, (template, tasks) in enumerate(self._begun.families.items()):
-            if self._used_up():
-                break
             pairs = await arms.pairs(
                 INCUMBENT,
                 CANDIDATE,
@@ -244,6 +247,8 @@ class GateCourse:
                 first=FAMILIES + number * EACH,
                 phase=f"protected {template!r}",
             )
+            if len(pairs) < len(tasks):
+                break
             seen = contrast(pairs, self._row.candidate, self._row.incumbent or BASE)
             low = seen.difference.interval.low if seen.difference else -1.0
             whole = seen.candidate.failed <= self._settings.failures * len(pairs)
@@ -259,31 +264,38 @@ class GateCourse:
         settings, row = self._settings, self._row
         tasks = self._begun.tasks[: settings.beside]
         if not tasks:
-            return {}, learnt(deciding if settings.decides == "greedy" else None, None, None,
-                              temperature=settings.low_temperature)  # fmt: skip
-        if self._used_up():
-            return {}, "Whether it learnt or only sharpened was not measured: no tokens were left."
-        mine, theirs = row.candidate, row.incumbent or BASE
-        other = contrast(
-            await arms.pairs(OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, phase="other draws"),
-            mine,
-            theirs,
-        )
+            only = deciding if settings.decides == "greedy" else None
+            return {}, self._learnt(only, None, None)
+        unpaid = "Whether it learnt or only sharpened was not measured: too few tokens were left."
+        if not arms.tokens.pay_for(3 * len(tasks)):
+            return {}, unpaid
+        others = await arms.pairs(OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, phase="other draws")
         hot = CANDIDATE if settings.decides == "sampled" else OTHER_CANDIDATE
+        lows = await arms.pairs(LOW, hot, tasks, phase="base at a low temperature")
+        if min(len(others), len(lows)) < len(tasks):
+            return {}, unpaid
+        mine, theirs = row.candidate, row.incumbent or BASE
+        other = contrast(others, mine, theirs)
         low = contrast(
-            await arms.pairs(LOW, hot, tasks, phase="base at a low temperature"),
+            lows,
             f"{mine} at T={settings.temperature:g}",
             f"base at T={settings.low_temperature:g}",
         )
         greedy, sampled = (deciding, other) if settings.decides == "greedy" else (other, deciding)
-        told = learnt(greedy, sampled, low, temperature=settings.low_temperature)
+        told = self._learnt(greedy, sampled, low)
         kind = "sampled" if settings.decides == "greedy" else "greedy"
         return {kind: other, "low temperature": low}, told
+
+    def _learnt(
+        self, greedy: Contrast | None, sampled: Contrast | None, low: Contrast | None
+    ) -> str:
+        hot, cool = self._settings.temperature, self._settings.low_temperature
+        return learnt(greedy, sampled, low, temperature=hot, low_temperature=cool)
 
     async def _heldout(self, arms: Arms) -> dict[str, Contrast]:
         """Held-out success, after the verdict; it decides nothing."""
         settings, row = self._settings, self._row
-        if not settings.heldout or self._used_up():
+        if not settings.heldout or not arms.tokens.pay_for(4 * settings.heldout):
             return {}
         tasks = taskful(self._config).tasks(
             "heldout", settings.heldout, derive_seed("gate tasks", settings.seed) % 10**6
@@ -293,6 +305,8 @@ class GateCourse:
         others = await arms.pairs(
             OTHER_INCUMBENT, OTHER_CANDIDATE, tasks, first=HELDOUT, phase="held out"
         )
+        if min(len(pairs), len(others)) < len(tasks):
+            return {}
         kinds = ("greedy", "sampled") if settings.decides == "greedy" else ("sampled", "greedy")
         return {kinds[0]: contrast(pairs, *names), kinds[1]: contrast(others, *names)}
 
@@ -313,13 +327,6 @@ class GateCourse:
 
     def _library(self) -> int:
         return self._records.items.library_version(base_name(self._row.environment))
-
-    def _used_up(self) -> bool:
-        most = self._settings.tokens
-        return most is not None and self._tokens() >= most
-
-    def _tokens(self) -> int:
-        return self._records.attempts.spent(self._row.run_id, kinds=("evaluation",)).tokens
 
 
 def _others(records: Records, row: GateRow) -> int:

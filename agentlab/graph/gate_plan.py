@@ -43,6 +43,14 @@ class GateRequest:
     settings: GateConfig
     promote: bool = True
     """False compares and records, and lets nothing else serve."""
+    left: int | None = None
+    """Tokens that are left of a larger budget, such as a cycle's."""
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens that the gate may take: those of its settings, and no more than are left."""
+        known = [each for each in (self.settings.tokens, self.left) if each is not None]
+        return min(known, default=None)
 
 
 class Begun(NamedTuple):
@@ -110,7 +118,12 @@ def begin(
         for text in settings.protected
     }
     wins, losses = _carried(records, before)
-    gate_id = derive_id("gate", policy.name, config.environment, weights, against, order.sha256)
+    # One that ended before its first pair left nothing seen, and the next has its order.
+    again = sum(row.order_sha256 == order.sha256 for row in before)
+    gate_id = derive_id(
+        "gate", policy.name, config.environment, weights, against, order.sha256,
+        *([again] if again else []),
+    )  # fmt: skip
     plan: JsonObject = {
         "settings": _said(request),
         "config": _told(config),
@@ -175,11 +188,17 @@ def decided(
                 f"({moves[-1].reason}); it is not gated again: train on."
             )
         same = row.incumbent == incumbent and row.plan.get("settings") == _said(request)
-        if same and row.status != "running":
+        if same and row.status != "running" and not _given_more(row, request):
             return row
         if row.incumbent == incumbent and row.status == "rejected":
             return row
     return None
+
+
+def _given_more(row: GateRow, request: GateRequest) -> bool:
+    """Whether a gate that was left undecided may take more tokens than it might then."""
+    before = report_of(row).limit if row.status == "undecided" else None
+    return before is not None and (request.limit is None or request.limit > before)
 
 
 def report_of(row: GateRow) -> GateReport:

@@ -71,8 +71,9 @@ async def gate(
             raise
         work = GateCourse(records, request, config, policy, begun, server, live, observers)
         report = await work.run()
-    if report.status != "promoted" and records.policies.current(policy.name) != adapter.name:
-        # A rejected candidate leaves nothing behind in what is served.
+        _let_the_winner(records, request, records.gates.get(report.gate), report)
+    if records.policies.current(policy.name) != adapter.name:
+        # What was not let serve leaves nothing behind in what is served.
         await asyncio.to_thread(take_off, records, server, adapter.name)
     return report
 
@@ -82,19 +83,31 @@ async def _settled(
 ) -> GateReport:
     """The report of a gate that is over; it serves now, if it won and was not let serve then."""
     report, current = report_of(row), records.policies.current(row.policy)
-    before = {move.after for move in records.policies.moves(row.policy)}
-    won = row.status == "promoted" and row.candidate not in before
-    if won and request.promote and current == row.incumbent:
+    if _may_serve(records, request, row):
         policy = records.policies.get(row.policy)
         server = ModelServerClient(policy.base_url)
         await serve_both(records, policy, adapter, current, server, request.settings)
-        with records.transaction() as part:
-            let_serve(part, row, report)
+        _let_the_winner(records, request, row, report)
     elif current != row.candidate:
         # Whatever ended the process after the verdict may have left it there.
         server = ModelServerClient(records.policies.get(row.policy).base_url)
         await asyncio.to_thread(take_off, records, server, row.candidate)
     return report
+
+
+def _may_serve(records: Records, request: GateRequest, row: GateRow) -> bool:
+    """Whether a gate's winner was not let serve then, and is now."""
+    before = {move.after for move in records.policies.moves(row.policy)}
+    won = row.status == "promoted" and row.candidate not in before
+    return won and request.promote and records.policies.current(row.policy) == row.incumbent
+
+
+def _let_the_winner(
+    records: Records, request: GateRequest, row: GateRow, report: GateReport
+) -> None:
+    if _may_serve(records, request, row):
+        with records.transaction() as part:
+            let_serve(part, row, report)
 
 
 def _run_id(policy: str, adapter: Adapter) -> str:

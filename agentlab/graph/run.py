@@ -59,7 +59,7 @@ from agentlab.library.advice import insight_counts, insight_lines
 from agentlab.library.catalogue import skill_counts, skill_lines
 from agentlab.library.insights import InsightLibrary
 from agentlab.library.skills import SkillLibrary
-from agentlab.models.journal import Journal, larger
+from agentlab.models.journal import SPENDING, Journal, larger
 from agentlab.models.redaction import known
 from agentlab.protocols import Observer
 from agentlab.records import Records
@@ -68,8 +68,6 @@ from agentlab.sandbox import settle_box
 from agentlab.types import SHARED, EnvironmentRef, JsonObject, Role, Scope, Usage
 from agentlab.types.report import INTERRUPTED, WAITS, EvaluationReport, PracticeReport, RunStatus
 
-SPENDING = "spending.jsonl"
-"""In a run's directory: what its model calls cost."""
 logger = logging.getLogger(__name__)
 
 

@@ -9,7 +9,7 @@ puts these wrappers together.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -18,7 +18,7 @@ from agentlab.config import ModelConfig, PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
 from agentlab.models.cache import Cache, Cached
 from agentlab.models.circuit import PATIENCE, Circuit, Pause
-from agentlab.models.journal import Journal
+from agentlab.models.journal import Notes
 from agentlab.models.ledger import Caps, Ledger
 from agentlab.models.metered import Metered
 from agentlab.models.opening import Endpoints, open_model, sampling_for, unsaid_for
@@ -189,7 +189,7 @@ class Seats:
         config: PracticeConfig,
         spent: Mapping[Role, Usage] | None = None,
         pause: Pause | None = None,
-        journal: Journal | None = None,
+        journal: Notes | None = None,
         routes: Mapping[str, Route] | None = None,
         patience: float = PATIENCE,
     ) -> None:
@@ -204,6 +204,7 @@ class Seats:
         self.judging: JsonObject = said_of(config.roles.evaluator)
         """Options of an evaluator that asks a model."""
         self._refused: set[str] = set()
+        self._cut: set[str] = set()
         proven = any(usage.tokens for usage in (spent or {}).values())
         self._endpoints = Endpoints(
             at_once=at.concurrency,
@@ -291,8 +292,14 @@ class Seats:
 
     def attempt(self, spec: AttemptSpec) -> AttemptSeats:
         """The models of one attempt."""
-        part = _ledger_of(spec.allotted)
+        part = _ledger_of(spec.allotted, lambda: self._cut.add(spec.id))
         return AttemptSeats(self._seats, self.judging, part, spec.library_version)
+
+    def was_cut(self, attempt: str) -> bool:
+        """Whether an attempt's part did not allow a call of its; told once."""
+        cut = attempt in self._cut
+        self._cut.discard(attempt)
+        return cut
 
     def share(self, attempts: int, least: Usage | None = None) -> tuple[int, tuple[Allotment, ...]]:
         """How many of these attempts the budgets pay for, and the equal part of each.
@@ -330,13 +337,13 @@ class Seats:
         return {role: self._seats[role].recorded(role) for role in ROLES if role in self._seats}
 
 
-def _ledger_of(allotted: Sequence[Allotment]) -> Ledger | None:
+def _ledger_of(allotted: Sequence[Allotment], refused: Callable[[], None]) -> Ledger | None:
     """What holds an attempt to its part of each budget; None where nothing is capped."""
     if not allotted:
         return None
     caps = {each.role: Caps(tokens=each.tokens, usd=each.usd) for each in allotted}
     roles: dict[Role, Caps] = {role: caps[role] for role in ROLES if role in caps}
-    return Ledger(caps.get(""), roles=roles, whole="the attempt")
+    return Ledger(caps.get(""), roles=roles, whole="the attempt", refused=refused)
 
 
 def _part(whole: Allotment, attempts: int) -> Allotment:
@@ -356,7 +363,7 @@ def open_seats(
     config: PracticeConfig,
     spent: Mapping[Role, Usage] | None = None,
     pause: Pause | None = None,
-    journal: Journal | None = None,
+    journal: Notes | None = None,
     routes: Mapping[str, Route] | None = None,
 ) -> Seats | None:
     """The chat models of a run; None where no role has one.

@@ -11,12 +11,22 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
 from agentlab.models.ledger import Amount
 from agentlab.types import Role, Usage
 
 ROLES: tuple[Role, ...] = get_args(Role)
+SPENDING = "spending.jsonl"
+"""In a run's directory: what its model calls cost."""
+
+
+class Notes(Protocol):
+    """Whoever is told what a call cost, before its reply is used."""
+
+    def note(self, role: Role, amount: Amount) -> None:
+        """Keep it; it must not be forgotten once this returns."""
+        ...
 
 
 class Journal:

@@ -73,6 +73,7 @@ class Ledger:
         spent: what was spent before, by role, when a run is resumed.
         note: is told of each amount that was spent, before anybody uses what it paid for.
         whole: what the caps on all roles together are of, as a sentence says it.
+        refused: is told of each call that was not allowed.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Ledger:
         spent: Mapping[Role, Usage] | None = None,
         note: Callable[[Role, Amount], None] | None = None,
         whole: str = "the run",
+        refused: Callable[[], None] | None = None,
     ) -> None:
         self._whole = whole
+        self._refused = refused
         self._note = note
         self._run = run or Caps()
         self._roles = dict(roles or {})
@@ -112,9 +115,14 @@ class Ledger:
         Raises:
             BudgetSpentError: it does not fit beside what is spent already.
         """
-        self._check(role, amount)
-        if self._line or not self._fits(role, amount):
-            await self._wait(role, amount)
+        try:
+            self._check(role, amount)
+            if self._line or not self._fits(role, amount):
+                await self._wait(role, amount)
+        except BudgetSpentError:
+            if self._refused is not None:
+                self._refused()
+            raise
         reservation = Reservation(role, amount)
         self._held[reservation] = None
         self._wake()  # the next in line may fit beside this one

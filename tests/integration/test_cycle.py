@@ -16,6 +16,7 @@ from agentlab.cycle.training import CommandTrainer, TrainOrder
 from agentlab.cycle.work import CycleReport, cycle
 from agentlab.errors import AdapterRefusedError, ConfigError, TrainerFaultError, UsageError
 from agentlab.events import AttemptFinished, Event
+from agentlab.graph.budgets import current_config
 from agentlab.records import Records
 from agentlab.testing.adapter_server import write_adapter
 from agentlab.training.serving.client import ModelServerClient
@@ -144,8 +145,11 @@ def test_a_cycle_that_was_cut_off_goes_on_at_its_stage(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cut())
     (begun,) = bench.records.runs.all()
+    # A budget that was set meanwhile holds for what is left of the run.
+    limited = asked(bench, budget={"tokens": 10**6})
     with pytest.raises(TrainerFaultError, match="fell over"):
-        run(bench, config, Teacher(bench.base, 1.0, fails=1))
+        run(bench, limited, Teacher(bench.base, 1.0, fails=1))
+    assert current_config(bench.records, begun).budget.tokens == 10**6
     practised = [row for row in bench.records.runs.all() if "command" not in row.config]
     assert [row.run_id for row in practised] == [begun.run_id]
     report = run(bench, config, Teacher(bench.base, 1.0))
@@ -180,9 +184,9 @@ class Careless(Teacher):
 
 def test_budgets_other_files_and_refused_candidates_end_what_they_should(bench: Bench) -> None:
     report = run(bench, asked(bench, budget={"tokens": 1}), Teacher(bench.base, 1.0))
-    assert report.status == "stopped"
-    assert stages(report) == [(1, "practice")]
-    assert "1 tokens are used up" in report.reason
+    assert (report.status, stages(report), report.tokens) == ("stopped", [], 0)
+    assert "1 of its 1 tokens are left" in report.reason
+    assert bench.server.asked_of() == () and bench.records.runs.all() == []
     # Another file does not go on with a cycle that is under way; another budget does.
     other = asked(bench, train=[{"trainer": "trl-dpo", "format": "trl-dpo"}])
     with pytest.raises(UsageError, match="asked something else"):
@@ -218,6 +222,26 @@ def test_no_candidate_is_blamed_for_what_serves(bench: Bench) -> None:
     folder = bench.records.workspace.path / "cycles" / "lab" / "0002"
     assert (folder / "train-1.json").is_file()
     assert not (folder / "gate.json").exists()
+
+
+def test_practice_and_gate_take_no_more_than_the_cycle_has_left(bench: Bench) -> None:
+    free = run(bench, asked(bench), Teacher(bench.base, 1.0))
+    practised = free.stages[0][1].tokens
+    with Bench(bench.root / "tight") as tight:
+        # Enough for practice and little of the gate.
+        budget = {"tokens": practised + 30_000}
+        report = run(tight, asked(tight, budget=budget), Teacher(tight.base, 1.0))
+        (gated,) = tight.records.gates.all()
+        assert (gated.status, report.serves) == ("undecided", "base")
+        assert "tokens were used up" in report.stages[-1][1].told
+        assert report.tokens <= budget["tokens"] + 2_000
+    with Bench(bench.root / "tiny") as tiny:
+        budget = {"tokens": practised // 2}
+        report = run(tiny, asked(tiny, budget=budget), Teacher(tiny.base, 1.0))
+        (begun,) = [row for row in tiny.records.runs.all() if "command" not in row.config]
+        assert begun.reason == "tokens used up"
+        assert 0 < report.tokens <= budget["tokens"] + 2_000
+        assert tiny.records.gates.all() == []
 
 
 def test_a_trainer_that_fails_tells_its_last_words(tmp_path: Path) -> None:

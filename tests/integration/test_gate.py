@@ -190,21 +190,6 @@ def test_a_winner_that_costs_too_much_is_rejected(bench: Bench) -> None:
     assert "0.01 is allowed" in report.reason
 
 
-def test_no_token_is_spent_beyond_the_limit_and_nothing_unread_is_passed(bench: Bench) -> None:
-    folder = bench.adapter(greedy=1.0, sampled=1.0)
-    free = compare(bench, folder, seed=5, tasks=48, beside=0, heldout=0, promote=False)
-    assert free.status == "promoted"
-    with Bench(bench.root / "tight") as tight:
-        again = tight.adapter(greedy=1.0, sampled=1.0)
-        report = compare(
-            tight, again, seed=5, tasks=48, tokens=free.tokens - 1, protected=[": at"], beside=8
-        )
-        assert report.status == "undecided"
-        assert "protected templates" in report.reason
-        assert not report.families and not report.beside and not report.heldout
-        assert tight.records.policies.current("lab") == ""
-
-
 def test_a_gate_whose_server_goes_away_goes_on_and_reads_the_same(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -42,9 +42,9 @@ class GateConfig(Part):
     cost_ratio: float | None = Field(default=1.5, gt=0, allow_inf_nan=False)
     """Tokens that the candidate may take for a task that it solves, over those of the incumbent."""
     tokens: int | None = Field(default=None, ge=1, le=MOST_COUNTED)
-    """Tokens that the whole gate may take. The pairs that decide and the protected templates come
-    first; reached before they are through, it is undecided, and what decides nothing is left out.
-    """
+    """Tokens that all attempts of a gate may take; no call is made that might not fit. The pairs
+    that decide and the protected templates come first; where it does not suffice for them, the gate
+    is undecided, and what decides nothing is left out."""
     failures: float = Field(default=0.1, ge=0, lt=1)
     """Share of pairs without a verdict above which the gate says nothing at all."""
     window: int = Field(default=16, ge=1, le=1024)

@@ -120,7 +120,9 @@ class GateReport(Frozen):
     cost: Cost | None = None
     liveness: Liveness | None = None
     tokens: int = 0
-    """That the gate has taken."""
+    """That the gate has taken, to its verdict."""
+    limit: int | None = None
+    """Tokens that it might take; None is no limit."""
     heldout: dict[str, Contrast] = Field(default_factory=dict[str, Contrast])
     """Reported after the verdict; it decided nothing."""
     notes: tuple[str, ...] = ()
@@ -224,29 +226,35 @@ def too_dear(spent: Cost) -> tuple[GateStatus, str]:
 
 
 def learnt(
-    greedy: Contrast | None, sampled: Contrast | None, low: Contrast | None, *, temperature: float
+    greedy: Contrast | None,
+    sampled: Contrast | None,
+    low: Contrast | None,
+    *,
+    temperature: float,
+    low_temperature: float,
 ) -> str:
     """Whether weights learnt or only sharpened, in plain words.
 
     Sharpening puts the probability that the base spreads over several replies on the one that it
-    thinks best. It raises success at T = 1, and greedy success not at all: whoever lowers the
+    thinks best. It raises sampled success, and greedy success not at all: whoever lowers the
     temperature of the base has the same for nothing.
 
     Args:
         greedy: candidate against incumbent, greedily.
-        sampled: the same at T = 1.
-        low: the candidate at T = 1 against the base at a low temperature.
-        temperature: of that arm.
+        sampled: the same at a temperature.
+        low: the candidate at that temperature against the base at a low one.
+        temperature: of the sampled arms.
+        low_temperature: of the base's.
     """
     up, sampled_up = _rises(greedy), _rises(sampled)
     if greedy is None or greedy.difference is None:
         return "Whether it learnt or only sharpened was not measured: no greedy arms."
     shown = f"greedy success changed by {_told(greedy.difference)}"
     if sampled is not None and sampled.difference is not None:
-        shown += f", success at T = 1 by {_told(sampled.difference)}"
+        shown += f", success at T = {temperature:g} by {_told(sampled.difference)}"
     if low is not None and low.difference is not None:
         shown += (
-            f", and at T = 1 it differs from the base at T = {temperature:g} by "
+            f", and at T = {temperature:g} it differs from the base at T = {low_temperature:g} by "
             f"{_told(low.difference)}"
         )
     if up:

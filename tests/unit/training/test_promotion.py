@@ -136,13 +136,17 @@ def test_a_price_is_for_each_success_and_not_for_each_attempt() -> None:
 def test_learning_is_told_from_sharpening(
     greedy: tuple[int, ...], sampled: tuple[int, ...], low: tuple[int, ...], told: str
 ) -> None:
-    said = learnt(seen(*greedy), seen(*sampled), seen(*low), temperature=0.3)
+    said = learnt(seen(*greedy), seen(*sampled), seen(*low), temperature=0.8, low_temperature=0.3)
     assert said.startswith(told)
+    assert "success at T = 0.8 by" in said
+    assert "at T = 0.8 it differs from the base at T = 0.3 by" in said
+    assert "T = 1" not in said
     assert "n=100" in said
 
 
 def test_what_was_not_measured_is_not_told() -> None:
-    assert "was not measured" in learnt(None, seen(9, 1), None, temperature=0.3)
+    told = learnt(None, seen(9, 1), None, temperature=1.0, low_temperature=0.3)
+    assert "was not measured" in told
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
