@@ -429,6 +429,10 @@ def test_hostile_requests_are_refused_in_the_protocols_shape(server: Running) ->
         sent = {"content-type": "application/json", **headers}
         found = server.http.post(PATHS["chat"], content=data, headers=sent)
         assert found.status_code == status, (data[:50], headers, found.text)
+    # Refused by its length: to count its tokens would keep everybody waiting for a minute.
+    long = json.dumps(asked(messages=[{"role": "user", "content": "x" * 7_000_000}])).encode()
+    sent = {"content-type": "application/json"}
+    assert "7,0" in server.http.post(PATHS["chat"], content=long, headers=sent).text
     assert server.http.get("/v1/nothing").status_code == 404
     assert server.http.get("/health").status_code == 200
     assert drawn(server)[1]

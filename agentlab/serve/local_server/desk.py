@@ -54,6 +54,9 @@ class Desk:
         self._seed = seed
         self._speller = Speller(weights.tokenizer)
         self._asked_before: Counter[str] = Counter()
+        longest = max(map(len, weights.tokenizer.get_vocab()), default=1)
+        # Some tokenizers take characters away before they look: twice what could ever fit.
+        self._longest_text = 2 * longest * engine.context
 
     @property
     def served(self) -> tuple[Served, ...]:
@@ -145,6 +148,12 @@ class Desk:
         return self._fitting(self._encoded(text))
 
     def _encoded(self, text: str) -> list[int]:
+        if len(text) > self._longest_text:
+            # Whoever waits for others' answers waits for this too, and it takes a minute.
+            raise Refusal(
+                f"The prompt has {len(text):,} characters, and this model's maximum context length "
+                f"is {self._engine.context} tokens, reply included; shorten it."
+            )
         try:
             found: list[int] = self._weights.tokenizer.encode(text, add_special_tokens=False)
         except (TypeError, ValueError):
