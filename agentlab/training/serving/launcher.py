@@ -31,10 +31,11 @@ SHOWN = 2_000
 """Characters of its log that an error tells."""
 VLLM = (
     *("--dtype", "float32", "--max-model-len", "1024", "--enforce-eager"),
-    *("--enable-lora", "--max-lora-rank", "16"),
+    *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4"),
     *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
 )
-"""For a small model on a CPU; what is said in `options` comes after and outranks it."""
+"""For a small model on a CPU; what is said in `options` comes after and outranks it. By itself vLLM
+has room for one adapter in a step, and requests to another wait until nobody asks that one."""
 VLLM_ENVIRONMENT = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_CPU_KVCACHE_SPACE": "1",

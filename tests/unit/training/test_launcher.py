@@ -96,6 +96,9 @@ def test_what_vllm_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "-m vllm.entrypoints.openai.api_server --model" in line
     assert "--host 127.0.0.1" in line
     assert "--enable-lora" in line
+    # What serves, what is proven beside it and what drains: by one at a time, vLLM lets requests to
+    # the second wait for a step in which nobody asks the first.
+    assert "--max-loras 4" in line
     assert line.endswith("--dtype auto")
     environment = made._environment  # pyright: ignore[reportPrivateUsage]
     assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
