@@ -99,6 +99,8 @@ def test_what_vllm_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # What serves, what is proven beside it and what drains: by one at a time, vLLM lets requests to
     # the second wait for a step in which nobody asks the first.
     assert "--max-loras 4" in line
+    # A prompt read in parts kills it on a CPU, as soon as the request has a seed.
+    assert "--no-enable-chunked-prefill" in line
     assert line.endswith("--dtype auto")
     environment = made._environment  # pyright: ignore[reportPrivateUsage]
     assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
