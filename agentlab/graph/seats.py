@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from agentlab.config import ModelConfig, PracticeConfig, RoleConfig
+from agentlab.config import PracticeConfig, RoleConfig
 from agentlab.errors import BudgetSpentError, ConfigError
+from agentlab.graph.policies import about_of, vocabulary_of
 from agentlab.models.cache import Cache, Cached
 from agentlab.models.circuit import PATIENCE, Circuit, Pause
 from agentlab.models.journal import Notes
@@ -27,7 +28,7 @@ from agentlab.models.recorded import Recorded
 from agentlab.models.redaction import name_secret
 from agentlab.models.routes import POLICY, Route
 from agentlab.models.sampled import Sampled
-from agentlab.models.vocabulary import Vocabulary, read_vocabulary
+from agentlab.models.vocabulary import Vocabulary
 from agentlab.protocols import ChatModel
 from agentlab.types import (
     Allotment,
@@ -239,7 +240,8 @@ class Seats:
             own = _own(config, name)
             model = open_seat(config, spec, self._endpoints)
             price = prices.of(spec)
-            about = config.models.get(spec, ModelConfig())
+            about = about_of(config, spec)
+            route = _route(spec, self._endpoints)
             role: Role = "evaluator" if name == STRONGER else name
             self._seats[name] = _Seat(
                 Metered(model, ledger, role=role, price=price),
@@ -249,8 +251,8 @@ class Seats:
                 self._refused,
                 unsaid_for(spec),
                 about.terms or None,
-                read_vocabulary(Path(about.tokenizer)) if about.tokenizer else None,
-                _route(spec, self._endpoints),
+                vocabulary_of(about, route),
+                route,
             )
         self._outside = self._recorders()
 

@@ -20,6 +20,8 @@ class Route(NamedTuple):
     base_url: str
     adapter: str | None = None
     """The adapter that is recorded with each call; None for the base model."""
+    base_path: str = ""
+    """The folder of the base model, whose tokenizer and chat template the server uses."""
 
     @property
     def salt(self) -> str:

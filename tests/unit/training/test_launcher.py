@@ -96,6 +96,14 @@ def test_what_vllm_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "-m vllm.entrypoints.openai.api_server --model" in line
     assert "--host 127.0.0.1" in line
     assert "--enable-lora" in line
+    # What serves, what is proven beside it and what drains: by one at a time, vLLM lets requests to
+    # the second wait for a step in which nobody asks the first.
+    assert "--max-loras 4" in line
+    # A prompt read in parts kills it on a CPU, as soon as the request has a seed.
+    assert "--no-enable-chunked-prefill" in line
+    # No adapter at the last layer: a prompt's log-probabilities beside other requests kill it then.
+    assert "--lora-target-modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj" in line
+    assert "lm_head" not in line
     assert line.endswith("--dtype auto")
     environment = made._environment  # pyright: ignore[reportPrivateUsage]
     assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
