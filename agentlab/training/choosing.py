@@ -23,14 +23,14 @@ from agentlab.training.views.groups import groups
 from agentlab.training.views.hinted import hinted
 from agentlab.training.views.masked import masked
 from agentlab.training.views.pairs import pairs
-from agentlab.training.views.proposed import proposed_groups
+from agentlab.training.views.proposed import Unfit, proposed_groups
 from agentlab.training.views.reflections import reflectors, repairs, retries
 from agentlab.training.views.replayed import replayed
 from agentlab.training.views.splices import splices
 from agentlab.training.views.successes import short_enough, successes
 from agentlab.training.views.verdicts import verdicts
 from agentlab.training.views.verifier import verifier_pairs
-from agentlab.types import SHARED, Scope, ScoreSource
+from agentlab.types import SHARED, Scope
 
 ViewName = Literal[
     "successes",
@@ -108,8 +108,7 @@ class Choosing:
         records: of the workspace.
         run_ids: whose rollouts.
         rollouts: gives those that may be trained on, anew each time: all, or those named.
-        unfit: why what was scored so, by these models without terms on record, may not be trained
-            on; None where it may.
+        unfit: why something may not be trained on.
         refusals: what a view leaves out is added to.
         rounds: see `rollouts`.
         scope: the same.
@@ -120,7 +119,7 @@ class Choosing:
         records: Records,
         run_ids: Sequence[str],
         rollouts: RolloutsOf,
-        unfit: Callable[[ScoreSource, Sequence[str]], object],
+        unfit: Unfit,
         refusals: list[Refusal],
         rounds: tuple[int, int] | None = None,
         scope: Scope = SHARED,
@@ -193,7 +192,9 @@ class Choosing:
             yield group
 
     def _proposals(self) -> Iterator[Group]:
-        return proposed_groups(self._records, self._run_ids, self._refusals)
+        return proposed_groups(
+            self._records, self._run_ids, self._refusals, self._unfit, self._rounds, self._scope
+        )
 
     def _verifier(self) -> Iterator[Sample]:
         return verifier_pairs(self._rollouts(), Counter(row.task_id for row in self._outline()))

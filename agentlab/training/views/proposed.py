@@ -15,7 +15,7 @@ reserved for `dev` or `heldout`: its words would leave with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from agentlab.models.structured import UnusableReplyError, parse
@@ -26,11 +26,16 @@ from agentlab.training.dialogues import reply_of
 from agentlab.training.refusals import Refusal
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Group
-from agentlab.types import ModelCall, Score, Task, derive_id
+from agentlab.types import SHARED, ModelCall, Scope, Score, ScoreSource, Task, derive_id
 
 PURPOSE = "propose"
 RESERVED = "reserved"
 """How the reason begins why a task was refused that the splits keep."""
+
+
+Unfit = Callable[[ScoreSource, Sequence[str]], tuple[str, str] | None]
+"""Why what was scored so, by these models without terms on record, may not be trained on, as a
+reason with its detail; None where it may."""
 
 
 class Proposed(NamedTuple):
@@ -55,20 +60,38 @@ def worth(proposed: Sequence[Proposed]) -> float | None:
 
 
 def proposed_groups(
-    records: Records, run_ids: Sequence[str], refusals: list[Refusal]
+    records: Records,
+    run_ids: Sequence[str],
+    refusals: list[Refusal],
+    unfit: Unfit,
+    rounds: tuple[int, int] | None = None,
+    scope: Scope = SHARED,
 ) -> Iterator[Group]:
     """The groups of runs, one for each round in which a model proposed.
+
+    Args:
+        records: of the workspace.
+        run_ids: whose.
+        refusals: what is left out is added to.
+        unfit: why a reply may not be trained on.
+        rounds: only those from the first up to, and without, the second.
+        scope: whose runs; others give nothing.
 
     Raises:
         RecordsError: a row is not what was written.
     """
     for run_id in run_ids:
-        environment = str(records.runs.get(run_id).config.get("environment", ""))
+        run = records.runs.get(run_id)
+        if run.scope != scope.path:
+            continue
+        environment = str(run.config.get("environment", ""))
         solved: dict[str, list[bool]] = {}
         for row in records.attempts.all(run_id, kind="practice"):
             if row.success is not None:
                 solved.setdefault(row.task_id, []).append(row.success)
         for round_ in records.runs.rounds(run_id):
+            if rounds is not None and not rounds[0] <= round_ < rounds[1]:
+                continue
             calls = records.role_calls.all(run_id, PURPOSE, round_)
             reasons = {v.task_id: v.reason for v in records.tasks.verdicts(run_id, round_)}
             known = {
@@ -83,6 +106,10 @@ def proposed_groups(
             members: list[Rollout] = []
             for place, call in enumerate(each for each in calls if each.role == "proposer"):
                 name = derive_id("proposal", run_id, round_, place)
+                why = unfit("verifier", () if call.terms is not None else (call.model,))
+                if why is not None:
+                    refusals.append(Refusal(name, *why))
+                    continue
                 found = _tasks_of(call, known)
                 if isinstance(found, str):
                     refusals.append(Refusal(name, found))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentlab.errors import NothingToExportError
 from agentlab.records import Records
 from agentlab.training.estimating import ESTIMATORS
 from agentlab.training.exporting import ExportRequest, export
@@ -20,6 +21,7 @@ from agentlab.types import (
     JsonObject,
     Message,
     ModelCall,
+    Scope,
     SplitRule,
     Task,
 )
@@ -74,7 +76,7 @@ def filled(place: Path, calls: Sequence[ModelCall], reason: str = "no solution")
 def found(records: Records) -> tuple[list[float | None], list[Refusal]]:
     """The rewards of the only group, and what was refused."""
     refusals: list[Refusal] = []
-    groups = list(proposed_groups(records, (RUN,), refusals))
+    groups = list(proposed_groups(records, (RUN,), refusals, lambda _, __: None))
     return [member.reward for group in groups for member in group.rollouts], refusals
 
 
@@ -132,6 +134,20 @@ def test_they_are_exported_as_groups_with_advantages_within_the_round(tmp_path: 
     rated = (tmp_path / "out" / "advantages.jsonl").read_text(encoding="utf-8").splitlines()
     values = [json.loads(line)["value"] for line in rated]
     assert values == [pytest.approx(0.9560631, abs=1e-6), pytest.approx(-0.9560631, abs=1e-6)]
+
+
+def test_replies_without_terms_of_other_rounds_and_of_tenants_do_not_leave(tmp_path: Path) -> None:
+    termless = reply(said(2)).model_copy(update={"terms": None, "model": "stranger"})
+    request = ExportRequest((RUN,), "trl-grpo-replay", view="proposals")
+    with filled(tmp_path / "ws", (reply(said(0)), reply(said(1)), termless)) as records:
+        report = export(records, request, tmp_path / "out")
+        assert (report.rows, report.refused) == (2, {"unknown terms": 1})
+        for other in (
+            request._replace(rounds=(1, 2)),
+            request._replace(scope=Scope(tenant="acme")),
+        ):
+            with pytest.raises(NothingToExportError):
+                export(records, other, tmp_path / "none")
 
 
 def rated(folder: Path) -> list[tuple[str, float]]:
