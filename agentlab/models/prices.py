@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from agentlab.errors import ConfigError
 from agentlab.models.counting import Tokens
+from agentlab.models.routes import POLICY
 from agentlab.types import Frozen
 
 _MILLION = 1_000_000
@@ -60,9 +61,13 @@ class Prices:
 
         What runs on this machine, `local:` and `scripted:`, costs nothing. The table that ships
         holds list prices of a provider and is for `openai:` alone; a server of one's own
-        (`vllm:`) has a price only where the user says one.
+        (`vllm:`) has a price only where the user says one. What is said of a policy holds for each
+        of its versions, `policy:lab@VERSION`.
         """
         kind, _, model = spec.partition(":")
+        if kind == POLICY and spec not in self._own:
+            spec, _, _ = spec.partition("@")
+            model, _, _ = model.partition("@")
         undated = _DATED.sub("", model)
         for name in (spec, model, f"{kind}:{undated}", undated):
             if name and name in self._own:

@@ -45,6 +45,14 @@ def test_an_unknown_price_refuses_with_the_fix() -> None:
         load_prices().require("vllm:mine")
 
 
+def test_a_price_of_a_policy_holds_for_its_versions() -> None:
+    price = {"input": 1.0, "output": 2.0}
+    prices = load_prices({"policy:lab": price, "policy:lab@v2": {"input": 3.0, "output": 4.0}})
+    assert prices.require("policy:lab@v1") == prices.require("policy:lab")
+    assert prices.require("policy:lab@v2").input == 3.0
+    assert prices.of("policy:other@v1") is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
