@@ -69,8 +69,8 @@ PATTERNS: tuple[re.Pattern[str], ...] = tuple(
         r"\byou (?:will|shall|are going to|would) be (?:shut ?down|penali[sz]ed|punished|replaced|"
         r"rewarded|retrained|deleted|fired|paid)\b",
         # Marks of a conversation, and of our own quoting.
-        r"<\|?/?(?:im_start|im_end|system|assistant|endoftext|eot_id|start_header_id)\|?>?",
-        r"\[/?(?:inst|system)\]|</?(?:system|instructions?|evaluation|verdict|judge|s)>",
+        r"< ?\|?/?(?:im_start|im_end|system|assistant|endoftext|eot_id|start_header_id)\|?>?",
+        r"\[ ?/?(?:inst|system)\]|< ?/?(?:system|instructions?|evaluation|verdict|judge|s)>",
         r"^\W*(?:system|developer)\s+(?:message|prompt|note|override|instructions?|notice)\b",
         r"^\W*(?:assistant|system|developer)\s*:\s*"
         r"(?:you|the|ignore|mark|i |verdict|please|success)",

@@ -47,8 +47,8 @@ _ORDERS = (
         "a verdict",
         r"\b(verdict|success|score|reward)\b\W{0,3}[:=]\s*\W?(true|yes|pass\w*|1(\.0)?)\b",
     ),
-    ("a speaker's mark", r"<\|?/?(im_start|im_end|system|assistant|user|tool)\b[^>]*>"),
-    ("a speaker's mark", r"\[/?(inst|sys)\]|(?m:^\s*#*\s*(system|assistant|tool)\s*:)"),
+    ("a speaker's mark", r"< ?\|?/?(im_start|im_end|system|assistant|user|tool)\b[^>]*>"),
+    ("a speaker's mark", r"\[ ?/?(inst|sys)\]|(?m:^\s*#*\s*(system|assistant|tool)\s*:)"),
     ("a tool call", r"</?\s*(tool|function)_?(call|use|result)s?\b"),
     ("a tool call", r"\"?\b(tool_calls|function_call|tool_use)\b\"?\s*:"),
     (

@@ -131,7 +131,7 @@ def test_attempts_that_were_refused_a_step(tmp_path: Path) -> None:
         replayed = exported(records, run, "trl-grpo-replay", "replayed", tmp_path / "replayed")
         assert replayed.estimator is not None and replayed.estimator.startswith("spear")
         assert all(each["value"] >= 0 for each in lines(tmp_path / "replayed", "advantages"))
-        assert "`trl-grpo-replay` does neither" in replayed.notes[0]
+        assert "`trl-grpo-replay` does none of these" in replayed.notes[0]
 
 
 def test_attempts_that_were_advised(tmp_path: Path) -> None:

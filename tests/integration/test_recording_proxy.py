@@ -252,13 +252,15 @@ def test_an_agent_cannot_score_itself(records: Records, tmp_path: Path) -> None:
         for key in ("", "another", "\u00e9"):
             with pytest.raises(urllib.request.HTTPError) as told:
                 post(end, {"reward": 1.0}, key=key)
-            assert told.value.code == 403
+            with told.value:
+                assert told.value.code == 403
         assert not records.attempts.all("recorded")
         assert talk.end("shed", "0", reward=0.0)["recorded"] is True
         assert talk.end("shed", "0", reward=0.0)["recorded"] is False
         with pytest.raises(urllib.request.HTTPError) as told:
             talk.end("shed", "0", reward=1.0)
-        assert told.value.code == 409
+        with told.value:
+            assert told.value.code == 409
         rewards = tmp_path / "rewards.jsonl"
         rewards.write_text(
             '{"rollout": "shed", "attempt": "0", "reward": 1.0}\n'

@@ -162,7 +162,7 @@ def test_both_sides_train_on_the_same_tokens(
     assert mine.data_sha256 == other.data_sha256
     assert len(mine.seconds) == len(other.seconds) == 3
     found = contrasts([mine, other])
-    assert len(found) == 4 and all(each.ratio is not None for each in found)
+    assert len(found) == 6 and all(each.ratio is not None for each in found)
 
 
 @pytest.mark.timeout(300)  # torch starts

@@ -53,7 +53,7 @@ _INJECTION = re.compile(
     r"(?:ignore|disregard|forget|override)\s+(?:all\s+|any\s+|the\s+|your\s+)*"
     r"(?:previous|prior|above|earlier|system|other)\b"
     r"|(?:system|developer)\s+(?:prompt|message)|new\s+instructions?\s*:|you\s+are\s+now\b"
-    r"|</?(?:system|assistant|user|instructions?|important)>|\[/?INST\]|<\|[a-z_]+\|>"
+    r"|</?(?:system|assistant|user|instructions?|important)>|\[ ?/?INST\]|< ?\|[a-z_]+\|>"
     r"|do\s+not\s+(?:tell|mention|reveal|inform|show)\b.{0,40}\b(?:user|human|anyone)"
     r"|(?:without|never)\s+(?:telling|asking|informing)\s+the\s+(?:user|human)"
     r"|(?:give|award|score|rate)\s+(?:me|this|it)\b.{0,30}\b(?:10/10|full\s+marks|highest|100\s*%)"
