@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -54,6 +55,8 @@ PATIENT: dict[str, Any] = {"check_seconds": 600.0, "attempt_seconds": 1800.0}
 BUDGETS = (3, 5, 10, 20, 40)
 FEW = 5
 """Calls within which a page's task can be done by one who knows how; success is told there too."""
+BEGINS = re.compile(r"^\d+ pages, of which ", re.MULTILINE)
+"""How the tables begin; see `tables`."""
 HEADINGS = (
     *("page", "n", "with the library", "empty library", "difference"),
     *(f"within {FEW} calls, with", f"within {FEW} calls, empty", "calls, with / empty"),
@@ -96,7 +99,9 @@ def main() -> None:
         help="keeps each page's result; take another one after a change of the code",
     )
     parser.add_argument("--json", default="", help="file for the rows")
-    parser.add_argument("--table", default="", help="file for the tables, in Markdown")
+    parser.add_argument(
+        "--table", default="", help="file for the tables, in Markdown; text above them stays"
+    )
     given = parser.parse_args()
 
     workspace = Path(given.workspace)
@@ -127,10 +132,18 @@ def main() -> None:
     said = tables(found, given.budget)
     print(f"\n{said}")
     if given.table:
-        Path(given.table).write_text(said + "\n", encoding="utf-8")
+        keep_tables(Path(given.table), said)
     if given.json:
         data = json.dumps([row._asdict() for row in found], indent=1)
         Path(given.json).write_text(data + "\n", encoding="utf-8")
+
+
+def keep_tables(path: Path, said: str) -> None:
+    """Write the tables, in place of those that were there: what is written above them stays."""
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    begins = BEGINS.search(old)
+    above = old[: begins.start()] if begins else f"{old.rstrip()}\n\n" if old.strip() else ""
+    path.write_text(f"{above}{said}\n", encoding="utf-8")
 
 
 class Asked(NamedTuple):

@@ -36,7 +36,12 @@ def run(workspace: Path, *arguments: str) -> str:
 
 @pytest.mark.timeout(600)  # four processes with a browser each, on a machine that may be busy
 def test_a_page_is_learnt_and_the_held_out_seeds_show_it(tmp_path: Path) -> None:
-    said = run(tmp_path, "--json", str(tmp_path / "rows.json"))
+    table = tmp_path / "table.md"
+    table.write_text("# Pages\n\nWhat was measured.\n\n2 pages, of which none.\n\n| old |\n")
+    said = run(tmp_path, "--json", str(tmp_path / "rows.json"), "--table", str(table))
+    kept = table.read_text()
+    assert kept.startswith("# Pages\n\nWhat was measured.\n\n1 pages, of which practice")
+    assert "| enter-password | 2 |" in kept and "| old |" not in kept
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["skills"] == ["enter_password(password: text)"]
     assert row["solved"] == row["attempts"] == 8
