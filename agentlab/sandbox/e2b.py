@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import shlex
 import threading
@@ -22,6 +23,7 @@ from agentlab.sandbox.box import child_arguments
 from agentlab.sandbox.interpreter import ENVIRONMENT, FLAGS
 from agentlab.sandbox.protocol import RuntimeLimits
 
+log = logging.getLogger(__name__)
 PACKAGE = "e2b"
 KEY = "E2B_API_KEY"
 LIFE_SECONDS = 900
@@ -114,8 +116,11 @@ class RemoteProcess:
         machine, self._machine = self._machine, None
         if machine is None:
             return
-        with contextlib.suppress(Exception):  # it ends by itself after `LIFE_SECONDS`
+        try:
             machine.kill()
+        except Exception as error:  # of the package's own kinds
+            told = "The remote machine could not be ended and ends by itself in %d s: %s"
+            log.warning(told, LIFE_SECONDS, error)
         for descriptor in (self.writing, self.reading):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -127,7 +132,8 @@ class RemoteProcess:
             for line in lines:
                 try:
                     machine.commands.send_stdin(self._handle.pid, line.decode())
-                except Exception:  # the machine is gone; the other thread ends the pipe
+                except Exception as error:  # the machine is gone; the other thread ends the pipe
+                    log.debug("The remote process takes nothing more: %s", error)
                     return
 
     def _carry_out(self) -> None:
@@ -139,8 +145,10 @@ class RemoteProcess:
                 view = view[os.write(self._outward, view) :]
 
         # Its end, or the host's end of the pipe, arrives as an exception; both mean the same.
-        with contextlib.suppress(Exception):
+        try:
             self._handle.wait(on_stdout=carry)
+        except Exception as error:
+            log.debug("The remote process says nothing more: %s", error)
         os.close(self._outward)
 
 
