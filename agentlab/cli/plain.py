@@ -57,8 +57,7 @@ class PlainDisplay:
                 self._say(f"Paused: {event.reason}" if event.reason else "Going on.")
             case RunFinished():
                 why = f" ({event.reason})" if event.reason else ""
-                took = duration(self._tally.elapsed)
-                self._say(f"Run {event.run_id} {event.status}{why} after {took}.")
+                self._say(f"Run {event.run_id} {event.status}{why}.")  # how long, the report says
             case _:
                 pass
 

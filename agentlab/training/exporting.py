@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from agentlab.config import CHAT_KINDS
 from agentlab.errors import NothingToExportError, UnknownNameError, UsageError, WorkspaceError
 from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
@@ -167,7 +168,7 @@ class _Writer:
         self._view: ViewName = view
         self._folder = folder
         self._out = out
-        self._terms = dict(request.terms)
+        self._terms = _by_name(request.terms)
         self._licence = request.licence or _licence(records, request.run_ids)
         self._estimating = Estimating(request.estimator) if request.estimator else None
         self._refusals: list[Refusal] = []
@@ -358,6 +359,16 @@ class _Writer:
             self._seen["trained"] += tokens.trained
             self._seen["clean" if first else "forks"] += 1
             self._seen["forks"] += anew
+
+
+def _by_name(terms: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Terms by the name that is on record: `openai:NAME` is recorded as the `NAME` it was asked by.
+
+    A name that is given as it is recorded comes first.
+    """
+    spoken = ((model.partition(":"), text) for model, text in terms)
+    asked = {name: text for (kind, _, name), text in spoken if kind in CHAT_KINDS and name}
+    return {**asked, **dict(terms)}
 
 
 _COUNTED = ("groups", "alike", "clean", "forks", "tokens", "trained")

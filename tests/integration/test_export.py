@@ -83,6 +83,18 @@ def test_unknown_terms_are_not_trained_on(practised: tuple[Path, str], tmp_path:
     assert not (tmp_path / "out").exists() and not list(tmp_path.iterdir())
 
 
+def test_terms_are_taken_by_the_name_that_the_model_was_asked_by(
+    practised: tuple[Path, str], tmp_path: Path
+) -> None:
+    for name in ("rules", "openai:rules"):
+        out = tmp_path / name.replace(":", "-")
+        assert export(practised, "trl-kto", out, "--terms", f"{name}=own").exit_code == 0
+        (told,) = {line["terms"]["rules"] for line in lines(out / "provenance.jsonl")}
+        assert told == "own"
+    refused = export(practised, "trl-kto", tmp_path / "out", "--terms", "elsewhere:rules=own")
+    assert refused.exit_code == 2 and "unknown terms" in refused.stderr
+
+
 def test_groups_hold_all_attempts_at_a_task(practised: tuple[Path, str], tmp_path: Path) -> None:
     more = ("--terms", "rules=own", "--estimator", "rloo")
     found = export(practised, "trl-grpo-replay", tmp_path / "out", *more)

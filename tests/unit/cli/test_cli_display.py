@@ -38,7 +38,7 @@ def test_plain_writes_a_line_for_each_round_and_phase(run_events: tuple[Event, .
         "Round 2 of 2 done",
         "Held-out comparison",
         "Held-out comparison",
-        "Run run-0123456789abcdef finished after 0",
+        "Run run-0123456789abcdef finished.",
     ]
     assert "12 proposed, 10 admitted, 2 rejected (1 reserved seed, 1 duplicate)" in lines[1]
     assert "success 50% (24% to 76%, n=10), at first 20% (6% to 51%, n=10)" in lines[4]
