@@ -38,6 +38,7 @@ __all__ = [
     "StepTaken",
     "TaskAdmitted",
     "TaskRejected",
+    "TasksChecked",
     "TrainingStepped",
 ]
 
@@ -240,6 +241,19 @@ class Progress(Event):
     phase: str = ""
     done: int = 0
     total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksChecked(Event):
+    """How many of a round's proposals were looked at so far; shown as it happens, never recorded.
+
+    What came of each is told by `TaskAdmitted` and `TaskRejected`, once all of them are on record.
+    """
+
+    lifecycle: ClassVar[bool] = True
+    done: int = 0
+    total: int = 0
+    """0 while they are still being made."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from agentlab.graph.budgets import change, changed, current_config
 from agentlab.graph.measuring import Measure, measure, prepared
 from agentlab.graph.opening import run_id_of
 from agentlab.graph.policies import pinned
-from agentlab.graph.preflight import check_practice, refuse_small_budgets
+from agentlab.graph.preflight import check_practice, check_resumed, refuse_small_budgets
 from agentlab.graph.reports import practice_run
 from agentlab.graph.run import work_on
 from agentlab.graph.workers import refuse_unguarded
@@ -328,6 +328,8 @@ async def _resume(
         config = changed(current_config(records, row), budgets)
         if budgets:
             refuse_small_budgets(config)
+        check_resumed(config)
+        if budgets:
             with records.workspace.lock_run(run_id):  # not while another process works on it
                 change(records, run_id, budgets)
         return await work_on(records, run_id, config, observers, stop, resumed=True)

@@ -28,6 +28,7 @@ from agentlab.events import (
     SkillProposed,
     TaskAdmitted,
     TaskRejected,
+    TasksChecked,
     TrainingStepped,
 )
 
@@ -124,6 +125,8 @@ class Tally:
         self.latest = ""
         """What last became of a skill, in words."""
         self.phase: Progress | None = None
+        self.checking: TasksChecked | None = None
+        """How far the round's proposals are; None once it is known what came of them."""
         self.training: TrainingStepped | None = None
         """What a trainer did last."""
         self.ended: RunFinished | None = None
@@ -140,6 +143,7 @@ class Tally:
         """Take in one event."""
         if not event.lifecycle:
             self._enter(event.round)
+            self.checking = None
         if event.lifecycle:
             self._of_the_run(event)
         else:
@@ -152,6 +156,9 @@ class Tally:
                 self.model, self.resumed = event.model, event.resumed
             case RunFinished():
                 self.ended = event
+            case TasksChecked():
+                self._enter(event.round)
+                self.checking = event
             case RunPaused():
                 self.paused = event.reason
             case RepliesDropped():
@@ -224,6 +231,15 @@ class Tally:
         loss = told.metrics.get("loss")
         said = f", loss {loss:.4g}" if loss is not None else ""
         return f"step {told.step:,} of {told.steps:,}{said}"
+
+    def checking_in_words(self) -> str:
+        """`7 of 20 proposed tasks checked`, or that they are being made; empty at other times."""
+        told = self.checking
+        if told is None:
+            return ""
+        if not told.total:
+            return "proposing tasks"
+        return f"{told.done:,} of {told.total:,} proposed tasks checked"
 
     def round_name(self) -> str:
         """`round 2 of 6`."""

@@ -110,7 +110,7 @@ async def _check(
     environment: str, given: JsonObject, *, tasks: int, seed: int, seconds: int
 ) -> CheckReport:
     from agentlab.environments.checker import check_environment
-    from agentlab.environments.registration import make_environment
+    from agentlab.environments.registration import check_machine, make_environment
     from agentlab.errors import ConfigError
     from agentlab.protocols import Environment, HasTasks
     from agentlab.types import EnvironmentRef
@@ -127,6 +127,7 @@ async def _check(
                 f"The environment {environment!r} brings no tasks; call "
                 "agentlab.environments.checker.check_environment with some of yours."
             )
+        check_machine(made)
         chosen = made.tasks("practice", tasks, seed)
     finally:
         await made.close()

@@ -88,11 +88,17 @@ class RichDisplay:
             return Text(one_line(f"paused: {tally.paused}"), style="yellow")
         if tally.training is not None:
             return self._steps()
-        if tally.phase is not None:
+        if tally.checking is not None and not tally.checking.total:
+            return Text(f"{tally.checking_in_words()}, {duration(tally.elapsed)}")
+        if tally.checking is not None:
+            done, total = tally.checking.done, tally.checking.total
+            what = "proposed tasks checked"
+        elif tally.phase is not None:
             done, total, what = tally.phase.done, tally.phase.total, tally.phase.phase
         else:
             done, total, what = tally.done, tally.planned, "attempts of this round"
-        if tally.phase is None and tally.shadow and done >= total:
+        others = tally.phase is not None or tally.checking is not None
+        if not others and tally.shadow and done >= total:
             return Text(f"trying out candidates: {count(tally.shadow, 'shadow attempt')}")
         if total == 0:
             idle = "proposing and checking tasks" if tally.run_id else "done"

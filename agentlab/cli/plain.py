@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 from agentlab.analysis.figures import count, duration
@@ -17,16 +19,24 @@ from agentlab.events import (
     RunFinished,
     RunPaused,
     RunStarted,
+    TasksChecked,
     TrainingStepped,
 )
+
+PATIENCE = 10.0
+"""Seconds after which it is told how far the checking of proposals is."""
 
 
 class PlainDisplay:
     """Writes a line when a run, a round or a phase begins or ends."""
 
-    def __init__(self, plan: Plan, stream: TextIO) -> None:
-        self._tally = Tally(plan)
+    def __init__(
+        self, plan: Plan, stream: TextIO, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._tally = Tally(plan, clock=clock)
         self._stream = stream
+        self._told = 0.0
+        """When it was last told how far the proposals are."""
         self._phase = ""
 
     def notify(self, event: Event) -> None:
@@ -42,6 +52,8 @@ class PlainDisplay:
                 self._say(self._planned(event))
             case RoundFinished():
                 self._say(self._finished())
+            case TasksChecked():
+                self._checked(event)
             case Progress():
                 self._progress(event)
             case DataExported():
@@ -99,6 +111,17 @@ class PlainDisplay:
         if event.total and event.done == event.total:
             self._phase = ""
             self._say(f"{name}: done, {duration(self._tally.elapsed)}.")
+
+    def _checked(self, event: TasksChecked) -> None:
+        """A line when tasks begin to be made, and one now and then until all are checked."""
+        now = self._tally.elapsed
+        if event.total and now - self._told < PATIENCE:
+            return
+        self._told = now
+        took = f", {duration(now)}" if event.total else ""
+        self._say(
+            f"{self._tally.round_name().capitalize()}: {self._tally.checking_in_words()}{took}."
+        )
 
     def _stepped(self, event: TrainingStepped) -> None:
         """A line for each phase, and for about each tenth of the steps."""

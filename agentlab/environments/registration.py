@@ -94,6 +94,21 @@ def make_environment(ref: EnvironmentRef) -> Environment:
     return held(cast("Environment", environment), ref.name)
 
 
+def check_machine(environment: Environment) -> None:
+    """Return where this machine has what the environment needs beside Python: a browser, say.
+
+    An environment that needs such a thing has a method of this name, without arguments. It is
+    asked before anything of a run is written; making an instance must do without, since skills
+    and packs of an environment are looked at on machines where nothing is attempted.
+
+    Raises:
+        ConfigError: something is missing; says how to get it.
+    """
+    asked: object = getattr(environment, "check_machine", None)
+    if callable(asked):
+        asked()
+
+
 def _meant(name: str) -> str | None:
     """What a path or an address is as an environment, in words; None for any other name."""
     if name.startswith(("http://", "https://")) and not address_holds_secret(name):

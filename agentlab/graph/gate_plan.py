@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from agentlab.config import PracticeConfig
-from agentlab.environments.registration import base_name, make_environment
+from agentlab.environments.registration import base_name, check_machine, make_environment
 from agentlab.errors import UsageError
 from agentlab.graph.opening import package_versions
 from agentlab.protocols import HasTasks
@@ -214,7 +214,7 @@ def taskful(config: PracticeConfig) -> HasTasks:
     """The environment of a config, which must bring tasks.
 
     Raises:
-        UsageError: it brings none.
+        UsageError: it brings none, or this machine lacks what it needs.
     """
     world = make_environment(
         EnvironmentRef(name=config.environment, options=config.environment_options)
@@ -224,6 +224,7 @@ def taskful(config: PracticeConfig) -> HasTasks:
             f"The environment {config.environment!r} brings no tasks of its own, so there are no "
             "dev tasks for a gate; choose one that does."
         )
+    check_machine(world)
     return world
 
 

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple, cast
 
 from agentlab.config import PracticeConfig, is_chat_model
-from agentlab.environments.registration import base_name, make_environment
+from agentlab.environments.registration import base_name, check_machine, make_environment
 from agentlab.graph.evaluation import Arm, Bench, evaluate_arms, evaluation_tasks
 from agentlab.graph.opening import cores, package_versions, run_id_of
 from agentlab.graph.policies import pinned, routed
@@ -81,6 +81,7 @@ def prepared(wanted: Measure) -> Prepared:
     for name in wanted.arms:
         check_executor(config.model_copy(update={"executor": name, "executor_options": {}}))
     world = make_environment(_environment(config))
+    check_machine(world)
     return Prepared(
         wanted, box, world, evaluation_tasks(world, wanted.split, wanted.tasks, wanted.seed)
     )

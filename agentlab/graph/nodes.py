@@ -20,6 +20,7 @@ from agentlab.events import (
     SkillProposed,
     TaskAdmitted,
     TaskRejected,
+    TasksChecked,
 )
 from agentlab.graph import advice, jobs
 from agentlab.graph.archive import archive
@@ -59,6 +60,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
     run_id, round_ = practice.run_id, state["round"]
     records = practice.records
     if records.nodes.done(run_id, round_, "propose") is None:
+        practice.tell([TasksChecked(run_id=run_id, round=round_)])
         context = ProposalContext(
             environment=practice.make_environment,
             split_rule=practice.split_rule,
@@ -82,7 +84,7 @@ async def propose(state: RunState, practice: Practice) -> RunUpdate:
         except BaseException:
             practice.charge_unfinished(round_, "propose")
             raise
-        faults = list(await asyncio.gather(*(_check(task, practice) for task in tasks)))
+        faults = await _checked(tasks, practice, round_)
         if context.model is not None:
             # Models repeat themselves. What is refused as not novel goes on record and from there
             # into the next prompt.
@@ -136,6 +138,26 @@ async def _proposals(practice: Practice, context: ProposalContext) -> Sequence[T
             f"{practice.config.proposer!r} ({error}); put that right, then "
             f"`agentlab resume {practice.run_id}` goes on."
         ) from error
+
+
+async def _checked(tasks: Sequence[Task], practice: Practice, round_: int) -> list[str | None]:
+    """Why each is not fit, or None; it is told how far this is, for it may take minutes."""
+    done = 0
+
+    def tell() -> None:
+        if tasks:
+            told = TasksChecked(run_id=practice.run_id, round=round_, done=done, total=len(tasks))
+            practice.tell([told])
+
+    async def one(task: Task) -> str | None:
+        nonlocal done
+        fault = await _check(task, practice)
+        done += 1
+        tell()
+        return fault
+
+    tell()
+    return list(await asyncio.gather(*map(one, tasks)))
 
 
 async def _check(task: Task, practice: Practice) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentlab.config import CHAT_KINDS, BudgetConfig, PracticeConfig, RoleConfig, is_chat_model
 from agentlab.embeddings import uses_model
-from agentlab.environments.registration import make_environment
+from agentlab.environments.registration import check_machine, make_environment
 from agentlab.errors import ConfigError, UnknownNameError, UsageError
 from agentlab.executors.wrapping import make_executor
 from agentlab.graph.budgets import Budget
@@ -74,6 +74,21 @@ def check_practice(config: PracticeConfig) -> None:
     refuse_small_budgets(config)
     _check_grammar(config, world, needed=getattr(proposer, "needs_grammar", False))
     read_demonstrations(config, world)
+    check_machine(world)
+
+
+def check_resumed(config: PracticeConfig) -> None:
+    """Return where a run that began, maybe elsewhere, can go on here.
+
+    Raises:
+        UsageError: the environment is not to be had, or this machine lacks what it needs.
+        AgentLabError: the environment cannot be made.
+    """
+    check_machine(
+        make_environment(
+            EnvironmentRef(name=config.environment, options=config.environment_options)
+        )
+    )
 
 
 def check_evaluation(config: PracticeConfig) -> None:

@@ -51,6 +51,9 @@ from agentlab.types import ChatReply, ChatRequest, JsonObject
 
 _PLACE = re.compile(r"/r/([A-Za-z0-9][\w.-]{0,63})/a/([A-Za-z0-9][\w.-]{0,63})(/.*)")
 END_KEY = "x-end-key"
+IDLE_SECONDS = 120.0
+"""That a connection may take to bring its next request; then it is closed, and whoever held it
+opens another."""
 ASKED: JsonObject = {"logprobs": True, "return_token_ids": True}
 """What upstream is asked for besides."""
 PLAIN: JsonObject = {"temperature": 1.0, "top_p": 1.0}
@@ -120,9 +123,12 @@ class RecordingProxy:
         try:
             while True:
                 try:
-                    request = await read_request(reader)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        request = await read_request(reader)
                 except HttpError as error:
                     await write_answer(_refusal(str(error), error.status), reader, writer)
+                    return
+                except TimeoutError:
                     return
                 if request is None:
                     return

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from agentlab.errors import NothingToExportError, WorkspaceError
+from agentlab.errors import NothingToExportError, UsageError, WorkspaceError
 from agentlab.graph.evaluation import ARM_SLOTS
 from agentlab.models.redaction import known, look_again
 from agentlab.records import AttemptRow, Records, RunRow
@@ -76,7 +76,8 @@ def export_inspect(
     Raises:
         UnknownNameError: there is no such run.
         NothingToExportError: there is no attempt to write.
-        WorkspaceError: the folder exists, or cannot be written.
+        UsageError: the folder exists.
+        WorkspaceError: it cannot be written.
     """
     look_again()
     runs = [records.runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
@@ -87,7 +88,7 @@ def export_inspect(
         why = f"; {left} are at reserved tasks, which --reserved writes" if left else ""
         raise NothingToExportError(f"There is no attempt to look at in these runs{why}.")
     if out.exists():
-        raise WorkspaceError(f"{str(out)!r} exists; name a new folder with --out.")
+        raise UsageError(f"{str(out)!r} exists; name a new folder with --out.")
     try:
         out.mkdir(parents=True)
         files = [_write(records, run, part, out) for run, part in chosen]

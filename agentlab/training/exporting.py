@@ -81,16 +81,16 @@ def export(records: Records, request: ExportRequest, out: Path) -> ExportReport:
 
     Raises:
         UnknownNameError: there is no such format, view or run.
-        UsageError: the view gives what the format cannot take.
+        UsageError: the view gives what the format cannot take, or the folder exists.
         NothingToExportError: nothing was left to write.
         MissingExtraError: the format needs a package that is not installed.
-        WorkspaceError: the folder exists, or cannot be written.
+        WorkspaceError: the folder cannot be written.
     """
     spelling = format_of(request.format)
     view = _view_for(spelling, request.view)
     _check_estimator(view, request.estimator)
     if out.exists():
-        raise WorkspaceError(f"{str(out)!r} exists; name a new folder with --out.")
+        raise UsageError(f"{str(out)!r} exists; name a new folder with --out.")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

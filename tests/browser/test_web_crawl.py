@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from pydantic import JsonValue
 
@@ -10,7 +11,7 @@ from agentlab.environments.registration import make_environment
 from agentlab.environments.web.environment import PageEnvironment
 from agentlab.types import EnvironmentRef, JsonObject, Survey
 from tests.browser.opened_site import task_of
-from tests.browser.sites import Site
+from tests.browser.sites import Reply, Site
 
 FORM = """<form method=post action=/save aria-label=Profile>
 <label>Name <input name=n required></label>
@@ -162,3 +163,49 @@ def test_what_a_page_says_with_half_a_character_can_be_kept(site: Site) -> None:
 def test_a_page_that_lies_about_its_forms_is_looked_at_all_the_same(site: Site) -> None:
     site.page("/", f"<h1>Start</h1>{FORM}<script>Array.prototype.map = () => [7]</script>")
     assert addresses(look(site.url)) == ["/"]
+
+
+WORKER = """onconnect = () => {
+  fetch('/changed', {method: 'POST', body: 'x'}).catch(() => {}).finally(() => fetch('/tried'));
+  try { new WebSocket('ws://' + location.host + '/socket'); } catch {}
+}"""
+SOCKETS = """<h1>Start</h1><a href=/wait>On</a><script>
+new SharedWorker('/worker.js');
+new WebSocket('ws://' + location.host + '/socket');
+new Worker(URL.createObjectURL(new Blob(["new WebSocket('ws://HOST/socket')"
+  .replace('HOST', location.host)])));
+</script>"""
+
+
+def worked(site: Site) -> None:
+    """A site that says something to itself from where the browser does not look."""
+    site.page("/", SOCKETS)
+    script = (("Content-Type", "text/javascript"),)
+    site.replies["/worker.js"] = Reply(WORKER.encode(), headers=script)
+    # The next page is there only once the worker has tried.
+    tried = threading.Event()
+
+    def wait(_: str) -> Reply:
+        tried.wait(20)
+        return Reply(b"<h1>Then</h1>")
+
+    def told(_: str) -> Reply:
+        tried.set()
+        return Reply(b"")
+
+    site.replies["/wait"], site.replies["/tried"] = wait, told
+
+
+def test_nothing_is_said_by_workers_and_sockets_either(site: Site) -> None:
+    worked(site)
+    found = look(site.url)
+    assert "/tried" in site.paths and "/wait" in addresses(found)
+    assert {method for method, _, _, _ in site.asked} == {"GET"}
+    assert "/socket" not in site.paths
+    assert found.data["stopped"] == ["POST /changed", "WebSocket /"]
+
+
+def test_it_would_be_said_where_changes_are_allowed(site: Site) -> None:
+    worked(site)
+    look(site.url, crawl_changes=True)
+    assert "/changed" in site.paths and "/socket" in site.paths

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -22,6 +24,7 @@ import pytest
 from agentlab.errors import UsageError
 from agentlab.models.openai_client import ChatEndpoint, find_address
 from agentlab.records import Records, Workspace
+from agentlab.serve import recording as serving
 from agentlab.serve.recorded_runs import Place, RecordedRun
 from agentlab.serve.recording import RecordingProxy
 from agentlab.testing.model_server.server import ModelServer
@@ -285,6 +288,21 @@ def test_pages_in_a_browser_are_not_answered(records: Records) -> None:
             with told.value:
                 assert told.value.code == 403
         assert not server.requests and not records.attempts.all("recorded")
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.5)
+    with recording(records, "http://127.0.0.1:9/v1") as talk:
+        at = (urlsplit(talk.base).hostname or "", urlsplit(talk.base).port or 0)
+        for said in (b"", b"GET /hea", b"GET /health HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(at, timeout=30) as idle:
+                idle.sendall(said)
+                told = b""
+                while part := idle.recv(4096):  # until the proxy hangs up
+                    told += part
+                assert (b" 200 " in told) is said.endswith(b"\n")
 
 
 def test_a_call_that_outlasts_its_attempt_is_no_part_of_it(records: Records) -> None:

@@ -60,7 +60,7 @@ def test_killed_and_gone_on_with(
     again = train(form, data, base, out, *more)
     assert again.exit_code == 0 and "by this very command before" in again.stdout
     other = train(form, data, base, out, *more, "--seed", "1")
-    assert other.exit_code == 1 and "is not what this command would train" in other.stderr
+    assert other.exit_code == 2 and "is not what this command would train" in other.stderr
 
 
 def _kill_after(

@@ -1,9 +1,11 @@
-"""The browser of this process: one Chromium, in a thread with a loop of its own.
+"""The browser of this process: a Chromium, in a thread with a loop of its own.
 
 A browser belongs to the loop in which it was started, while attempts run in the loop of a worker
 or of the run. So what touches a page is sent to that thread (`on_thread`) and comes back as a
 plain result. The only file that imports playwright: what others need of it is re-exported here.
-The browser ends with this process, also where that is killed; see `launcher`.
+The browser ends with this process, also where that is killed, and what each of its processes may
+take of the machine's memory is limited; see `launcher`. Where sites are given other limits, each
+limit has a browser of its own.
 """
 
 from __future__ import annotations
@@ -32,12 +34,13 @@ from playwright.async_api import (
     Position,
     Request,
     Route,
+    WebSocketRoute,
     async_playwright,
 )
 from playwright.async_api import Error as BrowserError
 from playwright.async_api import TimeoutError as BrowserTimeout
 
-from agentlab.environments.web import chromium
+from agentlab.environments.web import chromium, driver
 from agentlab.errors import EnvironmentFaultError
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "Position",
     "Request",
     "Route",
+    "WebSocketRoute",
     "browser",
     "end_now",
     "forget_browser",
@@ -64,6 +68,8 @@ __all__ = [
 T = TypeVar("T")
 START_SECONDS = 60.0
 CLOSE_SECONDS = 8.0
+CLOSED = "Connection closed"
+"""What playwright says of a driver that is gone."""
 NOWHERE = "http://127.0.0.1:9"
 """The proxy of what belongs to no attempt: nobody answers there."""
 
@@ -76,9 +82,10 @@ class _Thread:
         self.owner = os.getpid()
         self.lock = asyncio.Lock()
         self.playwright: Playwright | None = None
-        self.browser: Browser | None = None
-        self.folder: Path | None = None
-        self._starting: asyncio.Task[Browser] | None = None
+        self.browsers: dict[int, _Started] = {}
+        """By the memory that each may take."""
+        self._driver: int | None = None
+        """The process of playwright's driver, where that is known."""
         self._thread = threading.Thread(target=self._run, name="agentlab-web", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -92,7 +99,7 @@ class _Thread:
         return threading.current_thread() is self._thread
 
     def close(self) -> None:
-        """End the browser; where it does not answer, the end of this process ends it."""
+        """End the browsers; where one does not answer, the end of this process ends it."""
         if self.owner != os.getpid() or not self._thread.is_alive():
             return
         with contextlib.suppress(NoAnswerError, RuntimeError, BrowserError):
@@ -103,7 +110,7 @@ class _Thread:
             self.loop.close()
 
     async def _end(self) -> None:
-        await self.end_browser()
+        await asyncio.gather(*(each.end() for each in self.browsers.values()))
         if self.playwright is not None:
             await self.playwright.stop()
             self.playwright = None
@@ -114,17 +121,56 @@ class _Thread:
         if rest:
             await asyncio.wait(rest, timeout=1)
 
-    async def end_browser(self) -> None:
-        if self.browser is not None:
+    def started(self, megabytes: int) -> _Started:
+        """The browser that may take so much memory, whether it runs or not."""
+        return self.browsers.setdefault(megabytes, _Started(self, megabytes))
+
+    @property
+    def driven(self) -> bool:
+        """Whether there is a driver, as far as can be known."""
+        return self.playwright is not None and (self._driver is None or driver.runs(self._driver))
+
+    async def driven_by(self) -> Playwright:
+        """Playwright, whose driver is started where there is none, or none any more."""
+        async with self.lock:
+            if self.playwright is not None and not self.driven:
+                lost, self.playwright = self.playwright, None
+                with contextlib.suppress(Exception):  # of one whose driver is gone, anything
+                    await asyncio.wait_for(lost.stop(), CLOSE_SECONDS / 2)
+            if self.playwright is None:
+                before = driver.children()
+                self.playwright = await async_playwright().start()
+                # Where something else was begun meanwhile, it cannot be told which one it is.
+                new = driver.children() - before
+                self._driver = next(iter(new)) if len(new) == 1 else None
+                if self._driver is not None:
+                    driver.limit(self._driver)
+            return self.playwright
+
+
+class _Started:
+    """One browser, within its limit of memory: started when first asked for, and again."""
+
+    def __init__(self, thread: _Thread, megabytes: int) -> None:
+        self._thread = thread
+        self._megabytes = megabytes
+        self._lock = asyncio.Lock()
+        self._browser: Browser | None = None
+        self._folder: Path | None = None
+        self._starting: asyncio.Task[Browser] | None = None
+
+    async def end(self) -> None:
+        """End it, if it runs."""
+        if self._browser is not None:
             with contextlib.suppress(BrowserError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS / 2):
-                    await self.browser.close()
-            self.browser = None
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+                    await self._browser.close()
+            self._browser = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
-    async def started(self) -> Browser:
+    async def get(self) -> Browser:
         """The browser; whoever stops waiting for it does not stop its start.
 
         A browser of which half has started belongs to nobody, and nobody would end it.
@@ -135,19 +181,19 @@ class _Thread:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> Browser:
-        async with self.lock:
-            if self.browser is not None and self.browser.is_connected():
-                return self.browser
-            await self.end_browser()
+        async with self._lock:
+            running = self._browser
+            if running is not None and running.is_connected() and self._thread.driven:
+                return running
+            await self.end()
             program = chromium.chromium()
-            if self.playwright is None:
-                self.playwright = await async_playwright().start()
-            self.folder = chromium.make_home()
+            playwright = await self._thread.driven_by()
+            self._folder = chromium.make_home()
             try:
-                self.browser = await self.playwright.chromium.launch(
-                    executable_path=chromium.write_launcher(self.folder, program),
+                self._browser = await playwright.chromium.launch(
+                    executable_path=chromium.write_launcher(self._folder, program, self._megabytes),
                     args=chromium.arguments(),
-                    env=chromium.environment(self.folder),
+                    env=chromium.environment(self._folder),
                     proxy={"server": NOWHERE},
                     handle_sigint=False,
                     handle_sigterm=False,
@@ -159,7 +205,7 @@ class _Thread:
                 raise EnvironmentFaultError(
                     f"web: the browser {program!r} does not start: {first[:300]}"
                 ) from error
-            return self.browser
+            return self._browser
 
 
 def _seen(task: asyncio.Task[Browser]) -> None:
@@ -189,13 +235,22 @@ async def on_thread(work: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         BrowserEndedError: the thread has ended.
+        EnvironmentFaultError: playwright's driver has ended.
     """
     try:
         future = asyncio.run_coroutine_threadsafe(work, _shared().loop)
     except RuntimeError as error:
         work.close()
         raise BrowserEndedError("web: the browser of this process has ended.") from error
-    return await asyncio.wrap_future(future)
+    try:
+        return await asyncio.wrap_future(future)
+    except BrowserError as error:
+        if CLOSED not in str(error) and _shared().driven:
+            raise
+        raise EnvironmentFaultError(
+            "web: what drives the browser has ended, as it does where a page tells more than it "
+            "can hold; the next attempt has a new one."
+        ) from error
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
@@ -207,14 +262,17 @@ def run_now(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(work, shared.loop).result()
 
 
-async def browser() -> Browser:
+async def browser(megabytes: int) -> Browser:
     """The browser, started when first asked for and again where it died; on the thread alone.
+
+    Args:
+        megabytes: of memory that each of its processes may take for itself.
 
     Raises:
         ConfigError: this machine has none.
         EnvironmentFaultError: it does not start.
     """
-    return await _shared().started()
+    return await _shared().started(megabytes).get()
 
 
 def end_now() -> None:
@@ -227,6 +285,6 @@ def end_now() -> None:
         atexit.unregister(thread.close)
 
 
-async def forget_browser() -> None:
-    """End the browser, so that the next one to ask gets a new one; on the thread alone."""
-    await _shared().end_browser()
+async def forget_browser(megabytes: int) -> None:
+    """End that browser, so that the next one to ask gets a new one; on the thread alone."""
+    await _shared().started(megabytes).end()

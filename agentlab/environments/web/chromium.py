@@ -116,11 +116,12 @@ def _runs(process: int) -> bool:
     return True
 
 
-def write_launcher(folder: Path, program: str) -> str:
-    """A program in `folder` that starts the browser and ends it with its parent."""
+def write_launcher(folder: Path, program: str, megabytes: int) -> str:
+    """A program in `folder` that starts the browser within a limit and ends it with its parent."""
     path = folder / "chromium"
-    script = Path(launcher.__file__)
-    words = " ".join(_quoted(word) for word in (sys.executable, "-I", "-S", str(script), program))
+    script = str(Path(launcher.__file__))
+    parts = (sys.executable, "-I", "-S", script, str(megabytes), program)
+    words = " ".join(map(_quoted, parts))
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
     path.chmod(0o700)
     return str(path)

@@ -30,7 +30,7 @@ async def open_context(options: Options, proxy: str) -> BrowserContext:
     for again in (True, False):
         running = None
         try:
-            running = await browser()  # has a time of its own to start in
+            running = await browser(options.most_megabytes)  # has a time of its own to start in
             async with asyncio.timeout(OPEN_SECONDS):
                 return await running.new_context(
                     proxy={"server": proxy},
@@ -47,7 +47,7 @@ async def open_context(options: Options, proxy: str) -> BrowserContext:
             # One that lives and refuses what was asked of it serves other attempts still.
             refused = isinstance(error, BrowserError) and running and running.is_connected()
             if not refused:
-                await forget_browser()
+                await forget_browser(options.most_megabytes)
             if refused or not again:
                 why = str(error) or f"no answer within {OPEN_SECONDS:.0f} s"
                 raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error

@@ -2,9 +2,14 @@
 
 A crawl goes where links lead, breadth first and in the page's order, those kinds of address first
 that were visited least; so the same site gives the same result, unless its limit in time strikes,
-which is said. It uses the visit and the hand of an attempt, so proxy and origins hold. Nothing is
-sent but what reads: other requests are stopped below the page unless they are allowed, and links
-that by their words end something are left alone. What is met is data, told by `surveying`.
+which is said. It uses the visit and the hand of an attempt, so proxy and origins hold. What is met
+is data, told by `surveying`.
+
+Nothing is sent but what reads, unless changes are allowed, and links that by their words end
+something are left alone. The proxy refuses all other requests and sockets, whoever in the page
+asks. Within TLS it sees nothing: there the browser stops what pages, frames and their workers
+ask for, sockets of pages are closed as they open, and there are no shared workers (`still.js`).
+That is enough for a site that means no harm; one that does could open a socket from a worker.
 """
 
 from __future__ import annotations
@@ -17,12 +22,14 @@ from urllib.parse import parse_qsl, urldefrag, urlsplit
 from pydantic import JsonValue
 
 from agentlab.environments.web import snapshot, tree
-from agentlab.environments.web.browser import BrowserError, Route
+from agentlab.environments.web.asking import told_by
+from agentlab.environments.web.browser import BrowserError, Route, WebSocketRoute
 from agentlab.environments.web.hand import Hand, failure
 from agentlab.environments.web.hearsay import forms_of
 from agentlab.environments.web.locating import Failed
 from agentlab.environments.web.options import Options
 from agentlab.environments.web.origins import AllowList, joined, without_login
+from agentlab.environments.web.proxy import READS
 from agentlab.environments.web.scripts import script
 from agentlab.environments.web.snapshot import View
 from agentlab.environments.web.tree import Node
@@ -30,7 +37,8 @@ from agentlab.environments.web.visit import PageLost, Visit
 from agentlab.errors import EnvironmentFaultError
 from agentlab.types import JsonObject, ToolCall
 
-READS = ("GET", "HEAD", "OPTIONS")
+MOST_STOPPED = 1_000
+"""Requests that are told apart of those that were not let through."""
 MOST_LINKS = 200
 """Of one page, that are followed."""
 MOST_FORMS = 12
@@ -64,15 +72,36 @@ async def crawled(
     Raises:
         EnvironmentFaultError: the browser does not start, or the first page cannot be opened.
     """
-    visit = await Visit.opened(options, allowed)
+    stopped: set[str] = set()
+
+    def stop(method: str, url: str) -> None:
+        if len(stopped) < MOST_STOPPED:
+            stopped.add(f"{method} {_short(url)}")
+
+    visit = await Visit.opened(options, allowed, None if options.crawl_changes else stop)
     try:
         await visit.take(cookies)
-        return await Crawl(visit, Hand(visit, options, allowed), options, allowed).run(start)
+        if not options.crawl_changes and _is_secure(options):
+            await visit.context.add_init_script(script("still.js"))
+            await visit.context.route_web_socket(re.compile(""), _closed)
+        hand = Hand(visit, options, allowed)
+        return await Crawl(visit, hand, options, allowed, stopped).run(start)
     except (Failed, PageLost, BrowserError) as error:
         why = str(failure(error)) if isinstance(error, BrowserError) else str(error)
         raise EnvironmentFaultError(f"web: {start[:200]} cannot be opened: {why}") from error
     finally:
         await visit.close()
+
+
+def _is_secure(options: Options) -> bool:
+    """Whether anything may be reached that the proxy cannot look into."""
+    return any(
+        each.strip().lower().startswith("https:") for each in (options.url, *options.origins)
+    )
+
+
+async def _closed(socket: WebSocketRoute) -> None:
+    await socket.close()
 
 
 class Crawl:
@@ -84,9 +113,12 @@ class Crawl:
         options: of the site; `crawl_pages`, `crawl_depth`, `crawl_seconds` and `crawl_changes`
             bound it.
         allowed: where it may go.
+        stopped: gets what was not let through, and may get more below the browser.
     """
 
-    def __init__(self, visit: Visit, hand: Hand, options: Options, allowed: AllowList) -> None:
+    def __init__(
+        self, visit: Visit, hand: Hand, options: Options, allowed: AllowList, stopped: set[str]
+    ) -> None:
         self._visit = visit
         self._hand = hand
         self._options = options
@@ -94,7 +126,7 @@ class Crawl:
         self._waiting: list[_Found] = []
         self._known: set[str] = set()
         self._seen: dict[str, int] = {}
-        self._stopped: set[str] = set()
+        self._stopped = stopped
         self._ends: set[str] = set()
         self._elsewhere: set[str] = set()
         self._tried: set[str] = set()
@@ -145,7 +177,8 @@ class Crawl:
         if request.method in READS or self._options.crawl_changes:
             await route.continue_()
             return
-        self._stopped.add(f"{request.method} {_short(request.url)}")
+        if len(self._stopped) < MOST_STOPPED:
+            self._stopped.add(f"{request.method} {_short(request.url)}")
         await route.abort("blockedbyclient")
 
     def _add(self, url: str, depth: int) -> None:
@@ -174,7 +207,7 @@ class Crawl:
     async def _page(self, found: _Found) -> JsonObject:
         view = await self._open(found.url)
         await self._follow(view, found.depth)
-        asked = self._visit.page.evaluate(script("forms.js"), MOST_FORMS)
+        asked = told_by(self._visit.page, script("forms.js"), MOST_FORMS)
         forms, closed = forms_of(await self._visit.ask(asked), MOST_WORDS)
         page: JsonObject = {
             "address": _short(view.url),

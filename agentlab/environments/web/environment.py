@@ -21,7 +21,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from agentlab.environments.probing import mismatch
-from agentlab.environments.web import actions, crawl, snapshot
+from agentlab.environments.web import actions, chromium, crawl, snapshot
 from agentlab.environments.web.browser import BrowserEndedError, BrowserError, on_thread
 from agentlab.environments.web.clues import Clues
 from agentlab.environments.web.control import Control
@@ -116,6 +116,10 @@ class PageEnvironment:
     def use_blobs(self, put: Put) -> None:
         """Have pictures, downloads and traces kept by `put`, which gives their digests."""
         self._put = put
+
+    def check_machine(self) -> None:
+        """Return where a browser is found. See `registration.check_machine`."""
+        chromium.chromium()
 
     # --- an episode -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from agentlab.environments.web import tree
 from agentlab.environments.web.actions import KEYS, MOST_WAIT
+from agentlab.environments.web.asking import CUT, told_by, told_of
 from agentlab.environments.web.browser import BrowserError, BrowserTimeout, Page, Position
 from agentlab.environments.web.hearsay import clean, lines_of, numbers_of
 from agentlab.environments.web.locating import Failed, Kind, Target, Wanted, locate
@@ -30,6 +31,8 @@ DOWNLOAD_SECONDS = 10.0
 MOST_DOWNLOAD = 20_000_000
 MOST_CHOSEN = 1_000
 """Options of a list that are chosen at once."""
+MOST_READ = 6 * MOST_TEXT + 2
+"""Characters of a text of the page as JSON writes it, where each may take six."""
 _SAYS: tuple[tuple[str, Kind, str], ...] = (
     ("intercepts pointer events", "covered", "something else lies over it"),
     ("element is not enabled", "disabled", "it cannot be used now"),
@@ -195,7 +198,7 @@ class Hand:
     async def _click(self, given: JsonObject) -> Outcome:
         target = await self._find(_named(given))
         # Where its middle is covered, a person would click what is to be seen of it.
-        free = numbers_of(await target.evaluate(_FREE), 2)
+        free = numbers_of(await told_of(target, _FREE), 2)
         place: Position | None = {"x": free[0], "y": free[1]} if len(free) == 2 else None
         await target.click(timeout=ACT_SECONDS * 1000, position=place)
         return Outcome()
@@ -218,14 +221,14 @@ class Hand:
             wanted = wanted._replace(name=_offering(await self._look(), option))
         target = await self._find(wanted)
         for how in ("label", "value"):
-            answer = await target.evaluate(_CHOSEN, [how, option])
+            answer = await told_of(target, _CHOSEN, {"how": how, "option": option})
             if answer is None:
                 raise Failed("not possible", "it is no list of options; use click")
             chosen = [int(each) for each in numbers_of(answer, MOST_CHOSEN)]
             if chosen:
                 await target.select_option(index=chosen, timeout=ACT_SECONDS * 1000)
                 return Outcome()
-        told = ", ".join(repr(each) for each in lines_of(await target.evaluate(_OPTIONS), 20, 60))
+        told = ", ".join(repr(each) for each in lines_of(await told_of(target, _OPTIONS), 20, 60))
         raise Failed("not found", f"the list has no option {option[:80]!r}; it has {told}")
 
     async def _check(self, given: JsonObject) -> Outcome:
@@ -242,8 +245,8 @@ class Hand:
         return Outcome()
 
     async def _scroll(self, given: JsonObject) -> Outcome:
-        moved = await self._page.evaluate(_SCROLL, str(given["direction"]))
-        if not moved:
+        moved = await told_by(self._page, _SCROLL, str(given["direction"]))
+        if moved is not True:
             raise Failed("not possible", f"nothing here can be scrolled {given['direction']}")
         return Outcome()
 
@@ -265,11 +268,13 @@ class Hand:
     async def _read(self, given: JsonObject) -> Outcome:
         start = int(cast("int", given.get("start", 0)))
         if given.get("name") is None and given.get("role") is None:
-            text = await self._page.evaluate(_TEXT, MOST_TEXT)
+            text = await told_by(self._page, _TEXT, MOST_TEXT, most=MOST_READ)
         else:
             target = await self._find(_named(given))
-            text = await target.evaluate(_INNER, MOST_TEXT)
-        said = clean(str(text))
+            text = await told_of(target, _INNER, MOST_TEXT, most=MOST_READ)
+        if not isinstance(text, str):
+            raise Failed("not possible", "what is there cannot be read as a text")
+        said = clean(text[:MOST_TEXT])
         if start >= len(said) > 0:
             raise Failed("not found", f"the text has only {len(said):,} characters")
         return Outcome(told_by_page(cut(said, self._options.most_characters, start=start)))
@@ -406,7 +411,7 @@ _FREE = """(element) => {
       if (hit(box.width * along, box.height * down)) return [box.width * along, box.height * down];
   return null;
 }"""
-_CHOSEN = """(list, [how, option]) => {
+_CHOSEN = """(list, { how, option }) => {
   if (!(list instanceof HTMLSelectElement)) return null;
   const plain = (text) => text.replace(/\\s+/g, " ").trim();
   const named = (o) => plain(how === "label" ? o.label : o.value) === option;
@@ -416,9 +421,9 @@ _CHOSEN = """(list, [how, option]) => {
   return list.multiple ? [...list.selectedOptions, found].map((o) => o.index) : [found.index];
 }"""
 _OPTIONS = "(list) => [...list.options].slice(0, 20).map((o) => o.label.trim().slice(0, 60))"
-_INNER = """(e, most) => e.type === "password" && e.value ? "•".repeat(8)
-  : String(e.innerText || e.value || "").slice(0, most)"""
-_TEXT = "(most) => (document.body ? document.body.innerText : '').slice(0, most)"
+_INNER = f"""(e, most) => e.type === "password" && e.value ? "••••••••"
+  : ({CUT})(e.innerText || e.value, most)"""
+_TEXT = f"(most) => ({CUT})(document.body ? document.body.innerText : '', most)"
 _SCROLL = """(direction) => {
   const [x, y] = { down: [0, 1], up: [0, -1], right: [1, 0], left: [-1, 0] }[direction];
   const tried = [];

@@ -70,6 +70,11 @@ class Options(Frozen):
     """Of the page in one observation."""
     most_bytes: int = Field(default=5_000_000, ge=1_000)
     """Of one answer of a server; a longer one is cut off."""
+    most_megabytes: int = Field(default=2_000, ge=1_000, le=1_000_000)
+    """Of memory that each process of the browser may take for itself, where the kernel keeps such
+    a limit (Linux); of 1,048,576 bytes. A tab has one process as a rule, which takes some 400 of it
+    before it does anything, most of that never used. A page that wants more crashes, and the step
+    says so; a buffer that is too large for what is left is refused to the page."""
     trace: bool = False
     """Whether playwright's trace of each attempt is kept."""
     crawl_pages: int = Field(default=24, ge=0, le=500)

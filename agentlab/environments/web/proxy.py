@@ -5,6 +5,9 @@ has a proxy of its own; redirects, sockets, workers and whatever else a page may
 here. Names are resolved here alone, and once: the address that was looked at is the one that is
 connected to. A name may stand for a server of this process (`aliases`), so that observations do
 not tell which port it has. What passes is not looked into, only counted.
+
+While somebody only looks around, nothing passes that may change something: no request but such as
+read, and no socket. What goes through a tunnel of TLS cannot be seen here, and passes.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ HOP = frozenset(
     {"connection", "proxy-connection", "keep-alive", "proxy-authorization", "proxy-authenticate"}
 )
 """Headers for the next machine alone; an `Upgrade` comes through a tunnel, never here."""
+READS = ("GET", "HEAD", "OPTIONS")
+"""Methods that ask for no change (RFC 9110, section 9.2.1)."""
 REFUSED = "403 Refused"
 MARK = "x-agentlab-proxy"
 """The header of answers that are the proxy's own."""
@@ -76,6 +81,8 @@ class Proxy:
         aliases: origin to the loopback port behind it.
         most_bytes: of one answer; what is longer is cut off, and told.
         tell: is called for everything that was refused or cut off.
+        stopped: where nothing may be changed, is called with the method and the address of what
+            was refused for that.
     """
 
     def __init__(
@@ -85,8 +92,10 @@ class Proxy:
         aliases: Mapping[str, int] | None = None,
         most_bytes: int,
         tell: Callable[[Refusal], None],
+        stopped: Callable[[str, str], None] | None = None,
     ) -> None:
         self._allowed = allowed
+        self._stopped = stopped
         self._aliases = {
             origin: port
             for name, port in (aliases or {}).items()
@@ -155,6 +164,10 @@ class Proxy:
         if not port.isdecimal() or not self._allowed.allows_tunnel(host, int(port)):
             await self._refuse(writer, f"{where[:200]} (a secure or socket connection)", host)
             return
+        if self._stopped is not None and not self._allowed.allows(origin_of(f"https://{where}")):
+            # Where nothing but plain pages is served, only a socket asks for a tunnel.
+            await self._stop(writer, "WebSocket", f"ws://{where}/")
+            return
         known = (Origin(scheme, host, int(port)) for scheme in ("http", "https"))
         alias = next((self._aliases[each] for each in known if each in self._aliases), None)
         target = (
@@ -180,6 +193,9 @@ class Proxy:
         origin = origin_of(url)
         if not self._allowed.allows(origin) or origin is None or origin.scheme != "http":
             await self._refuse(writer, url.partition("?")[0][:200], origin.host if origin else "")
+            return False
+        if self._stopped is not None and (method not in READS or _upgrades(rest)):
+            await self._stop(writer, method, url)
             return False
         alias = self._aliases.get(origin)
         target = (
@@ -287,6 +303,12 @@ class Proxy:
             await writer.drain()
         return came
 
+    async def _stop(self, writer: asyncio.StreamWriter, method: str, url: str) -> None:
+        """Refuse what may change something."""
+        assert self._stopped is not None
+        self._stopped(method, url)
+        await _answer(writer, REFUSED, "Refused: nothing is changed while looking around.")
+
     async def _refuse(
         self, writer: asyncio.StreamWriter, shown: str, host: str, why: str = ""
     ) -> None:
@@ -343,6 +365,11 @@ def _length(headers: bytes, *, otherwise: int | None) -> int | None:
         return otherwise
     plain = len(told) == 1 and told[0].isdigit() and len(told[0]) < MOST_DIGITS
     return int(told[0]) if plain else None
+
+
+def _upgrades(headers: bytes) -> bool:
+    """Whether a request asks to go on in another way than HTTP's."""
+    return any(line.partition(b":")[0].lower() == b"upgrade" for line in headers.split(b"\r\n"))
 
 
 async def _ended(pump: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from agentlab.environments.web.asking import told_by
 from agentlab.environments.web.browser import BrowserError, on_thread
 from agentlab.environments.web.control import Control
 from agentlab.environments.web.hand import Hand
@@ -98,11 +99,11 @@ async def _told(visit: Visit) -> tuple[tuple[dict[str, Any], ...], str] | None:
     try:
         if await visit.keeps_something():
             return None
-        referrer = await visit.ask(visit.page.evaluate("() => document.referrer"))
+        referrer = await visit.ask(told_by(visit.page, "() => document.referrer"))
         cookies = cast("Sequence[dict[str, Any]]", await visit.context.cookies())
     except (BrowserError, PageLost):
         return None
-    return tuple(cookies), str(referrer)
+    return (tuple(cookies), referrer) if isinstance(referrer, str) else None
 
 
 async def _opened(visit: Visit, hand: Hand, place: Place) -> View | None:

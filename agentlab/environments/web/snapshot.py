@@ -3,7 +3,9 @@
 Playwright's accessibility snapshot tells roles, names and references; `page.js` tells what it
 leaves out: pictures and controls without a name, by what the document says of them. A page too
 large for a tree is told by its headings, controls and first text. Every part has a limit, and
-what is cut is counted.
+what is cut is counted. Playwright tells a tree whole, so how much a page says is looked at first,
+in a world of playwright's that the page cannot reach; what grows meanwhile meets the limits of
+memory (`memory`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from agentlab.environments.web import tree
+from agentlab.environments.web.asking import told_by
 from agentlab.environments.web.browser import (
     BrowserError,
     BrowserTimeout,
@@ -29,6 +32,15 @@ from agentlab.types import Entity, JsonObject
 
 MOST_NODES = 12_000
 """Elements of a page from which its tree is not asked for."""
+MOST_WORDS = 5_000_000
+"""Characters in a page's elements from which its tree is not asked for; no honest answer of a
+server has more, see `Options.most_bytes`."""
+MOST_SAID = 500_000
+"""Characters of one attribute that a tree repeats."""
+_GREAT = (
+    f"xpath=/*[string-length(.) > {MOST_WORDS} or //@*[string-length() > {MOST_SAID} and "
+    "contains('|aria-label|alt|title|placeholder|href|value|label|', concat('|', name(), '|'))]]"
+)
 MOST_ENTITIES = 150
 MOST_UNNAMED = 40
 """Lines for what has no name."""
@@ -56,7 +68,14 @@ _CHANGES = (
 )
 
 
+_PICK = """(ask) => {
+  let hit = null;
+  try { hit = (SCRIPT)(ask); } catch {}
+  return typeof hit === "object" ? hit : null;
+}"""
 NOTHING: Mapping[str, Sequence[str]] = {}
+UNREADABLE = facts_of({"large": True, "outline": "(Nothing that the page tells can be read.)"})
+"""In place of what a page tells that says more than it can, or breaks off who asks it."""
 
 
 class View(NamedTuple):
@@ -99,7 +118,13 @@ async def look(page: Page, *, mark: bool = True) -> View:
 
 async def _looked(page: Page, *, mark: bool) -> View:
     asked, where = {"most_nodes": MOST_NODES, "most_outline": 6_000, "mark": mark}, page.url
-    facts = facts_of(await page.evaluate(script("page.js"), asked))
+    told, great = await asyncio.gather(
+        told_by(page, script("page.js"), asked), page.locator(_GREAT).count()
+    )
+    if great:
+        asked["most_nodes"] = 0
+        told = await told_by(page, script("page.js"), asked)
+    facts = UNREADABLE if told is None else facts_of(told)
     root, beside = Node("document"), NOTHING
     if not facts.large:
         try:
@@ -110,7 +135,7 @@ async def _looked(page: Page, *, mark: bool) -> View:
                 raise  # it went elsewhere meanwhile, or is lost
             # Playwright tells no tree of more than some fifty levels, and tries to until then.
             asked["most_nodes"] = 0
-            facts = facts_of(await page.evaluate(script("page.js"), asked))
+            facts = facts_of(await told_by(page, script("page.js"), asked))
             told_as = ""
         read = tree.parse(told_as)
         beside = tree.words_beside(read)
@@ -145,7 +170,7 @@ async def _passwords(page: Page) -> list[str]:
     for frame in page.frames[:MOST_FRAMES]:
         with contextlib.suppress(BrowserError, TimeoutError):
             async with asyncio.timeout(FRAME_SECONDS):
-                found += passwords_of(await frame.evaluate(_PASSWORDS))
+                found += passwords_of(await told_by(frame, _PASSWORDS))
     return found
 
 
@@ -158,14 +183,14 @@ async def is_as_it_was(page: Page, view: View) -> bool:
     if not view.changes or page.url != view.url:
         return False
     try:
-        return await page.evaluate(_CHANGES) == view.changes
+        return await told_by(page, _CHANGES) == view.changes
     except BrowserError:
         return False  # it is on its way elsewhere
 
 
 async def pick_unnamed(page: Page, name: str) -> ElementHandle | None:
     """The element behind a description that `look` gave."""
-    found = await page.evaluate_handle(script("page.js"), {"pick": name})
+    found = await page.evaluate_handle(_PICK.replace("SCRIPT", script("page.js")), {"pick": name})
     return found.as_element()
 
 

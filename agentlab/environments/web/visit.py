@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from agentlab.environments.web.asking import told_by
 from agentlab.environments.web.browser import (
     BrowserContext,
     BrowserError,
@@ -54,9 +55,15 @@ class Visit:
     Args:
         options: of the site.
         allowed: where it may go.
+        stopped: where nothing may be changed; see `Proxy`.
     """
 
-    def __init__(self, options: Options, allowed: AllowList) -> None:
+    def __init__(
+        self,
+        options: Options,
+        allowed: AllowList,
+        stopped: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._options = options
         self._allowed = allowed
         self._notes: list[str] = []
@@ -66,6 +73,7 @@ class Visit:
             aliases=options.aliases,
             most_bytes=options.most_bytes,
             tell=self._refusals.append,
+            stopped=stopped,
         )
         self._context: BrowserContext | None = None
         self._pages: list[Page] = []
@@ -78,13 +86,18 @@ class Visit:
         self._takes_download = False
 
     @classmethod
-    async def opened(cls, options: Options, allowed: AllowList) -> Visit:
+    async def opened(
+        cls,
+        options: Options,
+        allowed: AllowList,
+        stopped: Callable[[str, str], None] | None = None,
+    ) -> Visit:
         """A visit with one empty tab.
 
         Raises:
             EnvironmentFaultError: the browser does not start, or died.
         """
-        visit = cls(options, allowed)
+        visit = cls(options, allowed, stopped)
         try:
             await visit._open()
         except BaseException:
@@ -165,7 +178,7 @@ class Visit:
 
     async def keeps_something(self) -> bool:
         """Whether the page in front keeps anything in the browser, cookies apart."""
-        return bool(await self.ask(self.page.evaluate(_LEFT)))
+        return await self.ask(told_by(self.page, _LEFT)) is not False
 
     @property
     def plain(self) -> bool:
@@ -286,6 +299,11 @@ class Visit:
             work.add_done_callback(_forget)
         raise PageLost(await self._replaced(page))
 
+    @property
+    def _why_crashed(self) -> str:
+        """What a crash mostly comes of; the browser does not say."""
+        return f"one that needs more than {self._options.most_megabytes:,} MB of memory does"
+
     async def page_before(self) -> str | None:
         """The address that going back would lead to; None where there is none."""
         session = await self.context.new_cdp_session(self.page)
@@ -313,7 +331,7 @@ class Visit:
         """
         crashed = page in self._crashed
         why = (
-            "crashed: the page crashed and was closed"
+            f"crashed: the page crashed and was closed ({self._why_crashed})"
             if crashed
             else "closed: the page was closed"
             if page is None or page.is_closed()
@@ -332,7 +350,7 @@ class Visit:
             connected = self._context is not None and self._context.browser is not None
             alive = connected and self.context.browser is not None
             if alive:
-                await forget_browser()
+                await forget_browser(self._options.most_megabytes)
             raise EnvironmentFaultError(f"web: {why}, and the browser with it.") from error
         return f"{why}; there is an empty tab now, use goto to open a page."
 
@@ -355,10 +373,10 @@ class Visit:
                 self._traffic.give_up()
                 return
             try:
-                ready = await self.ask(self.page.evaluate(_QUIET, self._traffic.lacking))
+                ready = await self.ask(told_by(self.page, _QUIET, self._traffic.lacking))
             except BrowserError:
                 ready = False  # it is on its way elsewhere
-            if ready and self._traffic.quiet(quiet):
+            if ready is True and self._traffic.quiet(quiet):
                 return
             await asyncio.sleep(min(0.02, quiet) if quiet else 0)
 
@@ -404,7 +422,9 @@ class Visit:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await context.close()
             except TimeoutError:
-                await forget_browser()  # nothing of an attempt may go on
+                await forget_browser(
+                    self._options.most_megabytes
+                )  # nothing of an attempt may go on
             except BrowserError:
                 pass
         for task in tuple(self._tasks):
@@ -420,9 +440,9 @@ _QUIET = """(lacking) => new Promise((done) => {
 })"""
 
 
-_LEFT = """async () => Boolean(window.name) || localStorage.length + sessionStorage.length > 0
+_LEFT = """async () => !!(window.name || localStorage.length + sessionStorage.length > 0
   || (await indexedDB.databases()).length > 0
-  || window.caches && (await caches.keys()).length > 0"""
+  || window.caches && (await caches.keys()).length > 0)"""
 
 
 def _forget(work: asyncio.Future[T]) -> None:

@@ -96,9 +96,9 @@ def write_recipe(
         notes: what is to be known of running it.
 
     Raises:
-        UsageError: it cannot be asked of this trainer.
+        UsageError: it cannot be asked of this trainer, or the folder exists.
         TrainingRefusedError: data or base are not what they say.
-        WorkspaceError: the folder exists or cannot be written.
+        WorkspaceError: the folder cannot be written.
     """
     base = read_model(request.base)
     if len(request.data) > 1:
@@ -106,7 +106,7 @@ def write_recipe(
     found = _found(request, base, form)
     out = request.out.absolute()
     if out.exists():
-        raise WorkspaceError(f"{str(out)!r} exists; name a new folder with --out.")
+        raise UsageError(f"{str(out)!r} exists; name a new folder with --out.")
     files = dict(spell(found))
     inputs = [found.data, *sorted(base.path.glob("*.safetensors"))]
     inputs += [base.path / name for name in PLAIN if (base.path / name).is_file()]

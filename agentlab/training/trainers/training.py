@@ -89,10 +89,11 @@ def train(
         live: where `trl-grpo-live` draws its attempts.
 
     Raises:
-        UsageError: it was asked for wrongly, or there is no Python to train with.
+        UsageError: it was asked for wrongly, the folder exists and is another's, or there is no
+            Python to train with.
         TrainingRefusedError: data, base or adapter are not what training on them supposes.
         TrainerFaultError: the trainer ended without weights.
-        WorkspaceError: the folder exists and is another's, or cannot be written.
+        WorkspaceError: the folder cannot be written.
     """
     return _Training(request, observers, live).done()
 
@@ -184,14 +185,14 @@ class _Training:
         """The folder that is there, if this very request made it.
 
         Raises:
-            WorkspaceError: it is another's.
+            UsageError: it is another's.
         """
         if (self._out / RECORD).is_file():
             trained = read_trained(self._out)
             if trained.record.get("request_sha256") == self._digest():
                 shutil.rmtree(self._work, ignore_errors=True)
                 return self._report(trained).model_copy(update={"existed": True})
-        raise WorkspaceError(
+        raise UsageError(
             f"{str(self._out)!r} exists and is not what this command would train; name a new "
             "folder with --out."
         )

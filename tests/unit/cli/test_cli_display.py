@@ -11,7 +11,16 @@ from agentlab.analysis.tally import Plan
 from agentlab.cli.display import shown
 from agentlab.cli.live import RichDisplay
 from agentlab.cli.plain import PlainDisplay
-from agentlab.events import Event, Progress, RoundFinished, SkillMoved
+from agentlab.events import (
+    AttemptsPlanned,
+    Event,
+    Progress,
+    RoundFinished,
+    RunStarted,
+    SkillMoved,
+    TaskAdmitted,
+    TasksChecked,
+)
 
 PLAN = Plan(rounds=2, attempts=10)
 
@@ -77,6 +86,47 @@ def test_the_panel_is_drawn_in_place(run_events: tuple[Event, ...]) -> None:
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1
     assert "\x1b[1A" in written
     assert "\x1b[2J" not in written
+
+
+def proposing(done: int, total: int, round_: int = 0) -> TasksChecked:
+    return TasksChecked(run_id="run-0", round=round_, done=done, total=total)
+
+
+def test_the_panel_tells_how_far_the_proposals_are() -> None:
+    display = RichDisplay(PLAN, Console(file=io.StringIO(), width=80, force_terminal=True))
+    display.notify(RunStarted(run_id="run-0", environment="courier", model="search"))
+    seen: list[str] = []
+    for event in (
+        proposing(0, 0),
+        proposing(3, 20),
+        TaskAdmitted(run_id="run-0"),
+        AttemptsPlanned(run_id="run-0", attempts=9),
+        RoundFinished(run_id="run-0"),
+        proposing(0, 0, round_=1),
+    ):
+        display.notify(event)
+        seen.append("\n".join(_panel(display)))
+    display.close()
+    assert "proposing tasks, 0:0" in seen[0]
+    assert "3 of 20 proposed tasks checked" in seen[1]
+    assert "checked" not in seen[2]
+    assert "0 of 9 attempts of this round" in seen[3]
+    assert "2 of 2" in seen[5] and "proposing tasks, 0:0" in seen[5]
+
+
+def test_plain_tells_how_far_the_proposals_are_now_and_then() -> None:
+    stream, now = io.StringIO(), 0.0
+    display = PlainDisplay(PLAN, stream, clock=lambda: now)
+    display.notify(proposing(0, 0))
+    for done in range(31):
+        now = float(done)
+        display.notify(proposing(done, 30))
+    assert stream.getvalue().splitlines() == [
+        "Round 1 of 2: proposing tasks.",
+        "Round 1 of 2: 10 of 30 proposed tasks checked, 0:10.",
+        "Round 1 of 2: 20 of 30 proposed tasks checked, 0:20.",
+        "Round 1 of 2: 30 of 30 proposed tasks checked, 0:30.",
+    ]
 
 
 def test_an_evaluation_shows_its_progress_alone() -> None:

@@ -12,7 +12,14 @@ import pytest
 from agentlab.config import PracticeConfig, load_config
 from agentlab.envs.courier.environment import Courier
 from agentlab.errors import RecordsError
-from agentlab.events import AttemptFinished, Event, SkillMoved, TaskRejected
+from agentlab.events import (
+    AttemptFinished,
+    Event,
+    SkillMoved,
+    TaskAdmitted,
+    TaskRejected,
+    TasksChecked,
+)
 from agentlab.graph import nodes, selection
 from agentlab.graph.admit import admit
 from agentlab.graph.practice import (
@@ -207,6 +214,20 @@ class _Smuggler:
         leave = ToolCall(tool="leave")
         tasks = [*heldout, *relabelled, *dev, *courier.tasks("practice", 4, 1)]
         return [t.model_copy(update={"failing": ((leave,), (leave, leave))}) for t in tasks]
+
+
+def test_how_far_the_proposals_are_is_told_and_never_recorded(tmp_path: Path) -> None:
+    async def work(practice: Practice, log: Log) -> None:
+        await nodes.propose(_state(), practice)
+        told = [(e.done, e.total) for e in log.events if isinstance(e, TasksChecked)]
+        count = len(practice.records.tasks.all(RUN, admitted=None))
+        assert count == 16
+        assert told == [(0, 0), *((done, count) for done in range(count + 1))]
+        assert isinstance(log.events[-1], TaskAdmitted | TaskRejected)
+        kinds = {event.kind for event in practice.records.events.all(RUN)}
+        assert kinds <= {"TaskAdmitted", "TaskRejected"}
+
+    _with_practice(tmp_path, work)
 
 
 def test_heldout_tasks_cannot_enter(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agentlab.cli.main import cli
-from agentlab.errors import NothingToExportError, UnknownNameError, WorkspaceError
+from agentlab.errors import NothingToExportError, UnknownNameError, UsageError
 from agentlab.records import Records
 from agentlab.telemetry.inspect_log import RESERVED, export_inspect
 from agentlab.telemetry.inspect_samples import sample
@@ -114,7 +114,7 @@ def test_what_is_reserved_is_left_out_or_stands_apart(tmp_path: Path) -> None:
         assert [(f.split, f.samples) for f in report.files] == [("practice", 1)]
         assert report.reserved == 3
         whole = export_inspect(records, [RUN], tmp_path / "whole", reserved=True)
-        with pytest.raises(WorkspaceError, match="name a new folder"):
+        with pytest.raises(UsageError, match="name a new folder"):
             export_inspect(records, [RUN], tmp_path / "whole")
         with pytest.raises(UnknownNameError):
             export_inspect(records, ["nothing"], tmp_path / "x")

@@ -28,19 +28,29 @@ async def _answering(
 class Between:
     """A server, a proxy before it, and what the proxy told."""
 
-    def __init__(self, handler: Handler = _answering, most_bytes: int = 10_000) -> None:
+    def __init__(
+        self, handler: Handler = _answering, most_bytes: int = 10_000, *, looks: bool = False
+    ) -> None:
         self._handler = handler
         self._most = most_bytes
+        self._looks = looks
+        self.stopped: list[tuple[str, str]] = []
         self.told: list[Refusal] = []
+
+    def _stop(self, method: str, url: str) -> None:
+        self.stopped.append((method, url))
 
     async def __aenter__(self) -> Between:
         self._server = await asyncio.start_server(self._handler, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.proxy = Proxy(
-            AllowList([f"http://127.0.0.1:{self.port}", "http://shop.localhost"]),
-            aliases={"http://shop.localhost": self.port},
+            AllowList(
+                [f"http://127.0.0.1:{self.port}", "http://shop.localhost", "https://own.localhost"]
+            ),
+            aliases={"http://shop.localhost": self.port, "https://own.localhost": self.port},
             most_bytes=self._most,
             tell=self.told.append,
+            stopped=self._stop if self._looks else None,
         )
         await self.proxy.open()
         return self
@@ -265,3 +275,30 @@ def test_the_limit_of_a_tunnel_is_of_each_answer_and_not_of_all() -> None:
             writer.close()
 
     asyncio.run(asked())
+
+
+def test_while_somebody_only_looks_nothing_passes_that_may_change_something() -> None:
+    async def passed() -> None:
+        async with Between(looks=True) as between:
+            shop = "http://shop.localhost/buy"
+            for method in ("GET", "OPTIONS"):
+                assert b" 200 OK" in await between.say(f"{method} {shop} HTTP/1.1\r\n\r\n")
+            refused = [("POST", ""), ("DELETE", ""), ("post", ""), ("X", "")]
+            for method, more in (*refused, ("GET", "Upgrade: websocket\r\n")):
+                said = f"{method} {shop} HTTP/1.1\r\n{more}\r\n"
+                assert (await between.say(said)).startswith(b"HTTP/1.1 403 Refused")
+            tunnel = "CONNECT shop.localhost:80 HTTP/1.1\r\n\r\n"
+            assert (await between.say(tunnel)).startswith(b"HTTP/1.1 403 Refused")
+            assert between.stopped == [
+                *((method, shop) for method, _ in refused),
+                ("GET", shop),
+                ("WebSocket", "ws://shop.localhost:80/"),
+            ]
+            # What a tunnel of TLS carries is not to be seen, so it is not refused.
+            secure = "CONNECT own.localhost:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+            assert b"200 Connection established" in await between.say(secure)
+            assert between.told == []
+        async with Between() as between:
+            assert b" 200 OK" in await between.say("POST http://shop.localhost/ HTTP/1.1\r\n\r\n")
+
+    asyncio.run(passed())
