@@ -133,15 +133,21 @@ def loss_of(
     }
 
 
-def same_lots(trainer: Any) -> bool:
-    """Whether a row has its lots wherever it lies in a batch, and whatever torch drew before."""
+def lots_of(trainer: Any) -> dict[str, bool]:
+    """Whether a row has the same lots wherever it lies in a batch, and others in the next step."""
     rows = range(len(trainer._recorded))
-    first = trainer._generate_and_score_completions([{"row": at} for at in rows])
+    first = trainer._generate_and_score_completions([{"row": at} for at in rows])["lots"]
     torch.rand(7)
-    second = trainer._generate_and_score_completions([{"row": at} for at in reversed(rows)])
-    mixed = shuffle_sequence_dict({"lots": first["lots"], "at": torch.tensor(list(rows))})
+    turned = trainer._generate_and_score_completions([{"row": at} for at in reversed(rows)])["lots"]
+    mixed = shuffle_sequence_dict({"lots": first, "at": torch.tensor(list(rows))})
     back = mixed["lots"][mixed["at"].argsort()]
-    return bool((first["lots"] == second["lots"].flip(0)).all() and (back == first["lots"]).all())
+    trainer.state.global_step += 1
+    later = trainer._generate_and_score_completions([{"row": at} for at in rows])["lots"]
+    trainer.state.global_step -= 1
+    return {
+        "same": bool((first == turned.flip(0)).all() and (back == first).all()),
+        "later": not bool((later == first).all()),
+    }
 
 
 def main() -> None:
@@ -162,7 +168,7 @@ def main() -> None:
         "whole": {name: loss_of(trainer, case, name, 1) for name in case["losses"]},
         "parts": {name: loss_of(trainer, case, name, 2) for name in case["losses"]},
         "held": loss_of(trainer, case, "dapo", 1, beta=0.5),
-        "same_lots": same_lots(trainer),
+        "lots_of": lots_of(trainer),
         "lots": [rules.lots(*each) for each in case["lots"]],
     }
     print(json.dumps(found))
