@@ -40,6 +40,8 @@ def test_killed_and_gone_on_with(
     folder = tmp_path / "data"
     data = write_marked(folder, base) if marked else write_export(folder, form, base)
     more = (*OPTIONS, "--method", method)
+    if marked:  # all that the loss can hold, in parts of a step
+        more += ("--beta", "0.1", "--device-batch", "2")
     assert train(form, data, base, tmp_path / "whole", *more).exit_code == 0
 
     out = tmp_path / "killed"
@@ -63,7 +65,8 @@ def test_killed_and_gone_on_with(
     if marked:
         # Some tokens were left out by lot, and the same ones after the kill.
         left = [step["replayed/left_out"] for step in _steps(out) if "replayed/left_out" in step]
-        assert sum(share > 0 for share in left[4:]) > 1
+        assert any(share > 0 for share in left[4:])
+        assert all(step["kl"] > 0 for step in _steps(out)[1:])
         assert any(step.get("hinted/gamma") for step in _steps(out))
 
     # The same command once more finds what is there, and does nothing.
