@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from agentlab.errors import UnknownNameError
 from agentlab.records import Records
 from agentlab.records.trajectories import Outline
+from agentlab.training.formats.trl import TrlGrpoReplay
 from agentlab.training.refusals import Refusal, RefusedError
 from agentlab.training.rollouts import Rollout
 from agentlab.training.samples import Demonstration, Group, Kind, Sample
@@ -68,14 +69,30 @@ VIEWS: dict[ViewName, Kind] = {
 }
 """Each view with the kind of sample that it gives; a format takes the first that suits it."""
 
-TO_KNOW: dict[ViewName, str] = {
-    "hinted": "Guide shapes the ratio of rows whose hint was taken out and does not clip it; "
-    "`trl-grpo-replay` clips it like any other and shapes nothing.",
-    "replayed": "SPEAR weighs the loss of replayed rows as advantages.jsonl names it, leaves out "
-    "tokens whose probability goes with the advantage, and adds a bonus for turns to early "
-    "rewards; `trl-grpo-replay` does none of these, and rewards are the evaluator's.",
+
+class ToKnow(NamedTuple):
+    """What of a view's published rule a training on its rows leaves undone."""
+
+    always: str = ""
+    elsewhere: str = ""
+    """The same of every format but `trl-grpo-replay`, whose trainer does it."""
+
+
+TO_KNOW: dict[ViewName, ToKnow] = {
+    "hinted": ToKnow(
+        elsewhere="Guide shapes the ratio of rows whose hint was taken out and does not clip it; "
+        "only rows of `trl-grpo-replay` are marked for that, and its trainer does it.",
+    ),
+    "replayed": ToKnow(
+        "SPEAR adds a bonus for turns to the rewards of its first 200 steps; here they are the "
+        "evaluator's. Its weight of the replay loss is 0 in a run's first round and whole after "
+        "100.",
+        "SPEAR scales the loss of replayed rows and leaves out tokens whose probability goes with "
+        "the advantage; only rows of `trl-grpo-replay` are marked for that, and its trainer does "
+        "it.",
+    ),
 }
-"""What of a view's published rule is the trainer's part, and what ours does of it."""
+"""What is the trainer's part of a view's published rule, and not done."""
 
 STEPLESS: frozenset[ViewName] = frozenset(
     (
@@ -91,6 +108,13 @@ STEPLESS: frozenset[ViewName] = frozenset(
     )
 )
 """Views that look at calls and scores alone."""
+
+
+def to_know(view: ViewName, form: str) -> tuple[str, ...]:
+    """What is to be said of a view's rows in a format, in sentences."""
+    told = TO_KNOW.get(view, ToKnow())
+    both = (told.always, "" if form == TrlGrpoReplay.name else told.elsewhere)
+    return tuple(each for each in both if each)
 
 
 class RolloutsOf(Protocol):

@@ -26,7 +26,7 @@ from agentlab.config import CHAT_KINDS
 from agentlab.errors import NothingToExportError, UnknownNameError, UsageError, WorkspaceError
 from agentlab.models.vocabulary import Vocabulary
 from agentlab.records import Records
-from agentlab.training.choosing import STEPLESS, TO_KNOW, VIEWS, Choosing, ViewName
+from agentlab.training.choosing import STEPLESS, VIEWS, Choosing, ViewName, to_know
 from agentlab.training.estimating import ESTIMATORS, Estimating
 from agentlab.training.formats.catalogue import FORMATS, format_of
 from agentlab.training.formats.format import Body, Format, HasFilesBeside
@@ -236,7 +236,7 @@ class _Writer:
             tokenizer_sha256=spoken.tokenizer,
             chat_template_sha256=spoken.template,
             licence=self._licence,
-            notes=(TO_KNOW[self._view],) if self._view in TO_KNOW else (),
+            notes=to_know(self._view, self._format.name),
             ratios=RATIOS_LATER if self._holds_ids else "none: the rows hold no tokens",
         ).model_copy(update={name: self._seen[name] for name in _COUNTED})
         report = self._tally.onto(report)

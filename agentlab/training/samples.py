@@ -61,6 +61,11 @@ class Group(NamedTuple):
     """Names that rule and its constants."""
     alone: bool = False
     """Whether the estimator compares with something else than the group, as `rae` does."""
+    hint_removed: bool = False
+    """Whether its rollouts were drawn under a hint that their prompts no longer hold: what was
+    recorded is the probability with it, and the loss treats the ratio otherwise (Guide)."""
+    replay_weight: float | None = None
+    """Of rollouts that are replayed, what their loss is scaled by, from 0 to 1 (SPEAR)."""
 
     @property
     def least(self) -> int:

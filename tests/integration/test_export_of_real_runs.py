@@ -131,7 +131,9 @@ def test_attempts_that_were_refused_a_step(tmp_path: Path) -> None:
         replayed = exported(records, run, "trl-grpo-replay", "replayed", tmp_path / "replayed")
         assert replayed.estimator is not None and replayed.estimator.startswith("spear")
         assert all(each["value"] >= 0 for each in lines(tmp_path / "replayed", "advantages"))
-        assert "`trl-grpo-replay` does none of these" in replayed.notes[0]
+        # A run's first round replays with no weight yet.
+        assert all(each["replay_weight"] == 0 for each in lines(tmp_path / "replayed"))
+        assert "0 in a run's first round" in replayed.notes[0]
 
 
 def test_attempts_that_were_advised(tmp_path: Path) -> None:
@@ -152,6 +154,7 @@ def test_attempts_that_were_advised(tmp_path: Path) -> None:
         found = {each.id: each for each in rollouts(records, [run])}
     rows, origins = lines(tmp_path / "hinted"), lines(tmp_path / "hinted", "provenance")
     assert {row["reward"] for row in rows} == {0.0, 1.0}
+    assert all(row["hint_removed"] is True for row in rows)
     for row, origin in zip(rows, origins, strict=True):
         (attempt,) = origin["rollouts"]
         assert found[attempt].insights == ("insight-1",)

@@ -84,6 +84,14 @@ def _at(name: str, place: int, value: Any) -> Change:
         ("trl-grpo-replay", _at("logprobs", 0, -(10**400)), "that is none"),
         ("trl-grpo-replay", _put(weight=0), "has a weight that is none"),
         ("trl-grpo-replay", _put(group_id="alone"), "compares with nothing"),
+        ("trl-grpo-replay", _put(hint_removed=1), "neither true nor false"),
+        ("trl-grpo-replay", _put(replay_weight=1.5), "is not between 0 and 1"),
+        ("trl-grpo-replay", _put(replay_weight=True), "is not between 0 and 1"),
+        (
+            "trl-grpo-replay",
+            _put(hint_removed=True, replay_weight=0.5),
+            "export one view at a time",
+        ),
         ("trl-dpo", _put(chosen=[]), "has no messages in chosen"),
         ("trl-kto", _put(label=None), "no label"),
     ],
@@ -197,6 +205,13 @@ def test_groups_that_teach_nothing(base: Path, tmp_path: Path) -> None:
     rows = [{**row, "reward": 1.0} for row in rows_of("trl-grpo-replay")]
     data = write_export(tmp_path / "data", "trl-grpo-replay", base, rows)
     assert "All advantages are 0" in refused(data, base, tmp_path)
+
+
+@pytest.mark.usefixtures("no_trainer")
+def test_replayed_rows_that_weigh_nothing(base: Path, tmp_path: Path) -> None:
+    rows = [{**row, "replay_weight": 0.0} for row in rows_of("trl-grpo-replay")]
+    data = write_export(tmp_path / "data", "trl-grpo-replay", base, rows)
+    assert "replayed with the weight 0" in refused(data, base, tmp_path)
 
 
 @pytest.mark.usefixtures("no_trainer")

@@ -14,27 +14,34 @@ import pytest
 
 from tests.processes import until_ended
 from tests.trainers.test_trained import record, train
-from tests.trainers.written_exports import write_export
+from tests.trainers.written_exports import write_export, write_marked
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--steps", "8", "--batch", "4", "--lr", "0.01", "--rank", "4", "--save-every", "2")
-"""Eight steps of four rows, of five or six: the passes over the data end within a step."""
+"""Eight steps of four rows, of five, six or twelve: passes over the data end within a step."""
 TIMED = ("seconds", "processor_seconds")
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(
-    ("form", "method", "whom"),
-    [("trl-sft", "full", "command"), ("trl-grpo-replay", "lora", "trainer")],
-    ids=["sft", "grpo"],
+    ("form", "method", "whom", "marked"),
+    [
+        ("trl-sft", "full", "command", False),
+        ("trl-grpo-replay", "lora", "trainer", False),
+        ("trl-grpo-replay", "lora", "command", True),
+    ],
+    ids=["sft", "grpo", "marked"],
 )
 @pytest.mark.usefixtures("train_python")
 def test_killed_and_gone_on_with(
-    form: str, method: str, whom: str, base: Path, tmp_path: Path
+    form: str, method: str, whom: str, marked: bool, base: Path, tmp_path: Path
 ) -> None:
-    data = write_export(tmp_path / "data", form, base)
+    folder = tmp_path / "data"
+    data = write_marked(folder, base) if marked else write_export(folder, form, base)
     more = (*OPTIONS, "--method", method)
+    if marked:  # all that the loss can hold, in parts of a step
+        more += ("--beta", "0.1", "--device-batch", "2")
     assert train(form, data, base, tmp_path / "whole", *more).exit_code == 0
 
     out = tmp_path / "killed"
@@ -55,6 +62,12 @@ def test_killed_and_gone_on_with(
     assert record(out)["probe"] == record(tmp_path / "whole")["probe"]
     assert _steps(out) == _steps(tmp_path / "whole")
     assert not out.with_name("killed.training").exists()
+    if marked:
+        # Some tokens were left out by lot, and the same ones after the kill.
+        left = [step["replayed/left_out"] for step in _steps(out) if "replayed/left_out" in step]
+        assert any(share > 0 for share in left[4:])
+        assert all(step["kl"] > 0 for step in _steps(out)[1:])
+        assert any(step.get("hinted/gamma") for step in _steps(out))
 
     # The same command once more finds what is there, and does nothing.
     again = train(form, data, base, out, *more)

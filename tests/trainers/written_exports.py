@@ -67,6 +67,21 @@ def rows_of(form: str) -> list[Row]:
             return [_replayed(at) for at in range(6)]
 
 
+def write_marked(folder: Path, base: Path) -> Path:
+    """An export of ordinary, hinted and replayed rows, whose advantages it brings.
+
+    Those of replayed rows are far apart, as where rewards go beyond 1: only so does the covariance
+    of tokens under weights that know next to nothing come into SPEAR's band.
+    """
+    marks: list[Row] = [{}, {"hint_removed": True}, *[{"replay_weight": 0.5}] * 4]
+    rows = [_replayed(at) | marks[at // 2] for at in range(12)]
+    made = write_export(folder, "trl-grpo-replay", base, rows)
+    values = [-1.0, 1.0, -1.0, 1.0, *[0.5, 60.0] * 4]
+    lines = (json.dumps({"estimator": "by hand", "value": value}) + "\n" for value in values)
+    (made / "advantages.jsonl").write_text("".join(lines), encoding="utf-8")
+    return made
+
+
 def _labelled(prompt: str, reply: str) -> Row:
     before, after = ids_of(prompt), ids_of(reply)
     return {"input_ids": before + after, "labels": [-100] * len(before) + after}

@@ -121,6 +121,10 @@ class TrlGrpoReplay(JsonLines):
     `logprobs` (one for each 1 of the mask), `reward`, `group_id`, `rollout_id`, and `weight`
     (1 / rows of the rollout). Rewards are raw; a group whose rewards are all alike teaches
     nothing and is written all the same, so that the share of such groups can be seen.
+
+    Two more stand in rows whose loss is another: `hint_removed` (true) where they were drawn under
+    a hint that the prompt no longer holds, `replay_weight` (0 to 1) where they are replayed, which
+    scales the loss and, unlike `weight`, not the number of tokens that it is divided by.
     """
 
     name = "trl-grpo-replay"
@@ -134,6 +138,9 @@ class TrlGrpoReplay(JsonLines):
             raise RefusedError("singleton group", f"{len(known)} of it has a known reward")
         # All of the group or nothing: a group that lost a member compares with something else.
         joined = [(rollout, behaviour_rows(rollout)) for rollout in known]
+        marks: Body = {"hint_removed": True} if sample.hint_removed else {}
+        if sample.replay_weight is not None:
+            marks["replay_weight"] = sample.replay_weight
         for rollout, rows in joined:
             for row in rows.rows:
                 start = row.spans[0].start
@@ -146,6 +153,7 @@ class TrlGrpoReplay(JsonLines):
                     "group_id": sample.id,
                     "rollout_id": rollout.id,
                     "weight": rows.weight,
+                    **marks,
                 }
 
 

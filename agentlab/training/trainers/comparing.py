@@ -38,13 +38,20 @@ def advantages(exports: Sequence[CheckedExport], estimator: str) -> tuple[str, l
 
     Raises:
         UnknownNameError: there is no such estimator.
-        TrainingRefusedError: a group has one member, or all advantages are 0.
+        TrainingRefusedError: a group has one member, or all advantages or their weights are 0.
     """
     used, found = compared(exports, estimator)
     if not any(value for row in found for value in row):
         raise TrainingRefusedError(
             "All advantages are 0: in no group is one attempt better than another, so there is "
             "nothing to learn; practise at tasks that sometimes succeed."
+        )
+    scales = [row.replay_weight for export in exports for row in export.rewards]
+    if not any(scale and any(row) for scale, row in zip(scales, found, strict=True)):
+        raise TrainingRefusedError(
+            "Every row with an advantage is replayed with the weight 0, which SPEAR gives what a "
+            "run replays in its first round, so there is nothing to learn; practise more rounds, "
+            "or export the view 'groups'."
         )
     return used, found
 

@@ -58,6 +58,8 @@ class Parameters(Frozen):
     alpha: int = Field(default=32, ge=1)
     """Of LoRA."""
     beta: float | None = Field(default=None, ge=0)
+    """See `Trainer`; of the replay trainers it holds every token that the policy drew, whatever
+    rule its loss follows."""
     estimator: str = "grpo"
     """Of advantages, where the export brings none."""
     clip: float = Field(default=0.2, gt=0)

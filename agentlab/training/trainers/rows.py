@@ -25,6 +25,8 @@ class Reward(NamedTuple):
     """Tokens that the policy drew."""
     lengths: tuple[int, ...]
     """Of the stretches that they stand in, one for each reply."""
+    replay_weight: float = 1.0
+    """What its loss is scaled by; 1 where it is not replayed."""
 
     @classmethod
     def of(cls, row: dict[str, object]) -> Reward:
@@ -37,6 +39,7 @@ class Reward(NamedTuple):
             float(cast("float", row["reward"])),
             sum(mask),
             lengths,
+            1.0 if (scale := row.get("replay_weight")) is None else float(cast("float", scale)),
         )
 
 
@@ -111,9 +114,23 @@ def _replayed(row: dict[str, object], vocabulary: int | None) -> tuple[Sequence[
     weight = row.get("weight", 1.0)
     if not _number(weight) or not 0 < cast("float", weight) <= 1:
         return [], "has a weight that is none"
+    if (marked := _marks(row)) is not None:
+        return [], marked
     if not isinstance(row.get("group_id"), str) or not isinstance(row.get("rollout_id"), str):
         return [], "does not say of which group and attempt it is"
     return [*prompt, *completion], None
+
+
+def _marks(row: dict[str, object]) -> str | None:
+    """Rows without marks, those of exports before there were any included, are ordinary ones."""
+    hint, scale = row.get("hint_removed"), row.get("replay_weight")
+    if hint is not None and not isinstance(hint, bool):
+        return "has a hint_removed that is neither true nor false"
+    if scale is not None and (not _number(scale) or not 0 <= cast("float", scale) <= 1):
+        return "has a replay_weight that is not between 0 and 1"
+    if hint and scale is not None:
+        return "is replayed and lost its hint, which have two losses; export one view at a time"
+    return None
 
 
 def _labels(labels: object, ids: Sequence[int]) -> str | None:

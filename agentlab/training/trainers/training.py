@@ -292,13 +292,24 @@ class _Training:
 
     def _idle(self) -> tuple[str, ...]:
         """What is to be said of recorded rows that no loss is formed of."""
-        idle = sum(not any(row) for row in self._advantages)
-        if not idle or settled(self._request)["beta"]:
+        if settled(self._request)["beta"]:
             return ()
-        return (
-            f"{idle} of {len(self._advantages)} rows are of groups whose attempts came out alike: "
-            "they have no advantage, no part in the loss and no place in a step.",
-        )
+        scales = [row.replay_weight for each in self._exports for row in each.rewards]
+        rows = list(zip(scales, self._advantages, strict=True))
+        alike = sum(not any(row) for _, row in rows)
+        weightless = sum(any(row) and not scale for scale, row in rows)
+        notes: list[str] = []
+        if alike:
+            notes.append(
+                f"{alike} of {len(rows)} rows are of groups whose attempts came out alike: they "
+                "have no advantage, no part in the loss and no place in a step."
+            )
+        if weightless:
+            notes.append(
+                f"{weightless} of {len(rows)} rows are replayed with the weight 0, SPEAR's in a "
+                "run's first round: they have no part in the loss and no place in a step."
+            )
+        return tuple(notes)
 
     def _drawn_rows(self) -> JsonObject:
         drawn = drawn_in(self._work / LIVE)

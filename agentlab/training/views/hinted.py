@@ -7,8 +7,8 @@ offered, and the fresh group are those attempts at the task that were offered so
 measure what advice is worth leave others without. What they recorded under the hint stays the old
 policy's log-probability, so that the trainer's ratio is that of the paper,
 new(output | task) / old(output | task + hint). The paper shapes that ratio in the loss, r / (r + g)
-with g the 90th percentile of a batch's hinted ratios, in place of clipping it; that is a trainer's
-part, and ours clips.
+with g the 90th percentile of a batch's hinted ratios, in place of clipping it. That is a trainer's
+part: the group says that its hint was taken out, and `trl-grpo-replay` does it.
 
 A rollout that quotes its hint is left out: what it learnt to say it would not know.
 """
@@ -53,7 +53,7 @@ def hinted(
         except RefusedError as refused:
             refusals.append(Refusal(rollout.id, refused.reason, refused.detail))
     if len(members) > 1:
-        yield Group(f"{group.id}-hinted", tuple(members))
+        yield Group(f"{group.id}-hinted", tuple(members), hint_removed=True)
     elif members:
         refusals.append(Refusal(group.id, "singleton group", "one attempt with advice is left"))
 

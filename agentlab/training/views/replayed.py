@@ -2,10 +2,12 @@
 
 Qin et al. 2025, "SPEAR" (TencentYoutuResearch/SPEAR): rollouts with a positive advantage are
 buffered, and replayed with A' = reward - the median of the stored groups' mean rewards; only
-A' >= 0 is kept, and nothing that is too old. The weight of the replay loss ramps up. A step of
-training there is a round here. Which tokens to leave out for their covariance with the advantage
-needs the policy that is trained: that is for the trainer, and not done here. Nor is the bonus for
-turns that SPEAR adds to rewards in its first 200 steps: rewards here are the evaluator's.
+A' >= 0 is kept, and nothing that is too old. The weight of the replay loss ramps up; it goes with
+each row, and `trl-grpo-replay` scales the row's loss by it. A step of training there is a round
+here, so that what a run replays in its first round weighs nothing. Which tokens to leave out for
+their covariance with the advantage needs the policy that is trained, and is the trainer's part too.
+The bonus for turns that SPEAR adds to rewards in its first 200 steps is not added: rewards here are
+the evaluator's.
 """
 
 from __future__ import annotations
@@ -81,7 +83,13 @@ def replayed(
     rule = f"spear (median {middle:g}, age {age}, loss weight {weight:g})"
     for rollout, value in zip(young, recalibrated(rewards, middle), strict=True):
         if value >= 0:
-            yield Group(f"{rollout.group_id}-replay-{rollout.slot}", (rollout,), (value,), rule)
+            yield Group(
+                f"{rollout.group_id}-replay-{rollout.slot}",
+                (rollout,),
+                (value,),
+                rule,
+                replay_weight=weight,
+            )
 
 
 def median(values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from agentlab.errors import NothingToExportError
 from agentlab.records import Records
+from agentlab.training.choosing import to_know
 from agentlab.training.exporting import ExportReport, ExportRequest, export
 from agentlab.training.formats.traces import OpenEnvTrace, VerifiersTrace
 from agentlab.training.refusals import RefusedError
@@ -150,7 +151,11 @@ def test_what_a_view_leaves_to_the_trainer_is_said(tmp_path: Path) -> None:
     with opened(tmp_path / "ws") as records:
         record(records, [(0, True), (0, False)])
         kept = exported(records, "trl-grpo-replay", tmp_path / "kept", view="replayed")
+        other = exported(records, "verifiers", tmp_path / "other", view="replayed")
         plain = exported(records, "trl-grpo-replay", tmp_path / "plain", view="groups")
-    assert len(kept.notes) == 1 and "trl-grpo-replay" in kept.notes[0]
-    assert "bonus for turns" in kept.notes[0]
-    assert plain.notes == ()
+    (bonus,) = kept.notes
+    assert "bonus for turns" in bonus and "0 in a run's first round" in bonus
+    # Our own trainer does the rest of the rule, and no other is told of it.
+    assert other.notes[0] == bonus and "only rows of `trl-grpo-replay`" in other.notes[1]
+    assert plain.notes == () and to_know("hinted", "trl-grpo-replay") == ()
+    assert "only rows of `trl-grpo-replay`" in to_know("hinted", "verifiers")[0]

@@ -203,7 +203,11 @@ def test_spear_forgets_what_is_old_and_what_no_longer_stands_out() -> None:
     assert [group.rollouts[0].id for group in found] == ["r4"]
     assert found[0].advantages == pytest.approx((1 - 0.48333,), abs=1e-4)
     # One attempt is enough where the advantage is known.
-    assert len(list(TrlGrpoReplay().rows(found[0]))) == 1
+    (row,) = TrlGrpoReplay().rows(found[0])
+    # The weight of the loss is that of the ramp in the newest round, and is not the row's share of
+    # its attempt.
+    assert (row["replay_weight"], row["weight"]) == (ramp(9), 1.0)
+    assert "hint_removed" not in row
 
 
 def hint_group(*, wins: tuple[bool, ...] = (True, False), plain: float = 0.0) -> Group:
@@ -224,6 +228,11 @@ def test_guide_takes_the_hint_out_and_keeps_what_was_drawn_under_it() -> None:
     rows = list(TrlGrpoReplay().rows(found))
     assert rows[0]["prompt_ids"] == [1, 2]
     assert rows[0]["logprobs"] == [-0.5, -0.25]
+    # The loss treats such a ratio otherwise, so each row says what was done to it; no other does.
+    assert [row["hint_removed"] for row in rows] == [True, True]
+    assert not any("replay_weight" in row for row in rows)
+    (plain, *_) = TrlGrpoReplay().rows(hint_group())
+    assert not {"hint_removed", "replay_weight"} & set(plain)
     assert not refusals
 
 

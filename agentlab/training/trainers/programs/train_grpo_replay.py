@@ -16,19 +16,29 @@ tokens that the loss is divided by. A row without an advantage has no part in th
 nothing holds the policy to where it began (`beta`); such rows, those of groups whose attempts came
 out alike, are left out before batches are made. DAPO (Yu et al. 2025, section 3.2) draws until
 every group differs; recorded attempts cannot be drawn again, so steps get fewer instead.
+
+Rows that the export marks have a loss of their own, see `marked_rows`: those whose hint was taken
+out (Guide), and those that are replayed (SPEAR), whose weight scales their loss and not what it is
+divided by. To TRL the advantage of a token whose loss is another, or none, is 0, so that it stays
+among the tokens that a loss of whatever name is divided by; Guide's is added, divided alike. Both
+papers train without KL, and so do we unless `beta` is given; then it holds every token that the
+policy drew, marked or not, and no weight of replay scales it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
+from marked_rows import covariances, guide_gamma, guide_ratios, left_out, lots
 from row_order import in_order
 from trainer_job import Answers, Job, Refused
 from training_session import Prepared, run, settings
 from training_weights import load_tokenizer, lora
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import use_adapter
 
 Batch = dict[str, Any]
 
@@ -44,6 +54,16 @@ class Recorded(NamedTuple):
     """0 where it did not; the mask keeps those out of every sum."""
     advantages: list[float]
     weight: float
+    """1 / rows of its attempt."""
+    hinted: bool = False
+    """Whether it was drawn under a hint that the prompt no longer holds."""
+    replay_weight: float | None = None
+    """What its loss is scaled by, of a row that is replayed."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether an advantage of it moves the weights."""
+        return any(self.advantages) and self.replay_weight != 0
 
 
 def train(job: Job, answers: Answers) -> None:
@@ -57,7 +77,7 @@ def prepare(job: Job) -> Prepared:
     found = [recorded(row, drawn) for row, drawn in zip(job.rows(), job.advantages(), strict=True)]
     for number, row in enumerate(found, start=1):
         job.fits(len(row.prompt) + len(row.completion), number)
-    rows = [row for row in found if job["beta"] or any(row.advantages)]
+    rows = [row for row in found if job["beta"] or row.teaches]
 
     def build(model: Any) -> Replay:
         return Replay(job, rows, model, tokenizer)
@@ -85,6 +105,8 @@ def recorded(row: Batch, drawn: list[float]) -> Recorded:
         [next(found) if mine else 0.0 for mine in mask],
         [next(values) if mine else 0.0 for mine in mask],
         float(row.get("weight", 1.0)),
+        bool(row.get("hint_removed")),
+        row.get("replay_weight"),
     )
 
 
@@ -103,7 +125,10 @@ class Replay(GRPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
         if batch < 2:
             raise Refused("GRPO compares rows, so a step needs two at least; give --batch 2.")
         self._recorded = rows
-        self._ratios: torch.Tensor | None = None
+        self._seed = job.seed
+        self._logps: torch.Tensor | None = None
+        self._losing: Batch | None = None
+        """What a loss is being formed of."""
         config = GRPOConfig(
             **told,
             # Groups were compared before; TRL only wants a number that divides the batch.
@@ -147,35 +172,130 @@ class Replay(GRPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
             return torch.tensor(padded, dtype=dtype, device=device)
 
         weights = torch.tensor([[row.weight] for row in rows], device=device)
+        # Scales the loss of a replayed row, and not the tokens that the loss is divided by.
+        scales = [1.0 if row.replay_weight is None else row.replay_weight for row in rows]
         tool_mask = right([row.mask for row in rows], 0, torch.long)
-        advantages = right([row.advantages for row in rows], 0.0, torch.float32) * weights
+        advantages = right([row.advantages for row in rows], 0.0, torch.float32)
         old = right([row.logprobs for row in rows], 0.0, torch.float32)
-        return {
+        batch = {
             "prompt_ids": left([row.prompt for row in rows], pad),
             "prompt_mask": left([[1] * len(row.prompt) for row in rows], 0),
             "completion_ids": right([row.completion for row in rows], pad, torch.long),
             "completion_mask": right([[1] * len(row.completion) for row in rows], 0, torch.long),
             "tool_mask": tool_mask,
-            "advantages": advantages,
+            "advantages": advantages * weights * torch.tensor(scales, device=device)[:, None],
             "old_per_token_logps": old,
             "sampling_per_token_logps": old,
             "num_items_in_batch": (tool_mask * weights).sum(),
+            "hinted": _where([row.hinted for row in rows], tool_mask),
+            "replayed": _where([row.replay_weight is not None for row in rows], tool_mask),
         }
+        if bool(batch["replayed"].any()):
+            step = self.state.global_step
+            drawn = [
+                lots(self._seed, step, each["row"], len(row.completion))
+                for each, row in zip(inputs, rows, strict=True)
+            ]
+            batch |= {"unscaled": advantages, "lots": right(drawn, 1.0, torch.float32)}
+        if self.beta:
+            batch["ref_per_token_logps"] = self._before(batch)
+        return batch
+
+    def _before(self, batch: Batch) -> torch.Tensor:
+        """Log-probabilities under the weights that training began with, as TRL reckons them."""
+        model = self.ref_model or self.model
+        begun: Any = contextlib.nullcontext()
+        if self.ref_model is None:
+            adapted = self.accelerator.unwrap_model(self.model)
+            begun = use_adapter(adapted, "ref" if "ref" in adapted.peft_config else None)
+        ids, mask = (
+            torch.cat([batch[f"prompt_{what}"], batch[f"completion_{what}"]], dim=1)
+            for what in ("ids", "mask")
+        )
+        with torch.no_grad(), begun:
+            found, _, _ = super()._get_per_token_logps_and_entropies(
+                model,
+                ids,
+                mask,
+                batch["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
+        return found
 
     def _get_per_token_logps_and_entropies(self, *arguments: Any, **options: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(*arguments, **options)
-        self._ratios = found[0].detach()
+        self._logps = found[0]
+        if self._losing is not None and "lots" in self._losing:
+            self._leave_out(found[0], self._losing)
         return found
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Any:
-        """TRL's loss; how far the weights are from what drew the rows is written down beside it."""
-        loss = super()._compute_loss(model, inputs)
-        if self._ratios is not None:
-            for name, value in ratio_figures(
-                self._ratios, inputs["old_per_token_logps"], inputs["tool_mask"]
-            ).items():
-                self._metrics["train"][name].append(value)
+        """TRL's loss, and Guide's of hinted tokens.
+
+        How far the weights are from what drew the rows is written down beside it, of all tokens.
+        """
+        hinted = inputs["hinted"]
+        some = bool(hinted.any())
+        # A copy, which `_leave_out` writes into: TRL multiplies with it once it has the
+        # log-probabilities, and not before.
+        self._losing = {**inputs, "advantages": inputs["advantages"].masked_fill(hinted, 0.0)}
+        loss = super()._compute_loss(model, self._losing)
+        new, self._logps, self._losing = self._logps, None, None
+        if new is None:
+            raise AssertionError("TRL formed a loss without log-probabilities")
+        if some:
+            loss = loss + self._guided(new, inputs)
+        for name, value in ratio_figures(
+            new.detach(), inputs["old_per_token_logps"], inputs["tool_mask"]
+        ).items():
+            self._metrics["train"][name].append(value)
         return loss
+
+    def _guided(self, new: torch.Tensor, inputs: Batch) -> torch.Tensor:
+        """What hinted tokens add to the loss."""
+        hinted = inputs["hinted"]
+        apart = new - inputs["old_per_token_logps"]
+        gamma = guide_gamma(apart, hinted)
+        shaped = guide_ratios(apart, gamma)
+        figures = self._metrics["train"]
+        figures["hinted/gamma"].append(float(gamma))
+        figures["hinted/ratio"].append(float(shaped.detach()[hinted].mean()))
+        return self._divided((-shaped * inputs["advantages"]).masked_fill(~hinted, 0.0), inputs)
+
+    def _divided(self, losses: torch.Tensor, inputs: Batch) -> torch.Tensor:
+        """A loss of each token as one number, divided as TRL divides its own of that name."""
+        mask = inputs["tool_mask"]
+        parts = self.current_gradient_accumulation_steps
+        match self.loss_type:
+            case "grpo":
+                return (losses.sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / parts
+            case "bnpo":
+                return losses.sum() / mask.sum().clamp(min=1.0) / parts
+            case "dr_grpo":
+                return losses.sum() / (mask.size(0) * self.max_completion_length) / parts
+            case _:  # dapo: of the whole step, whichever part of it is on the device
+                whole = inputs["num_items_in_batch"].clamp(min=1.0)
+                whole = whole / self.accelerator.num_processes
+                return losses.sum() / (whole * parts / self.args.steps_per_generation)
+
+    def _leave_out(self, new: torch.Tensor, inputs: Batch) -> None:
+        """Take the advantage of those replayed tokens that SPEAR leaves out of the loss."""
+        advantages, replayed = inputs["unscaled"], inputs["replayed"]
+        if not bool(replayed.any()):  # of this part of the step
+            return
+        ratios = (new.detach() - inputs["old_per_token_logps"]).exp()
+        clipped = ratios.clamp(1 - self.epsilon_low, 1 + self.epsilon_high)
+        held = clipped * advantages < ratios * advantages
+        covariance = covariances(new, advantages, replayed)
+        without = left_out(covariance, held, replayed, inputs["lots"])
+        inputs["advantages"].masked_fill_(without, 0.0)
+        share = float(without.sum() / replayed.sum())
+        self._metrics["train"]["replayed/left_out"].append(share)
+
+
+def _where(rows: list[bool], drawn: torch.Tensor) -> torch.Tensor:
+    """Of rows, the tokens that the policy drew."""
+    return torch.tensor(rows, device=drawn.device)[:, None] & drawn.bool()
 
 
 def ratio_figures(new: torch.Tensor, old: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
