@@ -27,6 +27,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from agentlab.environments.web.browser import browser, end_now, on_thread
 from agentlab.environments.web.chromium import HOMES
+from agentlab.environments.web.options import MOST_MEGABYTES
 from agentlab.errors import EnvironmentFaultError
 from agentlab.records.blobs import Blobs
 from tests.benchmarks.bench_clicking import Shopping
@@ -96,7 +97,7 @@ async def contexts() -> int:
     """How many contexts the browser has."""
 
     async def work() -> int:
-        return len((await browser()).contexts)
+        return len((await browser(MOST_MEGABYTES)).contexts)
 
     return await on_thread(work())
 

@@ -186,9 +186,10 @@ def test_the_same_calls_show_the_same_again_and_going_back_is_exact(
 
 def test_pages_of_one_process_share_one_browser() -> None:
     from agentlab.environments.web.browser import browser
+    from agentlab.environments.web.options import MOST_MEGABYTES
 
     async def both() -> bool:
-        return await browser() is await browser()
+        return await browser(MOST_MEGABYTES) is await browser(MOST_MEGABYTES)
 
     assert run_now(both())
 

@@ -14,6 +14,7 @@ from agentlab.types import Frozen
 
 Grant = Literal["upload", "download"]
 Dialogs = Literal["accept", "dismiss"]
+MOST_MEGABYTES = 2_000
 
 
 class Options(Frozen):
@@ -70,7 +71,7 @@ class Options(Frozen):
     """Of the page in one observation."""
     most_bytes: int = Field(default=5_000_000, ge=1_000)
     """Of one answer of a server; a longer one is cut off."""
-    most_megabytes: int = Field(default=2_000, ge=1_000, le=1_000_000)
+    most_megabytes: int = Field(default=MOST_MEGABYTES, ge=1_000, le=1_000_000)
     """Of memory that each process of the browser may take for itself, where the kernel keeps such
     a limit (Linux); of 1,048,576 bytes. A tab has one process as a rule, which takes some 400 of it
     before it does anything, most of that never used. A page that wants more crashes, and the step

@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from agentlab.environments.web.environment import PageEnvironment
-from agentlab.environments.web.options import Dialogs, Grant, Options
+from agentlab.environments.web.options import MOST_MEGABYTES, Dialogs, Grant, Options
 from agentlab.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ class WebEnvironment(PageEnvironment):
         seconds: float = 10.0,
         most_characters: int = 8_000,
         most_bytes: int = 5_000_000,
-        most_megabytes: int = 2_000,
+        most_megabytes: int = MOST_MEGABYTES,
         trace: bool = False,
         crawl_pages: int = 24,
         crawl_depth: int = 3,
