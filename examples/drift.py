@@ -131,8 +131,7 @@ SHOP: dict[str, Written] = {
         "reviewed(product=product, stars=stars)",
         (
             *FIND,
-            "select(label='Your rating', option=f'{stars[\"number\"]} star'"
-            " + ('s' if stars['number'] > 1 else ''))",
+            "select(label='Your rating in stars', option=str(stars['number']))",
             "fill(label='Your review', text='Just what I was looking for.')",
             "click(role='button', name='Post review')",
         ),

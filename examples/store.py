@@ -6,10 +6,12 @@ paired by task; an attempt notes what it had spent when the shop was first as as
 evaluation tells of every smaller budget too. Last, its skills go as a pack to a weak agent, which
 verifies them with its own small budget and is measured with and without them.
 
-    python examples/store.py [--seed 0] [--level 2] [--attempts 40] [--rounds 2] [--json]
+    python examples/store.py [--seed 0] [--kinds 'cancelled,shipped'] [--tasks 36] [--json]
 
-A browser is slow: the defaults take about an hour on two cores. What counts here is success
-within so many calls, which does not depend on the machine.
+What is practised by default are changes that a search needs about twenty calls for and that three
+or four calls bring about: where search is as quick without them, no skill is worth serving. A
+browser is slow: the defaults take about an hour on two cores. What counts here is success within
+so many calls, which does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from agentlab.types import JsonObject
 from agentlab.types.report import EvaluationReport
 
 PACK = "shop/library"
+KINDS = "default_address,cancelled,discounted,shipped,code_ended,arrived"
 BUDGETS = (4, 8, 16, 24, 40, 60)
 """Tool calls within which success is told, up to those that an attempt had."""
 
@@ -45,15 +48,15 @@ def main() -> None:
     """Practise, compare, give on, compare again."""
     parser = argparse.ArgumentParser(description="Keyless learning in the shop.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--level", type=int, default=2, help="the hardest tasks, 1 to 5")
-    parser.add_argument("--kinds", default="", help="only these, such as 'saved,saved & viewing'")
+    parser.add_argument("--level", type=int, default=4, help="the hardest tasks, 1 to 5")
+    parser.add_argument("--kinds", default=KINDS, help="of tasks; empty for all of the level")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--attempts", type=int, default=40, help="in each round")
-    parser.add_argument("--tool-calls", type=int, default=24, help="of the strong one, a task")
+    parser.add_argument("--attempts", type=int, default=18, help="in each round")
+    parser.add_argument("--tool-calls", type=int, default=60, help="of the strong one, a task")
     parser.add_argument("--weak-tool-calls", type=int, default=8, help="of the weak one, a task")
-    parser.add_argument("--trials", type=int, default=6, help="of each candidate")
+    parser.add_argument("--trials", type=int, default=4, help="of each candidate")
     parser.add_argument("--replays", type=int, default=5, help="of each candidate")
-    parser.add_argument("--tasks", type=int, default=30, help="held-out tasks")
+    parser.add_argument("--tasks", type=int, default=36, help="held-out tasks")
     parser.add_argument("--concurrency", type=int, default=2, help="browsers at a time")
     parser.add_argument("--workspace", type=Path, help="kept; one that goes away by default")
     parser.add_argument("--json", action="store_true", help="the figures as JSON at the end")

@@ -229,8 +229,24 @@ def _particular(column: Column, parameters: Mapping[str, Column]) -> FieldOf | T
         ]
         if len(rows) == len(column):
             telling[name] = rows
-    found = _field(column, telling) or composed(column, telling)
+    found = _field(column, telling) or composed(column, telling) or _said(column, parameters)
     return found if found and _whole_words(found) else None
+
+
+def _said(column: Column, parameters: Mapping[str, Column]) -> Text | None:
+    """A text that is a number of a parameter and nothing beside it.
+
+    Where examples are few it may have been the same in all of them by chance; a call that was
+    always given the very number that was asked for hardly knew it by itself.
+    """
+    for name, values in parameters.items():
+        rows = [value for value in values if isinstance(value, dict)]
+        for field in sorted(rows[0]) if len(rows) == len(column) else ():
+            said = [row.get(field) for row in rows]
+            numbers = [v for v in said if isinstance(v, int) and not isinstance(v, bool)]
+            if [str(number) for number in numbers] == list(column):
+                return Text((FieldOf(name, field),))
+    return None
 
 
 def _whole_words(found: FieldOf | Text) -> bool:

@@ -3,7 +3,8 @@
 What every way of meeting a clause has in common is what a skill for it promises. Facts that hold
 a parameter whole come first. Where there are none, the members that sets gained are laid over
 each other: fields that follow a parameter, or a single fact of the state such as who is signed
-in, become references to it, what never varied stays, and what varied is not promised. What only
+in, become references to it, what never varied stays, and what varied is not promised, nor what the
+same thing was before. What only
 shows, in facts within facts such as the page in view, is promised where nothing else is.
 """
 
@@ -117,12 +118,50 @@ def _in_parts(rows: Sequence[Example], *, nested: bool) -> tuple[str, ...]:
 def _gains(example: Example, *, nested: bool) -> Iterator[_Gain]:
     """What an example gained that says something of its parameters."""
     before = set(_facts(example.before, nested=nested))
-    for place, member, text in sorted(set(_facts(example.after, nested=nested)) - before):
+    after = set(_facts(example.after, nested=nested))
+    for place, member, text in sorted(after - before):
         value: JsonValue = json.loads(text)
-        parts = value if isinstance(value, dict) and member else {"": value}
-        fields = {key: _ways(part, example) for key, part in parts.items()}
-        if any(way.startswith("\x01") for ways in fields.values() for way in ways):
-            yield _Gain(place, member, fields, full=True)
+        if not isinstance(value, dict) or not member:
+            fields = {"": _ways(value, example)}
+            if _marks(fields):
+                yield _Gain(place, member, fields, full=True)
+            continue
+        fields = {key: _ways(part, example) for key, part in value.items()}
+        if not _marks(fields):
+            continue
+        gone: list[JsonValue] = [
+            json.loads(told) for at, of, told in before - after if of and at == place
+        ]
+        which = {key for key, ways in fields.items() if _says_which(ways)}
+        stayed = _stayed(value, [each for each in gone if isinstance(each, dict)], which)
+        kept = {key: ways for key, ways in fields.items() if key in which or key not in stayed}
+        yield _Gain(place, member, kept, full=len(kept) == len(fields))
+
+
+def _marks(fields: Mapping[str, frozenset[str]]) -> bool:
+    """Whether any field speaks of a parameter."""
+    return any(way.startswith("\x01") for ways in fields.values() for way in ways)
+
+
+def _says_which(ways: frozenset[str]) -> bool:
+    """Whether a field follows a parameter or a fact, and so tells whose or which thing it is."""
+    return any(way.startswith(("\x01", "final[")) for way in ways)
+
+
+def _stayed(value: JsonObject, gone: Sequence[JsonObject], which: set[str]) -> set[str]:
+    """Fields that a member had before too, which is the one most like it that is gone.
+
+    It has the same fields, and something of what tells which thing it is.
+    """
+    alike = {
+        canonical_json(each): {key for key in value if each[key] == value[key]}
+        for each in gone
+        if set(each) == set(value)
+    }
+    fitting = [same for same in alike.values() if same & which]
+    most = max(map(len, fitting), default=0)
+    nearest = [same for same in fitting if len(same) == most]
+    return set[str]().union(*nearest[:1]).intersection(*nearest)
 
 
 def _facts(state: JsonObject, *, nested: bool) -> Iterator[tuple[tuple[str, ...], bool, str]]:

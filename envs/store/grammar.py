@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from agentlab.envs.store.episodes import FIRST_SESSION
+from agentlab.envs.store.possible import impossible
 from agentlab.envs.store.rules import facts, holds
 from agentlab.envs.store.schema import build, connect
 from agentlab.envs.store.state import read_state
@@ -147,7 +148,7 @@ class StoreGrammar:
 
         Raises:
             InvalidTaskError: no such setup, words that do not exist, a clause that holds from
-                the start, or clauses that exclude each other.
+                the start, clauses that exclude each other, or what the shop does not allow.
         """
         start = start_state(setup, seed)
         instruction = LOOK_AROUND
@@ -160,6 +161,10 @@ class StoreGrammar:
                 if holds(row, start):
                     raise InvalidTaskError(f"{say_clause(clause)!r} holds from the start.")
                 _check_exists(clause, start)
+            person = needs(clauses, setup, seed)
+            why = impossible(clauses, start, person.email if person is not None else None)
+            if why is not None:
+                raise InvalidTaskError(f"{say(mission)!r} cannot come about: {why}.")
         template = f"{setup}: {mission.structure if mission else ''}"
         values: JsonObject = {"setup": setup}
         task = Task(

@@ -70,7 +70,7 @@ LABELS: dict[str, Label] = {
     "stock.none": Label("Sold out", "Not available"),
     "reviews": Label("Reviews", "What people say"),
     "review.write": Label("Write a review", "Tell others"),
-    "review.stars": Label("Your rating", "Stars you give"),
+    "review.stars": Label("Your rating in stars", "Stars you give"),
     "review.text": Label("Your review", "In your words"),
     "review.send": Label("Post review", "Share it"),
     "related": Label("You may also like", "Goes well with it"),

@@ -20,7 +20,7 @@ from agentlab.envs.store.world import (
     make_address,
     make_phone,
 )
-from agentlab.types import Clause, JsonObject
+from agentlab.types import Clause, JsonObject, derive_seed
 
 
 def clause(predicate: str, **arguments: JsonObject) -> Clause:
@@ -121,8 +121,9 @@ class Picks:
         return {"number": make_phone(self.draw)}
 
     def place(self) -> JsonObject:
-        """The shopper's address that is not the default."""
-        return {"label": self.world.shopper.addresses[1].label}
+        """One of the shopper's addresses that are not the default."""
+        draw = random.Random(derive_seed("store place", self.world.seed))
+        return {"label": draw.choice(self.world.shopper.addresses[1:]).label}
 
     def code(self) -> JsonObject:
         """A code that any cart may use."""

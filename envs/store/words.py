@@ -130,6 +130,8 @@ CITIES = (
     *(("Eastvale", "EA"), ("Fairhaven", "FA"), ("Glenmore", "GL"), ("Holloway", "HO")),
 )
 """A city and the letters with which its postcodes begin."""
+PLACES = ("Allotment", "Annexe", "Boathouse", "Cottage", "Gallery", "Greenhouse", "Loft", "Stables")
+"""What customers call a place beside home and office."""
 SECRET_WORDS = (
     *("copper", "lantern", "otter", "maple", "violet", "harbour", "pepper", "saddle", "timber"),
     *("walnut", "marble", "cobalt"),

@@ -20,6 +20,7 @@ from agentlab.envs.store.words import (
     LAST_NAMES,
     MATERIAL_NOTES,
     MODELS,
+    PLACES,
     RETURN_REASONS,
     REVIEWS,
     SECRET_WORDS,
@@ -168,7 +169,7 @@ def make_world(seed: int, *, today: date | None = None) -> World:
     draw = random.Random(derive_seed("store", seed))
     day = today or date(2025, 3, 1) + timedelta(days=draw.randrange(240))
     products = _products(draw)
-    people = _people(draw)
+    people = _with_more_places(_people(draw), seed)
     orders = _orders(draw, products, day)
     delivered = [i for i, o in enumerate(orders) if o.status == "delivered" and o.person == 1]
     return World(
@@ -246,6 +247,26 @@ def _people(draw: random.Random) -> tuple[Person, ...]:
             )
         )
     return tuple(people)
+
+
+def _with_more_places(people: tuple[Person, ...], seed: int) -> tuple[Person, ...]:
+    """Customers with an address more, called otherwise in each world.
+
+    Of two addresses one is the default, so there would be one alone that could become it. They
+    have draws of their own, so that all else in a world is what it was without them.
+    """
+    draw = random.Random(derive_seed("store places", seed))
+    return tuple(
+        person._replace(
+            addresses=(
+                *person.addresses,
+                make_address(draw, draw.choice(PLACES), person.name),
+            )
+        )
+        if person.addresses
+        else person
+        for person in people
+    )
 
 
 def make_phone(draw: random.Random) -> str:

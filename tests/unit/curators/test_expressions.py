@@ -183,6 +183,11 @@ def test_a_name_is_put_together_from_what_a_parameter_says() -> None:
     assert explain(["Home"] * 2, {"place": same}) == Constant("Home")
     number = explain(["2", "3"], {"thing": thing})
     assert number == Text((FieldOf("thing", "count"),))
+    twice: Column = [{"count": 2, "shown": True}, {"count": 2, "shown": True}]
+    assert explain(["2", "2"], {"thing": twice}) == Text((FieldOf("thing", "count"),))
+    assert explain(["2 pieces"] * 2, {"thing": twice}) == Constant("2 pieces")
+    assert explain(["3", "3"], {"thing": twice}) == Constant("3")
+    assert explain(["True"] * 2, {"thing": twice}) == Constant("True")
     assert composed(["Oak Chair 9", "Ash Stool 8"], {"thing": thing}) is None
     assert composed(["2", 3], {"thing": thing}) is None
     whole: Column = ["a.txt", "b.txt"]

@@ -122,8 +122,8 @@ def test_orders_of_others_are_not_found(client: ShopClient) -> None:
         answer = client.post(f"/account/orders/{FOREIGN}{path}") if path else None
         answer = answer or client.get(f"/account/orders/{FOREIGN}")
         assert answer.status_code == 404
-    assert client.get("/account/addresses/3").status_code == 404
-    assert client.post("/account/addresses/3/delete").status_code == 404
+    assert client.get("/account/addresses/4").status_code == 404
+    assert client.post("/account/addresses/4/delete").status_code == 404
     assert client.state() == start
 
 
