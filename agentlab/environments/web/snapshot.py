@@ -5,7 +5,7 @@ leaves out: pictures and controls without a name, by what the document says of t
 large for a tree is told by its headings, controls and first text. Every part has a limit, and
 what is cut is counted. Playwright tells a tree whole, so how much a page says is looked at first,
 in a world of playwright's that the page cannot reach; what grows meanwhile meets the limits of
-memory (`memory`).
+memory (`launcher`, `driver`).
 """
 
 from __future__ import annotations
