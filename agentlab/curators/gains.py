@@ -4,8 +4,8 @@ What every way of meeting a clause has in common is what a skill for it promises
 a parameter whole come first. Where there are none, the members that sets gained are laid over
 each other: fields that follow a parameter, or a single fact of the state such as who is signed
 in, become references to it, what never varied stays, and what varied is not promised, nor what the
-same thing was before. What only
-shows, in facts within facts such as the page in view, is promised where nothing else is.
+same thing was before. What only shows, in facts within facts such as the page in view, is promised
+where nothing else is.
 """
 
 from __future__ import annotations

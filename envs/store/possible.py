@@ -18,6 +18,8 @@ from agentlab.types import Clause, JsonObject
 
 HIGHEST_COUNT = 9999
 HIGHEST_PERCENT = 90
+HIGHEST_PRICE = 999_999
+"""In cents."""
 
 _Rows = list[dict[str, Any]]
 
@@ -78,10 +80,13 @@ def _discounted(asked: _Asked, given: dict[str, Any]) -> str | None:
     codes = asked.rows("discounts", code=given["code"]["code"], active=True)
     if not codes:
         return "there is no such code, or it has ended"
-    if asked.others("in_cart"):
-        return None  # what is put into the cart may be enough
     prices = {row["name"]: row["price"] for row in asked.rows("products")}
-    value = sum(prices[row["product"]] * row["quantity"] for row in asked.rows("cart"))
+    wanted = {
+        each["product"]["name"]: each["quantity"]["number"] for each in asked.others("in_cart")
+    }
+    lying = [row for row in asked.rows("cart") if row["product"] not in wanted]
+    value = sum(prices[row["product"]] * row["quantity"] for row in lying)
+    value += sum(prices[name] * int(number) for name, number in wanted.items())
     return None if value >= codes[0]["minimum"] else "the cart is worth too little for this code"
 
 
@@ -105,10 +110,11 @@ def _cancelled(asked: _Asked, given: dict[str, Any]) -> str | None:
     return None if own else "this is no order of theirs that is still being processed"
 
 
-def _in_status(status: str) -> Callable[[_Asked, dict[str, Any]], str | None]:
+def _in_status(*known: str) -> Callable[[_Asked, dict[str, Any]], str | None]:
     def judge(asked: _Asked, given: dict[str, Any]) -> str | None:
-        there = asked.rows("orders", number=given["order"]["number"], status=status)
-        return None if there else f"the order is not {status}"
+        there = asked.rows("orders", number=given["order"]["number"])
+        fits = any(row["status"] in known for row in there)
+        return None if fits else f"the order is not {' or '.join(known)}"
 
     return judge
 
@@ -146,6 +152,11 @@ def _stocked(asked: _Asked, given: dict[str, Any]) -> str | None:
     return None if fits else f"a stock is counted up to {HIGHEST_COUNT}"
 
 
+def _priced(asked: _Asked, given: dict[str, Any]) -> str | None:
+    fits = 1 <= round(float(given["price"]["amount"]) * 100) <= HIGHEST_PRICE
+    return None if fits else "a price is one cent at least, and below $10,000"
+
+
 _JUDGES: dict[str, Callable[[_Asked, dict[str, Any]], str | None]] = {
     "in_cart": _bought,
     "ordered": _bought,
@@ -154,7 +165,7 @@ _JUDGES: dict[str, Callable[[_Asked, dict[str, Any]], str | None]] = {
     "code_ended": _code_ended,
     "cancelled": _cancelled,
     "shipped": _in_status("processing"),
-    "arrived": _in_status("shipped"),
+    "arrived": _in_status("processing", "shipped"),  # the first is sent before it arrives
     "returned": _returned,
     "return_accepted": _decided,
     "return_refused": _decided,
@@ -162,5 +173,6 @@ _JUDGES: dict[str, Callable[[_Asked, dict[str, Any]], str | None]] = {
     "ordered_to": _at_place,
     "reviewed": _reviewed,
     "stocked": _stocked,
+    "priced": _priced,
 }
 """Predicate to what decides; what is not here can always come about."""

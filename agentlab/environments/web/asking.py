@@ -17,10 +17,33 @@ from agentlab.environments.web.browser import ElementHandle, Frame, Locator, Pag
 MOST_ANSWER = 1_000_000
 """Characters of an answer; scripts of ours give a tenth of it of a page that means no harm."""
 _BOUNDED = """async ({given}) => {{
-  let told;
-  try {{ told = JSON.stringify(await ({script})({passed})); }} catch {{ return null; }}
-  return typeof told === "string" && told.length <= asked.most ? told : null;
+  let left = asked.most;
+  const spell = (value, depth) => {{
+    let told = "null";
+    if (typeof value === "string") told = JSON.stringify(value);
+    else if (typeof value === "boolean" || typeof value === "number" && value - value === 0)
+      told = `${{value}}`;
+    else if (typeof value === "object" && value !== null) {{
+      if (depth > 30) throw 0;
+      const list = Array.isArray(value);
+      told = "";
+      if (list) for (let at = 0; at < value.length; at += 1)
+        told += (at ? "," : "") + spell(value[at], depth + 1);
+      else for (const name in value) {{
+        if (typeof value[name] === "function" || typeof value[name] === "undefined") continue;
+        left -= name.length + 4;
+        told += (told && ",") + JSON.stringify(name) + ":" + spell(value[name], depth + 1);
+      }}
+      left -= 2;
+      return list ? "[" + told + "]" : "{{" + told + "}}";
+    }}
+    if (typeof told !== "string" || (left -= told.length) < 0) throw 0;
+    return told;
+  }};
+  try {{ return spell(await ({script})({passed}), 0); }} catch {{ return null; }}
 }}"""
+"""Spelt part by part: of a whole object JSON would ask for a `toJSON`, which libraries of old put
+into every list, and which may say anything."""
 CUT = """(text, most) => {
   if (typeof text !== "string") return "";
   if (text.length <= most) return text;

@@ -68,8 +68,8 @@ __all__ = [
 T = TypeVar("T")
 START_SECONDS = 60.0
 CLOSE_SECONDS = 8.0
-CLOSED = "Connection closed"
-"""What playwright says of a driver that is gone."""
+CLOSED = ("Connection closed", "context or browser has been closed")
+"""What playwright says of a driver that is gone, and of what one that is gone had opened."""
 NOWHERE = "http://127.0.0.1:9"
 """The proxy of what belongs to no attempt: nobody answers there."""
 
@@ -158,6 +158,8 @@ class _Started:
         self._browser: Browser | None = None
         self._folder: Path | None = None
         self._starting: asyncio.Task[Browser] | None = None
+        self._by: Playwright | None = None
+        """What started it. A browser does not notice that its driver is gone."""
 
     async def end(self) -> None:
         """End it, if it runs."""
@@ -183,11 +185,12 @@ class _Started:
     async def _start(self) -> Browser:
         async with self._lock:
             running = self._browser
-            if running is not None and running.is_connected() and self._thread.driven:
+            driven = self._thread.driven and self._by is self._thread.playwright
+            if running is not None and running.is_connected() and driven:
                 return running
             await self.end()
             program = chromium.chromium()
-            playwright = await self._thread.driven_by()
+            self._by = playwright = await self._thread.driven_by()
             self._folder = chromium.make_home()
             try:
                 self._browser = await playwright.chromium.launch(
@@ -235,21 +238,22 @@ async def on_thread(work: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         BrowserEndedError: the thread has ended.
-        EnvironmentFaultError: playwright's driver has ended.
+        EnvironmentFaultError: the browser or playwright's driver has ended.
     """
+    shared = _shared()
     try:
-        future = asyncio.run_coroutine_threadsafe(work, _shared().loop)
+        future = asyncio.run_coroutine_threadsafe(work, shared.loop)
     except RuntimeError as error:
         work.close()
         raise BrowserEndedError("web: the browser of this process has ended.") from error
     try:
         return await asyncio.wrap_future(future)
     except BrowserError as error:
-        if CLOSED not in str(error) and _shared().driven:
+        if shared.driven and not any(words in str(error) for words in CLOSED):
             raise
         raise EnvironmentFaultError(
-            "web: what drives the browser has ended, as it does where a page tells more than it "
-            "can hold; the next attempt has a new one."
+            "web: the browser or what drives it has ended, as they do where a page tells more than "
+            "they can hold; the next attempt has new ones."
         ) from error
 
 

@@ -422,7 +422,7 @@ _CHOSEN = """(list, { how, option }) => {
 }"""
 _OPTIONS = "(list) => [...list.options].slice(0, 20).map((o) => o.label.trim().slice(0, 60))"
 _INNER = f"""(e, most) => e.type === "password" && e.value ? "••••••••"
-  : ({CUT})(e.innerText || e.value, most)"""
+  : ({CUT})(e.innerText || (typeof e.value === "number" ? `${{e.value}}` : e.value), most)"""
 _TEXT = f"(most) => ({CUT})(document.body ? document.body.innerText : '', most)"
 _SCROLL = """(direction) => {
   const [x, y] = { down: [0, 1], up: [0, -1], right: [1, 0], left: [-1, 0] }[direction];

@@ -15,6 +15,7 @@ import signal
 import sys
 
 PARENT_DEATH = 1
+MIB = 1024 * 1024
 """PR_SET_PDEATHSIG; kept across exec."""
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     if os.getppid() != parent:
         sys.exit(1)  # it died before the promise was made
     with contextlib.suppress(ImportError, OSError, ValueError):
-        _limit(int(sys.argv[1]) * 1024 * 1024)
+        _limit(int(sys.argv[1]) * MIB)
     os.execv(sys.argv[2], sys.argv[2:])
 
 
@@ -39,7 +40,7 @@ def _limit(size: int) -> None:
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    most = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    most = size if hard == resource.RLIM_INFINITY else min(size, hard) // MIB * MIB
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 

@@ -3,9 +3,9 @@
 Playwright's accessibility snapshot tells roles, names and references; `page.js` tells what it
 leaves out: pictures and controls without a name, by what the document says of them. A page too
 large for a tree is told by its headings, controls and first text. Every part has a limit, and
-what is cut is counted. Playwright tells a tree whole, so how much a page says is looked at first,
-in a world of playwright's that the page cannot reach; what grows meanwhile meets the limits of
-memory (`launcher`, `driver`).
+what is cut is counted. Playwright tells a tree whole, so how much the document says is looked at
+first, in a world of playwright's that the page cannot reach; what frames and fields say beside it,
+and what grows meanwhile, meets the limits of memory (`launcher`, `driver`).
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ _PICK = """(ask) => {
   try { hit = (SCRIPT)(ask); } catch {}
   return typeof hit === "object" ? hit : null;
 }"""
+"""An element alone may be answered: what else a page made of it would cross whole."""
 NOTHING: Mapping[str, Sequence[str]] = {}
 UNREADABLE = facts_of({"large": True, "outline": "(Nothing that the page tells can be read.)"})
 """In place of what a page tells that says more than it can, or breaks off who asks it."""

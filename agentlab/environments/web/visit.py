@@ -422,9 +422,8 @@ class Visit:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await context.close()
             except TimeoutError:
-                await forget_browser(
-                    self._options.most_megabytes
-                )  # nothing of an attempt may go on
+                # Nothing of an attempt may go on.
+                await forget_browser(self._options.most_megabytes)
             except BrowserError:
                 pass
         for task in tuple(self._tasks):

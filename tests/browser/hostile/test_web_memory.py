@@ -153,12 +153,48 @@ def test_the_driver_is_limited_too_and_one_that_died_is_replaced(home: Site) -> 
         limit = time.monotonic() + 20
         while Path(f"/proc/{drivers[0]}/stat").exists() and time.monotonic() < limit:
             time.sleep(0.05)
-        with pytest.raises(EnvironmentFaultError, match="what drives the browser has ended"):
+        with pytest.raises(EnvironmentFaultError, match="what drives it has ended"):
             opened.step("goto", url="/")
         assert "Home" in opened.reset().text
     with OpenedSite(home.url) as opened:
         assert "Home" in opened.first.text
     browsing.end_now()
+
+
+def test_a_driver_that_ended_takes_all_its_browsers_with_it(home: Site) -> None:
+    """Each of them still says that it is connected."""
+    browsing.end_now()
+    with (
+        OpenedSite(home.url) as one,
+        OpenedSite(home.url) as other,
+        OpenedSite(home.url, most_megabytes=GIVEN) as small,
+    ):
+        driver = browsing._shared()._driver  # pyright: ignore[reportPrivateUsage]
+        assert driver is not None
+        os.kill(driver, signal.SIGKILL)
+        assert "Home" in one.reset().text
+        for late in (other, small):
+            with pytest.raises(EnvironmentFaultError, match="has ended"):
+                late.step("goto", url="/")
+            assert "Home" in late.reset().text
+    browsing.end_now()
+
+
+TO_JSON = """for (const each of [Array, Object, String])
+  Object.defineProperty(each.prototype, 'toJSON', {value: () => 'lies', configurable: true});
+Array.prototype.also = () => 1; Object.prototype.more = 'x';"""
+
+
+def test_what_libraries_of_old_put_into_every_list_changes_nothing(home: Site) -> None:
+    form = """<label>Secret <input type=password value=hunter2hunter2></label>
+      <label>Size <select><option>a<option>b</select></label>
+      <progress value=0.7 aria-label=Done></progress>"""
+    home.page("/old", f"<h1>Old</h1>{form}<script>{TO_JSON}</script>")
+    with OpenedSite(home.url) as opened:
+        shown = opened.done("goto", url="/old").text
+        assert "hunter2" not in shown and "••••••••" in shown
+        assert opened.step("select", label="Size", option="b").error is None
+        assert "0.7" in opened.done("read", role="progressbar", name="Done").text
 
 
 def test_what_floods_the_driver_costs_an_attempt_and_no_more(home: Site) -> None:
@@ -191,6 +227,6 @@ def test_an_answer_is_nothing_where_it_is_no_text_or_too_long(home: Site) -> Non
         for nothing in ("'x'.repeat(99)", "undefined", "{ throw 'x'; }"):
             assert asked(f"() => {nothing}") is None
         opened.done("goto", url="/bad")
-        for nothing in ("({ length: 3 })", "'{'", "7"):
+        for nothing in ("({ length: 3 })", "'{'", "NaN"):
             assert asked(f"() => {nothing}") is None
         assert asked("() => '[1]'") == [1]

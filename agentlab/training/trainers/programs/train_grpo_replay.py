@@ -225,8 +225,12 @@ class Replay(GRPOTrainer):  # pyright: ignore[reportUntypedBaseClass]
     def _get_per_token_logps_and_entropies(self, *arguments: Any, **options: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(*arguments, **options)
         self._logps = found[0]
-        if self._losing is not None and "lots" in self._losing:
-            self._leave_out(found[0], self._losing)
+        if self._losing is not None:
+            # To TRL their ratio is 1: one that is no number would be none times 0 either.
+            hinted, old = self._losing["hinted"], self._losing["old_per_token_logps"]
+            self._losing["old_per_token_logps"] = torch.where(hinted, found[0].detach(), old)
+            if "lots" in self._losing:
+                self._leave_out(found[0], self._losing)
         return found
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Any:
