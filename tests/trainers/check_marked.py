@@ -51,6 +51,13 @@ def too_large() -> list[float]:
     return rules.guide_ratios(apart, rules.guide_gamma(apart, everywhere)).tolist()
 
 
+def unlikely(case: dict[str, Any]) -> dict[str, Any]:
+    """The rows, where a hinted token was recorded as all but impossible."""
+    rows = [{**row, "old": [1e-300, *row["old"][1:]]} if at == 1 else row
+            for at, row in enumerate(case["rows"])]  # fmt: skip
+    return {**case, "rows": rows}
+
+
 def drawn(covariance: list[float], held: list[int], lots: list[float]) -> list[int]:
     """Places of what SPEAR leaves out; the last token is of a row that is not replayed."""
     where = torch.zeros(len(covariance), dtype=torch.bool)
@@ -168,6 +175,7 @@ def main() -> None:
         "whole": {name: loss_of(trainer, case, name, 1) for name in case["losses"]},
         "parts": {name: loss_of(trainer, case, name, 2) for name in case["losses"]},
         "held": loss_of(trainer, case, "dapo", 1, beta=0.5),
+        "unlikely": loss_of(trainer, unlikely(case), "dapo", 1, beta=0.5),
         "lots_of": lots_of(trainer),
         "lots": [rules.lots(*each) for each in case["lots"]],
     }

@@ -273,9 +273,15 @@ def test_beta_holds_every_drawn_token_and_no_weight_of_replay_scales_it(
     for row in ROWS:
         for new, old, mine in zip(row.new, row.old, row.mask, strict=True):
             apart = math.log(0.5 / new)
-            # TRL corrects the estimate by the ratio to what drew the token.
-            kl += mine * (new / old) * (math.exp(apart) - apart - 1)
+            # TRL corrects the estimate by the ratio to what drew the token, but for hinted ones.
+            kl += mine * (1 if row.hinted else new / old) * (math.exp(apart) - apart - 1)
     drawn = sum(row.weight * sum(row.mask) for row in ROWS)
     assert found["held"]["loss"] - found["whole"]["dapo"]["loss"] == pytest.approx(
         BETA * kl / drawn, rel=1e-4
     )
+
+
+def test_a_hinted_token_that_was_all_but_impossible_spoils_no_step(found: dict[str, Any]) -> None:
+    told = found["unlikely"]
+    assert math.isfinite(told["loss"])
+    assert all(math.isfinite(each) for row in told["gradient"] for each in row)

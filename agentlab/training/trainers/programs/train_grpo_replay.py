@@ -22,7 +22,8 @@ out (Guide), and those that are replayed (SPEAR), whose weight scales their loss
 divided by. To TRL the advantage of a token whose loss is another, or none, is 0, so that it stays
 among the tokens that a loss of whatever name is divided by; Guide's is added, divided alike. Both
 papers train without KL, and so do we unless `beta` is given; then it holds every token that the
-policy drew, marked or not, and no weight of replay scales it.
+policy drew, marked or not, and no weight of replay scales it. To TRL the ratio of a hinted token is
+1, so that its KL is not corrected by the ratio to what was recorded under another prompt.
 """
 
 from __future__ import annotations
