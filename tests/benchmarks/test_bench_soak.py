@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import tempfile
 import time
 from collections.abc import Awaitable, Generator, Sequence
 from itertools import count
@@ -26,7 +25,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from agentlab.environments.web.browser import browser, end_now, on_thread
-from agentlab.environments.web.chromium import HOMES
+from agentlab.environments.web.chromium import HOMES, temporary
 from agentlab.environments.web.options import MOST_MEGABYTES
 from agentlab.errors import EnvironmentFaultError
 from agentlab.records.blobs import Blobs
@@ -104,7 +103,7 @@ async def contexts() -> int:
 
 def homes() -> int:
     """How many files lie in the folders of this process's browsers."""
-    mine = Path(tempfile.gettempdir()).glob(f"{HOMES}{os.getpid()}-*")
+    mine = temporary().glob(f"{HOMES}{os.getpid()}-*")
     return sum(1 for home in mine for _ in home.rglob("*"))
 
 

@@ -38,6 +38,10 @@ ARGUMENTS = (
 )
 HOMES = "agentlab-web-"
 """How the folders of browsers begin; then comes the process that made them."""
+LONGEST = 60
+"""Characters of a folder in which Chromium still starts: it makes a socket there whose path is some
+45 longer, and the kernel takes 107."""
+SHORT = ("/tmp", "/var/tmp")
 PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "FONTCONFIG_PATH", "XDG_RUNTIME_DIR")
 """Variables that the browser may see."""
 
@@ -94,16 +98,26 @@ def arguments() -> list[str]:
 def environment(home: Path) -> dict[str, str | float | bool]:
     """The variables of the browser's process: few, and a home of its own."""
     kept = {name: os.environ[name] for name in PASSED if name in os.environ}
+    if "TMPDIR" in kept:
+        kept["TMPDIR"] = str(temporary())
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+
+
+def temporary() -> Path:
+    """Where folders of browsers are made: among temporary files, unless that path is too long."""
+    usual = Path(tempfile.gettempdir())
+    if len(str(usual)) <= LONGEST:
+        return usual
+    return next((Path(each) for each in SHORT if os.access(each, os.W_OK | os.X_OK)), usual)
 
 
 def make_home() -> Path:
     """A folder for this process's browser; those of processes that were killed are removed."""
-    for old in Path(tempfile.gettempdir()).glob(f"{HOMES}*"):
+    for old in temporary().glob(f"{HOMES}*"):
         owner, dash, _ = old.name.removeprefix(HOMES).partition("-")
         if dash and owner.isdecimal() and not _runs(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{HOMES}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{HOMES}{os.getpid()}-", dir=temporary()))
 
 
 def _runs(process: int) -> bool:
