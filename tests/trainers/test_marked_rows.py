@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-import agentlab.training.trainers.training as training
 from agentlab.training.trainers.request import Parameters, TrainRequest
 from agentlab.training.views.replayed import ramp, recalibrated
+from tests.trainers.checked_jobs import checked_job
 from tests.trainers.written_exports import rows_of, write_export
 
 CHECK = Path(__file__).parent / "check_marked.py"
-PROGRAMS = Path(training.__file__).parent / "programs"
 LOSSES = ("dapo", "grpo", "bnpo", "dr_grpo")
 CLIP, CAP = 0.2, 4.0
 BETA = 0.5
@@ -68,14 +66,6 @@ CASE: dict[str, Any] = {
 }
 
 
-class _NotYetError(Exception):
-    """The job is written."""
-
-
-def _not_yet(*_: object, **__: object) -> None:
-    raise _NotYetError
-
-
 @pytest.fixture(scope="module")
 def found(
     base: Path, tmp_path_factory: pytest.TempPathFactory, module_python: Path
@@ -90,22 +80,9 @@ def found(
         out=folder / "out",
         parameters=Parameters(batch=6),
     )
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(_NotYetError):
-        patch.setenv("AGENTLAB_TRAIN_PYTHON", str(module_python))
-        patch.setattr(training, "run_program", _not_yet)
-        training.train(request)
     case = folder / "case.json"
     case.write_text(json.dumps(CASE), encoding="utf-8")
-    job = folder / "out.training" / "job.json"
-    done = subprocess.run(
-        [str(module_python), "-E", "-s", str(CHECK), str(job), str(PROGRAMS), str(case)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return checked_job(request, module_python, CHECK, case)
 
 
 def test_guide_s_published_example(found: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ if these weights had drawn it: nothing fails, and the figures look right.
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,12 @@ import pytest
 
 import agentlab.training.trainers.training as training
 from agentlab.training.trainers.request import Parameters, TrainRequest
+from tests.trainers.checked_jobs import checked_job
 from tests.trainers.written_exports import TOOLS, rows_of, talk, write_export
 
 CHECK = Path(__file__).parent / "check_ratios.py"
-PROGRAMS = Path(training.__file__).parent / "programs"
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class _NotYetError(Exception):
-    """The job is written."""
-
-
-def _not_yet(*_: object, **__: object) -> None:
-    raise _NotYetError
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +38,9 @@ def found(
         out=folder / "out",
         parameters=Parameters(batch=6),
     )
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(_NotYetError):
-        patch.setenv("AGENTLAB_TRAIN_PYTHON", str(module_python))
-        patch.setattr(training, "run_program", _not_yet)
-        training.train(request)
-    job = folder / "out.training" / "job.json"
     chat = folder / "chat.json"
     chat.write_text(json.dumps({"messages": talk("a", "here"), "tools": TOOLS}), encoding="utf-8")
-    done = subprocess.run(
-        [str(module_python), "-E", "-s", str(CHECK), str(job), str(PROGRAMS), str(chat)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return checked_job(request, module_python, CHECK, chat)
 
 
 def test_the_loss_is_that_of_the_formula(found: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -65,6 +66,7 @@ __all__ = [
     "run_now",
 ]
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 START_SECONDS = 60.0
 CLOSE_SECONDS = 8.0
@@ -135,8 +137,10 @@ class _Thread:
         async with self.lock:
             if self.playwright is not None and not self.driven:
                 lost, self.playwright = self.playwright, None
-                with contextlib.suppress(Exception):  # of one whose driver is gone, anything
+                try:
                     await asyncio.wait_for(lost.stop(), CLOSE_SECONDS / 2)
+                except Exception as error:  # playwright says that its driver is gone in bare ones
+                    _log.info("web: of a driver that has ended: %s", error)
             if self.playwright is None:
                 before = driver.children()
                 self.playwright = await async_playwright().start()
