@@ -1,7 +1,9 @@
 """What the processes of a benchmark take, read from /proc: memory, time of the processors, files.
 
 Memory is the proportional share (PSS): a page that ten processes share counts once and not ten
-times, as it would in a sum of resident sizes.
+times, as it would in a sum of resident sizes. Of a program's file, which all processes of one
+browser share with those of any other on the machine, that share changes as others come and go; so
+what no file holds is told beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ class Taken(NamedTuple):
     processes: int
     megabytes: float
     """Proportional share of memory."""
+    own: float
+    """Of these, megabytes that no file holds, which nothing else on the machine changes."""
     files: int
     """Open descriptors."""
     threads: int
@@ -44,9 +48,8 @@ def below(root: int) -> set[int]:
 def taken(processes: set[int]) -> Taken:
     """What they have now; those that end meanwhile do not count."""
     rows = [row for process in processes if (row := _row(process)) is not None]
-    return Taken(
-        len(rows), sum(r[0] for r in rows) / 1024, sum(r[1] for r in rows), sum(r[2] for r in rows)
-    )
+    share, own, files, threads = (sum(row[at] for row in rows) for at in range(4))
+    return Taken(len(rows), share / 1024, own / 1024, files, threads)
 
 
 def processor_seconds(processes: set[int]) -> float:
@@ -58,16 +61,19 @@ def processor_seconds(processes: set[int]) -> float:
     )
 
 
-def _row(process: int) -> tuple[int, int, int] | None:
+def _row(process: int) -> tuple[int, int, int, int] | None:
     place = PROC / str(process)
     try:
-        lines = (place / "smaps_rollup").read_text().splitlines()
-        share = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        lines = (place / "smaps_rollup").read_text().splitlines()[1:]
+        kilobytes = {
+            name: int(said.split()[0]) for name, _, said in (s.partition(":") for s in lines)
+        }
         files = len(list((place / "fd").iterdir()))
         threads = len(list((place / "task").iterdir()))
-    except (OSError, StopIteration):
+        own = kilobytes["Pss_Anon"] + kilobytes["Pss_Shmem"]
+    except (OSError, KeyError):
         return None
-    return share, files, threads
+    return kilobytes["Pss"], own, files, threads
 
 
 def _fields(process: int) -> list[str] | None:

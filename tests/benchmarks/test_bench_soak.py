@@ -5,6 +5,7 @@ episode is open, memory, descriptors, threads and contexts are counted. The firs
 warming up. It fails where memory of this process (the sites' servers are in it) or of the browser
 grows by more than 5 % over the rest (its troughs do: see `growth`), where
 descriptors, threads or files grow, where a context stays, and where a process is left at the end.
+A browser is replaced after some contexts (`browser.MOST_CONTEXTS`), as in use; the driver is not.
 
 `AGENTLAB_SOAK_HOURS` says how long (a sixth of one without it).
 """
@@ -63,9 +64,9 @@ class Sample(NamedTuple):
 
     seconds: float
     host: float
-    """Megabytes of this process."""
+    """Megabytes of this process that no file holds."""
     browser: float
-    """Megabytes of the browser and playwright's driver."""
+    """The same of the browser and playwright's driver."""
     host_files: int
     host_threads: int
     processes: int
@@ -117,7 +118,7 @@ async def settled() -> Taken:
     for _ in range(SETTLING):
         await asyncio.sleep(1.0)
         now = taken(below(os.getpid()))
-        if now.megabytes > 0.99 * before.megabytes:
+        if now.own > 0.99 * before.own:
             return now
         before = now
     return before
@@ -129,7 +130,7 @@ async def sampled(began: float) -> Sample:
     gc.collect()
     own = taken({os.getpid()})
     return Sample(
-        time.monotonic() - began, own.megabytes, others.megabytes, own.files, own.threads,
+        time.monotonic() - began, own.own, others.own, own.files, own.threads,
         others.processes, others.files / max(others.processes, 1), await contexts(), homes(),
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ or of the run. So what touches a page is sent to that thread (`on_thread`) and c
 plain result. The only file that imports playwright: what others need of it is re-exported here.
 The browser ends with this process, also where that is killed, and what each of its processes may
 take of the machine's memory is limited; see `launcher`. Where sites are given other limits, each
-limit has a browser of its own.
+limit has a browser of its own. One that has made `MOST_CONTEXTS` is worn: another takes its place,
+and it ends with the last attempt in it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ __all__ = [
     "browser",
     "end_now",
     "forget_browser",
+    "lent",
     "on_thread",
     "run_now",
 ]
@@ -72,6 +74,10 @@ START_SECONDS = 60.0
 CLOSE_SECONDS = 8.0
 CLOSED = ("Connection closed", "context or browser has been closed")
 """What playwright says of a driver that is gone, and of what one that is gone had opened."""
+MOST_CONTEXTS = 200
+"""That one browser makes. What pages bring it to take, it does not all give back when they close:
+a page that asks for thousands of things at once leaves its network process with hundreds of
+megabytes more, for good. A start costs about what one attempt does."""
 NOWHERE = "http://127.0.0.1:9"
 """The proxy of what belongs to no attempt: nobody answers there."""
 
@@ -152,31 +158,83 @@ class _Thread:
             return self.playwright
 
 
+class Running:
+    """One browser that was started, and the contexts that it has and had.
+
+    Args:
+        browser: it.
+        folder: its files, which go with it.
+        by: what started it. A browser does not notice that its driver is gone.
+    """
+
+    def __init__(self, browser: Browser, folder: Path, by: Playwright) -> None:
+        self.browser = browser
+        self.by = by
+        self.ended = False
+        self._folder = folder
+        self._made = 0
+        self._open = 0
+        self._retired = False
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def worn(self) -> bool:
+        """Whether it has made as many contexts as one browser does."""
+        return self._made >= MOST_CONTEXTS
+
+    def take(self) -> bool:
+        """Have it make one more context; False where it has ended meanwhile."""
+        if not self.ended:
+            self._made += 1
+            self._open += 1
+        return not self.ended
+
+    def give_back(self, context: BrowserContext | None = None) -> None:
+        """Tell it that a context is closed, or came to nothing; once for each that was taken."""
+        self._open -= 1
+        if self._retired and not self._open and not self.ended:
+            self._ending = asyncio.ensure_future(self.end())
+
+    async def retire(self) -> None:
+        """End it when its last context is closed."""
+        self._retired = True
+        if not self._open:
+            await self.end()
+
+    async def end(self) -> None:
+        """End it, whatever is open in it. Safe to call twice."""
+        if self.ended:
+            return
+        self.ended = True
+        with contextlib.suppress(BrowserError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS / 2):
+                await self.browser.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class _Started:
-    """One browser, within its limit of memory: started when first asked for, and again."""
+    """The browser within one limit of memory: started when first asked for, and again."""
 
     def __init__(self, thread: _Thread, megabytes: int) -> None:
         self._thread = thread
         self._megabytes = megabytes
         self._lock = asyncio.Lock()
-        self._browser: Browser | None = None
-        self._folder: Path | None = None
-        self._starting: asyncio.Task[Browser] | None = None
-        self._by: Playwright | None = None
-        """What started it. A browser does not notice that its driver is gone."""
+        self._now: Running | None = None
+        self._worn: list[Running] = []
+        """Those whose place another has taken, and in which something was open then."""
+        self._starting: asyncio.Task[Running] | None = None
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """All that have not ended."""
+        now = () if self._now is None else (self._now,)
+        return tuple(each for each in (*now, *self._worn) if not each.ended)
 
     async def end(self) -> None:
-        """End it, if it runs."""
-        if self._browser is not None:
-            with contextlib.suppress(BrowserError, TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS / 2):
-                    await self._browser.close()
-            self._browser = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        """End what runs."""
+        await asyncio.gather(*(each.end() for each in self.running))
 
-    async def get(self) -> Browser:
+    async def get(self) -> Running:
         """The browser; whoever stops waiting for it does not stop its start.
 
         A browser of which half has started belongs to nobody, and nobody would end it.
@@ -186,36 +244,51 @@ class _Started:
             self._starting.add_done_callback(_seen)
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> Browser:
+    async def _start(self) -> Running:
         async with self._lock:
-            running = self._browser
-            driven = self._thread.driven and self._by is self._thread.playwright
-            if running is not None and running.is_connected() and driven:
-                return running
-            await self.end()
-            program = chromium.chromium()
-            self._by = playwright = await self._thread.driven_by()
-            self._folder = chromium.make_home()
-            try:
-                self._browser = await playwright.chromium.launch(
-                    executable_path=chromium.write_launcher(self._folder, program, self._megabytes),
-                    args=chromium.arguments(),
-                    env=chromium.environment(self._folder),
-                    proxy={"server": NOWHERE},
-                    handle_sigint=False,
-                    handle_sigterm=False,
-                    handle_sighup=False,
-                    timeout=START_SECONDS * 1000,
-                )
-            except BrowserError as error:
-                first = str(error).splitlines()[0] if str(error) else "no reason given"
-                raise EnvironmentFaultError(
-                    f"web: the browser {program!r} does not start: {first[:300]}"
-                ) from error
-            return self._browser
+            now = self._now
+            if now is not None:
+                if self._lives(now) and not now.worn:
+                    return now
+                self._now = None
+                self._worn.append(now)
+            for each in self._worn:
+                # One that has lost its driver hears of no context that closes.
+                await (each.retire() if self._lives(each) else each.end())
+            self._worn = [each for each in self._worn if not each.ended]
+            self._now = await self._launched(chromium.chromium())
+            return self._now
+
+    def _lives(self, one: Running) -> bool:
+        driven = self._thread.driven and one.by is self._thread.playwright
+        return not one.ended and one.browser.is_connected() and driven
+
+    async def _launched(self, program: str) -> Running:
+        playwright = await self._thread.driven_by()
+        folder = chromium.make_home()
+        try:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium.write_launcher(folder, program, self._megabytes),
+                args=chromium.arguments(),
+                env=chromium.environment(folder),
+                proxy={"server": NOWHERE},
+                handle_sigint=False,
+                handle_sigterm=False,
+                handle_sighup=False,
+                timeout=START_SECONDS * 1000,
+            )
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, BrowserError):
+                raise
+            first = str(error).splitlines()[0] if str(error) else "no reason given"
+            raise EnvironmentFaultError(
+                f"web: the browser {program!r} does not start: {first[:300]}"
+            ) from error
+        return Running(browser, folder, playwright)
 
 
-def _seen(task: asyncio.Task[Browser]) -> None:
+def _seen(task: asyncio.Task[Running]) -> None:
     """Look at a failure, which otherwise is told as an error where nobody waited for it."""
     if not task.cancelled():
         task.exception()
@@ -280,7 +353,15 @@ async def browser(megabytes: int) -> Browser:
         ConfigError: this machine has none.
         EnvironmentFaultError: it does not start.
     """
-    return await _shared().started(megabytes).get()
+    return (await _shared().started(megabytes).get()).browser
+
+
+async def lent(megabytes: int) -> Running:
+    """The same, to make one context in; `give_back` it when that is closed, or came to nothing."""
+    while True:
+        running = await _shared().started(megabytes).get()
+        if running.take():
+            return running
 
 
 def end_now() -> None:
@@ -293,6 +374,9 @@ def end_now() -> None:
         atexit.unregister(thread.close)
 
 
-async def forget_browser(megabytes: int) -> None:
-    """End that browser, so that the next one to ask gets a new one; on the thread alone."""
-    await _shared().started(megabytes).end()
+async def forget_browser(browser: Browser) -> None:
+    """End a browser with all that is open in it; the next one to ask gets a new one."""
+    for started in _shared().browsers.values():
+        for running in started.running:
+            if running.browser is browser:
+                await running.end()

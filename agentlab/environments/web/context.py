@@ -11,8 +11,7 @@ from pathlib import Path
 from agentlab.environments.web.browser import (
     BrowserContext,
     BrowserError,
-    browser,
-    forget_browser,
+    lent,
 )
 from agentlab.environments.web.options import Options
 from agentlab.errors import EnvironmentFaultError
@@ -28,11 +27,10 @@ async def open_context(options: Options, proxy: str) -> BrowserContext:
         EnvironmentFaultError: the browser does not start, died, or refuses what was asked.
     """
     for again in (True, False):
-        running = None
+        running = await lent(options.most_megabytes)  # has a time of its own to start in
         try:
-            running = await browser(options.most_megabytes)  # has a time of its own to start in
             async with asyncio.timeout(OPEN_SECONDS):
-                return await running.new_context(
+                context = await running.browser.new_context(
                     proxy={"server": proxy},
                     viewport={"width": options.width, "height": options.height},
                     accept_downloads="download" in options.grants,
@@ -43,12 +41,18 @@ async def open_context(options: Options, proxy: str) -> BrowserContext:
                     timezone_id="UTC",
                     storage_state=Path(options.login) if options.login else None,
                 )
-        except (BrowserError, TimeoutError) as error:
+        except BaseException as error:
+            running.give_back()
+            if not isinstance(error, BrowserError | TimeoutError):
+                raise
             # One that lives and refuses what was asked of it serves other attempts still.
-            refused = isinstance(error, BrowserError) and running and running.is_connected()
+            refused = isinstance(error, BrowserError) and running.browser.is_connected()
             if not refused:
-                await forget_browser(options.most_megabytes)
+                await running.end()
             if refused or not again:
                 why = str(error) or f"no answer within {OPEN_SECONDS:.0f} s"
                 raise EnvironmentFaultError(f"web: no page can be opened: {why}") from error
+        else:
+            context.once("close", running.give_back)
+            return context
     raise AssertionError("the second time ends with a context or a fault")

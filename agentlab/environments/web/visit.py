@@ -347,10 +347,8 @@ class Visit:
                     return f"{why}; tab {len(left)} is shown now."
                 await self._fresh()
         except (BrowserError, TimeoutError) as error:
-            connected = self._context is not None and self._context.browser is not None
-            alive = connected and self.context.browser is not None
-            if alive:
-                await forget_browser(self._options.most_megabytes)
+            if self._context is not None and self._context.browser is not None:
+                await forget_browser(self._context.browser)
             raise EnvironmentFaultError(f"web: {why}, and the browser with it.") from error
         return f"{why}; there is an empty tab now, use goto to open a page."
 
@@ -423,7 +421,8 @@ class Visit:
                     await context.close()
             except TimeoutError:
                 # Nothing of an attempt may go on.
-                await forget_browser(self._options.most_megabytes)
+                if context.browser is not None:
+                    await forget_browser(context.browser)
             except BrowserError:
                 pass
         for task in tuple(self._tasks):
