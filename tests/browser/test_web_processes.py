@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from agentlab.environments.web import browser as browsing
-from agentlab.environments.web.chromium import HOMES
+from agentlab.environments.web.chromium import HOMES, UNSEEN
+from agentlab.environments.web.launcher import OFF
 from agentlab.errors import EnvironmentFaultError
 from agentlab.types import ToolCall
 from tests.browser.opened_site import OpenedSite, task_of
@@ -125,6 +126,20 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(site: Si
         assert list(place.glob(f"{HOMES}{os.getpid()}-*"))
     browsing.end_now()
     assert within(5, lambda: not list(place.glob(f"{HOMES}{os.getpid()}-*")))
+
+
+def test_what_nobody_sees_of_the_browser_does_not_run(site: Site) -> None:
+    """And what playwright turns off stays off: Chromium heeds one list of features alone."""
+    site.page("/", "<h1>Home</h1>")
+    with OpenedSite(site.url):
+        lines = [Path(f"/proc/{p}/cmdline").read_bytes() for p in descendants(os.getpid())]
+        (first,) = [line for line in lines if b"--remote-debugging-pipe\0" in line]
+        (off,) = [word for word in first.split(b"\0") if word.startswith(OFF.encode())]
+        assert {b"HttpsUpgrades", *(each.encode() for each in UNSEEN)} <= {
+            *off.removeprefix(OFF.encode()).split(b",")
+        }
+        assert any(b"--type=renderer" in line for line in lines)
+        assert not any(b"--top-chrome-webui" in line for line in lines)
 
 
 def test_an_environment_closes_after_its_browser_without_a_word(site: Site) -> None:

@@ -25,6 +25,7 @@ from agentlab.errors import EnvironmentFaultError
 from tests.benchmarks.bench_processes import below
 from tests.browser.opened_site import OpenedSite, task_of
 from tests.browser.sites import Site
+from tests.processes import until_ended
 
 MOST = 2
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
@@ -122,6 +123,7 @@ def test_a_worn_browser_whose_driver_was_lost_ends_too(home: Site) -> None:
         driver = browsing._shared()._driver  # pyright: ignore[reportPrivateUsage]
         assert driver is not None
         os.kill(driver, signal.SIGKILL)
+        until_ended(driver)
         attempts(home, 1)
         assert len(become(1)) == 1
         assert len(list(temporary().glob(f"{HOMES}{os.getpid()}-*"))) == 1

@@ -162,20 +162,28 @@ class Running:
     """One browser that was started, and the contexts that it has and had.
 
     Args:
+        thread: where it lives.
         browser: it.
         folder: its files, which go with it.
-        by: what started it. A browser does not notice that its driver is gone.
+        by: what started it.
     """
 
-    def __init__(self, browser: Browser, folder: Path, by: Playwright) -> None:
+    def __init__(self, thread: _Thread, browser: Browser, folder: Path, by: Playwright) -> None:
         self.browser = browser
-        self.by = by
         self.ended = False
+        self._thread = thread
         self._folder = folder
+        self._by = by
         self._made = 0
         self._open = 0
         self._retired = False
         self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can be asked for anything; it does not notice that its driver is gone."""
+        driven = self._thread.driven and self._by is self._thread.playwright
+        return not self.ended and self.browser.is_connected() and driven
 
     @property
     def worn(self) -> bool:
@@ -248,20 +256,16 @@ class _Started:
         async with self._lock:
             now = self._now
             if now is not None:
-                if self._lives(now) and not now.worn:
+                if now.lives and not now.worn:
                     return now
                 self._now = None
                 self._worn.append(now)
             for each in self._worn:
                 # One that has lost its driver hears of no context that closes.
-                await (each.retire() if self._lives(each) else each.end())
+                await (each.retire() if each.lives else each.end())
             self._worn = [each for each in self._worn if not each.ended]
             self._now = await self._launched(chromium.chromium())
             return self._now
-
-    def _lives(self, one: Running) -> bool:
-        driven = self._thread.driven and one.by is self._thread.playwright
-        return not one.ended and one.browser.is_connected() and driven
 
     async def _launched(self, program: str) -> Running:
         playwright = await self._thread.driven_by()
@@ -285,7 +289,7 @@ class _Started:
             raise EnvironmentFaultError(
                 f"web: the browser {program!r} does not start: {first[:300]}"
             ) from error
-        return Running(browser, folder, playwright)
+        return Running(self._thread, browser, folder, playwright)
 
 
 def _seen(task: asyncio.Task[Running]) -> None:

@@ -46,7 +46,7 @@ async def open_context(options: Options, proxy: str) -> BrowserContext:
             if not isinstance(error, BrowserError | TimeoutError):
                 raise
             # One that lives and refuses what was asked of it serves other attempts still.
-            refused = isinstance(error, BrowserError) and running.browser.is_connected()
+            refused = isinstance(error, BrowserError) and running.lives
             if not refused:
                 await running.end()
             if refused or not again:
