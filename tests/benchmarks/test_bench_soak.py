@@ -25,9 +25,9 @@ from typing import Any, NamedTuple, cast
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from agentlab.environments.web.browser import browser, end_now, on_thread
+from agentlab.environments.web import browser as browsing
+from agentlab.environments.web.browser import end_now, on_thread
 from agentlab.environments.web.chromium import HOMES, temporary
-from agentlab.environments.web.options import MOST_MEGABYTES
 from agentlab.errors import EnvironmentFaultError
 from agentlab.records.blobs import Blobs
 from tests.benchmarks.bench_clicking import Shopping
@@ -94,10 +94,11 @@ def growth(samples: Sequence[Sample], field: str) -> float:
 
 
 async def contexts() -> int:
-    """How many contexts the browser has."""
+    """How many contexts all browsers have; a worn one lives as long as it has any."""
 
     async def work() -> int:
-        return len((await browser(MOST_MEGABYTES)).contexts)
+        lines = browsing._shared().browsers.values()  # pyright: ignore[reportPrivateUsage]
+        return sum(len(each.browser.contexts) for line in lines for each in line.running)
 
     return await on_thread(work())
 

@@ -41,8 +41,6 @@ WIDTHS = (1, 4, 8)
 TASKS = 8
 TURNS = int(os.environ.get("AGENTLAB_BENCH_TURNS", "3"))
 LINES: list[str] = []
-SANDBOX = not (hasattr(os, "geteuid") and os.geteuid() == 0)
-"""As root Chromium refuses to start with its own."""
 Play = Callable[[Task], Awaitable[None]]
 
 
@@ -116,9 +114,7 @@ def test_episodes(
         async with async_playwright() as playwright:
             program = chromium.chromium()
             launcher = chromium.write_launcher(tmp_path, program, MOST_MEGABYTES)
-            plain = await playwright.chromium.launch(
-                executable_path=program, chromium_sandbox=SANDBOX
-            )
+            plain = await playwright.chromium.launch(executable_path=program)
             lean = await playwright.chromium.launch(
                 executable_path=launcher, args=chromium.arguments()
             )

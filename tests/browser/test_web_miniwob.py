@@ -185,11 +185,14 @@ def test_the_same_calls_show_the_same_again_and_going_back_is_exact(
 
 
 def test_pages_of_one_process_share_one_browser() -> None:
-    from agentlab.environments.web.browser import browser
+    from agentlab.environments.web.browser import lent
     from agentlab.environments.web.options import MOST_MEGABYTES
 
     async def both() -> bool:
-        return await browser(MOST_MEGABYTES) is await browser(MOST_MEGABYTES)
+        one, other = await lent(MOST_MEGABYTES), await lent(MOST_MEGABYTES)
+        one.give_back()
+        other.give_back()
+        return one is other
 
     assert run_now(both())
 

@@ -132,6 +132,7 @@ def test_what_nobody_sees_of_the_browser_does_not_run(site: Site) -> None:
     """And what playwright turns off stays off: Chromium heeds one list of features alone."""
     site.page("/", "<h1>Home</h1>")
     with OpenedSite(site.url):
+        time.sleep(1.0)  # what Chromium starts for itself comes after the page
         lines = [Path(f"/proc/{p}/cmdline").read_bytes() for p in descendants(os.getpid())]
         (first,) = [line for line in lines if b"--remote-debugging-pipe\0" in line]
         (off,) = [word for word in first.split(b"\0") if word.startswith(OFF.encode())]

@@ -60,7 +60,6 @@ __all__ = [
     "Request",
     "Route",
     "WebSocketRoute",
-    "browser",
     "end_now",
     "forget_browser",
     "lent",
@@ -170,7 +169,6 @@ class Running:
 
     def __init__(self, thread: _Thread, browser: Browser, folder: Path, by: Playwright) -> None:
         self.browser = browser
-        self.ended = False
         self._thread = thread
         self._folder = folder
         self._by = by
@@ -180,10 +178,15 @@ class Running:
         self._ending: asyncio.Task[None] | None = None
 
     @property
+    def gone(self) -> bool:
+        """Whether it has ended, files and all."""
+        return self._ending is not None and self._ending.done()
+
+    @property
     def lives(self) -> bool:
         """Whether it can be asked for anything; it does not notice that its driver is gone."""
         driven = self._thread.driven and self._by is self._thread.playwright
-        return not self.ended and self.browser.is_connected() and driven
+        return self._ending is None and self.browser.is_connected() and driven
 
     @property
     def worn(self) -> bool:
@@ -191,17 +194,18 @@ class Running:
         return self._made >= MOST_CONTEXTS
 
     def take(self) -> bool:
-        """Have it make one more context; False where it has ended meanwhile."""
-        if not self.ended:
+        """Have it make one more context; False where it is worn or has ended meanwhile."""
+        taken = self._ending is None and not self.worn
+        if taken:
             self._made += 1
             self._open += 1
-        return not self.ended
+        return taken
 
     def give_back(self, context: BrowserContext | None = None) -> None:
         """Tell it that a context is closed, or came to nothing; once for each that was taken."""
         self._open -= 1
-        if self._retired and not self._open and not self.ended:
-            self._ending = asyncio.ensure_future(self.end())
+        if self._retired and not self._open:
+            self._end()
 
     async def retire(self) -> None:
         """End it when its last context is closed."""
@@ -210,14 +214,22 @@ class Running:
             await self.end()
 
     async def end(self) -> None:
-        """End it, whatever is open in it. Safe to call twice."""
-        if self.ended:
-            return
-        self.ended = True
-        with contextlib.suppress(BrowserError, TimeoutError):
+        """End it, whatever is open in it. Safe to call twice; who stops waiting stops nothing."""
+        await asyncio.shield(self._end())
+
+    def _end(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._ended())
+        return self._ending
+
+    async def _ended(self) -> None:
+        try:
             async with asyncio.timeout(CLOSE_SECONDS / 2):
                 await self.browser.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        except Exception as error:  # of a driver that is gone playwright tells in bare ones
+            _log.info("web: of a browser that was ended: %s", error)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Started:
@@ -234,9 +246,9 @@ class _Started:
 
     @property
     def running(self) -> tuple[Running, ...]:
-        """All that have not ended."""
+        """All that have not ended yet."""
         now = () if self._now is None else (self._now,)
-        return tuple(each for each in (*now, *self._worn) if not each.ended)
+        return tuple(each for each in (*now, *self._worn) if not each.gone)
 
     async def end(self) -> None:
         """End what runs."""
@@ -263,7 +275,7 @@ class _Started:
             for each in self._worn:
                 # One that has lost its driver hears of no context that closes.
                 await (each.retire() if each.lives else each.end())
-            self._worn = [each for each in self._worn if not each.ended]
+            self._worn = [each for each in self._worn if not each.gone]
             self._now = await self._launched(chromium.chromium())
             return self._now
 
@@ -347,8 +359,11 @@ def run_now(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(work, shared.loop).result()
 
 
-async def browser(megabytes: int) -> Browser:
-    """The browser, started when first asked for and again where it died; on the thread alone.
+async def lent(megabytes: int) -> Running:
+    """The browser to make one context in, started when first asked for and again where it died.
+
+    Whoever has it calls `give_back` once, when that context is closed or came to nothing. On the
+    thread alone.
 
     Args:
         megabytes: of memory that each of its processes may take for itself.
@@ -357,11 +372,6 @@ async def browser(megabytes: int) -> Browser:
         ConfigError: this machine has none.
         EnvironmentFaultError: it does not start.
     """
-    return (await _shared().started(megabytes).get()).browser
-
-
-async def lent(megabytes: int) -> Running:
-    """The same, to make one context in; `give_back` it when that is closed, or came to nothing."""
     while True:
         running = await _shared().started(megabytes).get()
         if running.take():
@@ -379,8 +389,11 @@ def end_now() -> None:
 
 
 async def forget_browser(browser: Browser) -> None:
-    """End a browser with all that is open in it; the next one to ask gets a new one."""
+    """End a browser with all that is open in it; the next one to ask gets a new one.
+
+    On the thread alone.
+    """
     for started in _shared().browsers.values():
         for running in started.running:
             if running.browser is browser:
-                await running.end()
+                return await running.end()

@@ -84,6 +84,7 @@ class Visit:
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = False
         self._takes_download = False
+        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     async def opened(
@@ -413,22 +414,28 @@ class Visit:
         await self.context.tracing.stop(path=path)
 
     async def close(self) -> None:
-        """Close all tabs and the proxy. Safe to call twice."""
-        context, self._context = self._context, None
-        if context is not None:
-            try:
+        """Close all tabs and the proxy, also where nobody waits for it. Safe to call twice."""
+        if self._closing is None:
+            context, self._context = self._context, None
+            self._closing = asyncio.create_task(self._closed(context))
+        await asyncio.shield(self._closing)
+
+    async def _closed(self, context: BrowserContext | None) -> None:
+        try:
+            if context is not None:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await context.close()
-            except TimeoutError:
-                # Nothing of an attempt may go on.
-                if context.browser is not None:
-                    await forget_browser(context.browser)
-            except BrowserError:
-                pass
-        for task in tuple(self._tasks):
-            task.cancel()
-        await self._proxy.close()
-        self._page = None
+        except TimeoutError:
+            # Nothing of an attempt may go on.
+            if context is not None and context.browser is not None:
+                await forget_browser(context.browser)
+        except BrowserError:
+            pass
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await self._proxy.close()
+            self._page = None
 
 
 _QUIET = """(lacking) => new Promise((done) => {
