@@ -73,7 +73,7 @@ START_SECONDS = 60.0
 CLOSE_SECONDS = 8.0
 CLOSED = ("Connection closed", "context or browser has been closed")
 """What playwright says of a driver that is gone, and of what one that is gone had opened."""
-MOST_CONTEXTS = 200
+MOST_CONTEXTS = 100
 """That one browser makes. What pages bring it to take, it does not all give back when they close:
 a page that asks for thousands of things at once leaves its network process with hundreds of
 megabytes more, for good. A start costs about what one attempt does."""
