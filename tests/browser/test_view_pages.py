@@ -169,14 +169,15 @@ def test_filters_are_in_the_address(browser: Browser, shown: Served) -> None:
         page.locator("select[name=outcome]").select_option("failure")
         page.locator("select[name=kind]").select_option("practice")
         page.locator("button:has-text('Filter')").click()
-        assert "outcome=failure" in page.url and "kind=practice" in page.url
+        page.wait_for_url("**outcome=failure**")
+        assert "kind=practice" in page.url
         rows = page.locator("tbody tr")
-        assert rows.count() == 6
-        assert page.locator("tbody .mark.bad").count() == 6
+        expect(rows).to_have_count(6)
+        expect(page.locator("tbody .mark.bad")).to_have_count(6)
         again = page.url
         page.goto(shown.base + path_of("runs"))
         page.goto(again)
-        assert rows.count() == 6
+        expect(rows).to_have_count(6)
         assert page.locator("select[name=outcome]").input_value() == "failure"
         page.goto(shown.base + path_of("attempts", RUN, q="window.hacked"))
         assert rows.count() == 4, "the instruction is searched"

@@ -45,7 +45,11 @@ def traced(script: str, place: Path) -> bytes:
         )
         context = browser.new_context()
         context.tracing.start()
-        exec(script, {"page": context.new_page()})
+        page = context.new_page()
+        for line in script.splitlines():
+            exec(line, {"page": page})
+            page.wait_for_timeout(200)  # who goes back while a page comes is refused
+            page.wait_for_load_state()
         context.tracing.stop(path=place)
         browser.close()
     return place.read_bytes()
