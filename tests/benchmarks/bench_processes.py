@@ -45,6 +45,14 @@ def below(root: int) -> set[int]:
     return found
 
 
+def arguments(process: int) -> list[str]:
+    """What a process was started with, its program first; nothing if it has ended."""
+    try:
+        return (PROC / str(process) / "cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def taken(processes: set[int]) -> Taken:
     """What they have now; those that end meanwhile do not count."""
     rows = [row for process in processes if (row := _row(process)) is not None]
