@@ -144,8 +144,8 @@ async def settled() -> Taken:
 
 async def sampled(began: float) -> Sample:
     """What there is now, when what was closed has had time to go."""
-    for driver in drivers():
-        os.kill(driver, COLLECT)
+    for process in drivers():
+        os.kill(process, COLLECT)
     browser = await settled()
     gc.collect()
     own, driver, others = (taken(each) for each in ({os.getpid()}, drivers(), below(os.getpid())))
