@@ -2,12 +2,12 @@
 
 Run for 10 minutes by `make bench`, for `HOURS` (2) by `make soak`. After each wave, when no
 episode is open, memory, descriptors, threads and contexts are counted. The first fifth is for
-warming up. It fails where memory of this process (the sites' servers are in it), of the browser or
-of playwright's driver grows by more than 5 % over the rest (see `growth`), where descriptors,
-threads or files grow, where a context stays, and where a process is left at the end. Python and
-the driver collect garbage before they are counted: what they have not collected yet tells when
-they last did. A browser is replaced after some contexts (`browser.MOST_CONTEXTS`), as in use; the
-driver is not.
+warming up, which takes five minutes at least (the shorter run lasts 13 for that). It fails where
+memory of this process (the sites' servers are in it), of the browser or of playwright's driver
+grows by more than 5 % over the rest (see `growth`), where descriptors, threads or files grow,
+where a context stays, and where a process is left at the end. Python and the driver collect
+garbage before they are counted: what they have not collected yet tells when they last did. A
+browser is replaced after some contexts (`browser.MOST_CONTEXTS`), as in use; the driver is not.
 
 `AGENTLAB_SOAK_HOURS` says how long (a sixth of one without it).
 """
@@ -41,8 +41,11 @@ from tests.benchmarks.bench_waiting import machine, uncaptured
 SECONDS = 3600 * float(os.environ.get("AGENTLAB_SOAK_HOURS", str(1 / 6)))
 AT_ONCE = 4
 TASKS = 24
-WARM = 0.2
-"""Share of the time after which growth counts."""
+COUNTED = 0.8 * SECONDS
+"""Seconds that growth is counted over, at the end."""
+WARM = max(0.2 * SECONDS, 300.0)
+"""Seconds before that. With the same objects on its heap, the driver went from 60 to 68 MB in its
+first six minutes, to 72 in the next forty and no further in seventy more."""
 FEWEST = 9
 """Samples after that, without which nothing can be said."""
 MOST = 0.05
@@ -56,6 +59,8 @@ COLLECTOR = (
 """What the driver runs at its start; other flavours keep the empty pages of its heap."""
 SETTLING = 15
 """Seconds that the browser may take to give back what was closed."""
+TOLD = 20
+"""Times that it is told meanwhile."""
 LINES: list[str] = []
 
 
@@ -64,7 +69,7 @@ def table(request: pytest.FixtureRequest) -> Generator[None]:
     """Prints what was measured."""
     yield
     with uncaptured(request):
-        print(f"\nSoak of {SECONDS / 60:.0f} minutes, {machine()}")
+        print(f"\nSoak of {(WARM + COUNTED) / 60:.0f} minutes, {machine()}")
         print("\n".join(LINES))
 
 
@@ -155,7 +160,26 @@ async def sampled(began: float) -> Sample:
     )  # fmt: skip
 
 
-def test_soak(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tell(request: pytest.FixtureRequest, samples: Sequence[Sample], failed: int) -> None:
+    """Print how it stands, `TOLD` times in all: two hours are long to wait for a number."""
+    step, now = (WARM + COUNTED) / TOLD, samples[-1]
+    before = samples[-2].seconds if len(samples) > 1 else 0.0
+    if now.seconds // step > before // step:
+        with uncaptured(request):
+            print(
+                f"\n{now.seconds / 60:5.1f} min: this process {now.host:.0f} MB, browser "
+                f"{now.browser:.0f}, driver {now.driver:.0f}; {failed} episodes failed",
+                end="",
+                flush=True,
+            )
+
+
+def test_soak(
+    benchmark: BenchmarkFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     (script := tmp_path / "collector.cjs").write_text(COLLECTOR)
     monkeypatch.setenv("NODE_OPTIONS", f"--expose-gc --require={script}")
     shopping, site, blobs = Shopping(TASKS), harmful(), Blobs(tmp_path / "blobs")
@@ -179,10 +203,11 @@ def test_soak(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.M
 
     async def work() -> None:
         began = time.monotonic()
-        while time.monotonic() - began < SECONDS:
+        while time.monotonic() - began < WARM + COUNTED:
             await asyncio.gather(*(lane(next(episodes)) for _ in range(AT_ONCE)))
             site.asked.clear()  # the site's own memory of requests would count as growth
             samples.append(await sampled(began))
+            tell(request, samples, len(failed))
 
     try:
         cast("Any", benchmark).pedantic(lambda: asyncio.run(work()), rounds=1)
@@ -192,7 +217,7 @@ def test_soak(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.M
     limit = time.monotonic() + ORPHAN_SECONDS
     while (left := below(os.getpid())) and time.monotonic() < limit:
         time.sleep(0.2)
-    counted = [each for each in samples if each.seconds > WARM * SECONDS]
+    counted = [each for each in samples if each.seconds > WARM]
     kept = sum(1 for path in (tmp_path / "blobs").rglob("*") if path.is_file())
     played = 2 * next(episodes)
     LINES.append(
