@@ -79,4 +79,6 @@ def test_every_role_in_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     told = [json.dumps(call.request, ensure_ascii=False) for call in outside]
     assert any("Looking around:" in text and "Add " in text for text in told)
     figures = json.loads(measured.output)["figures"]
-    assert figures["attempts"] >= 4 and figures["agreement"]["value"] >= 0.5
+    # Of each outcome some, else a judge that always says the same would agree.
+    assert figures["both"] and figures["neither"]
+    assert figures["agreement"]["value"] >= 0.8
